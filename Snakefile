@@ -1,0 +1,47 @@
+"""Does a signal read off a candidate example predict how well it works as a one-shot demonstration?
+
+Everything:     snakemake --cores 1 --resources gpu=1
+One data set:   snakemake --cores 1 results/report/boolq.html
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/sample.smk"
+include: "workflow/rules/activations.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/quality.smk"
+include: "workflow/rules/correlation.smk"
+include: "workflow/rules/selection.smk"
+include: "workflow/rules/plots.smk"
+include: "workflow/rules/report.smk"
+
+
+wildcard_constraints:
+    model="|".join(map(re.escape, MODELS)),
+    dataset="|".join(map(re.escape, DATASETS)),
+    mask="|".join(map(re.escape, MASKS)),
+    role="candidates|items",
+    block=blocks.NAME,
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report/index.html",
+        "<results>/summary.parquet",
+        "<results>/verdict.json",
+        "<results>/run.json",
+    localrule: True

@@ -1,0 +1,30 @@
+"""Correlation of every signal with every quality target: noise ceiling, intervals, corrected tests.
+
+Inputs:  metrics of all masks, features, the score matrix, the items (whose clusters share a passage)
+Outputs: <results>/correlation/{model}/{dataset}.parquet  a row per target and signal
+         <results>/headline/{model}/{dataset}.parquet     a row per target
+"""
+
+
+rule correlation:
+    input:
+        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
+        features="<results>/features/{model}/{dataset}.parquet",
+        evaluation="<results>/evaluation/{model}/{dataset}.parquet",
+        items="<results>/samples/{dataset}/items.parquet",
+    output:
+        correlation=ensure("<results>/correlation/{model}/{dataset}.parquet", non_empty=True),
+        headline=ensure("<results>/headline/{model}/{dataset}.parquet", non_empty=True),
+    log:
+        "<logs>/correlation/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/correlation/{model}-{dataset}.jsonl"
+    params:
+        settings={**config["correlation"], "targets": config["quality"]["targets"], "masks": MASKS},
+        seed=config["seed"],
+        code=code_digest("correlation"),
+    threads: MODEL_THREADS
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/correlation.py"

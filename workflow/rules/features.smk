@@ -1,0 +1,32 @@
+"""What a cheap selector would look at: length, label, uncertainty, similarity; and the embeddings behind it.
+
+Inputs:  <results>/samples/{dataset}/candidates.parquet and items.parquet, <resources>/models/{model}/
+Outputs: <results>/features/{model}/{dataset}.parquet    a row per candidate
+         <results>/embeddings/{model}/{dataset}.parquet  a vector per candidate and item
+"""
+
+
+rule features:
+    input:
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        items="<results>/samples/{dataset}/items.parquet",
+        model="<resources>/models/{model}/source.json",
+    output:
+        features=ensure("<results>/features/{model}/{dataset}.parquet", non_empty=True),
+        embeddings=ensure("<results>/embeddings/{model}/{dataset}.parquet", non_empty=True),
+    log:
+        "<logs>/features/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/features/{model}-{dataset}.jsonl"
+    params:
+        settings=lookup("features", within=config),
+        dtype=lookup("models/{model}/dtype", within=config),
+        seed=config["seed"],
+        code=code_digest("features"),
+    threads: MODEL_THREADS
+    resources:
+        gpu=1,
+    conda:
+        "../../envs/models.yaml"
+    script:
+        "../scripts/features.py"

@@ -1,0 +1,26 @@
+"""Quality of every candidate as a demonstration, and how reliably the items measure it.
+
+Inputs:  <results>/evaluation/{model}/{dataset}.parquet
+Outputs: <results>/quality/{model}/{dataset}.parquet      a row per target and candidate
+         <results>/reliability/{model}/{dataset}.parquet  a row per target: alpha and noise ceiling
+"""
+
+
+rule quality:
+    input:
+        "<results>/evaluation/{model}/{dataset}.parquet",
+    output:
+        quality=ensure("<results>/quality/{model}/{dataset}.parquet", non_empty=True),
+        reliability=ensure("<results>/reliability/{model}/{dataset}.parquet", non_empty=True),
+    log:
+        "<logs>/quality/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/quality/{model}-{dataset}.jsonl"
+    params:
+        settings=lookup("quality", within=config),
+        seed=config["seed"],
+        code=code_digest("quality"),
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/quality.py"

@@ -1,0 +1,48 @@
+"""Draws candidates and items: seeded permutations of all usable rows, rendered to text once.
+
+Inputs:  <resources>/data/{dataset}/source.json   rows by split
+         <resources>/models/{model}/source.json   only where a max_tokens filter counts with its tokenizer
+         config/tasks/{task}.yaml                 only for tasks of our own
+Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of both roles, in order
+         <results>/samples/{dataset}/candidates.parquet  its first rows, as many as configured
+         <results>/samples/{dataset}/items.parquet
+"""
+
+
+rule pool:
+    input:
+        data="<resources>/data/{dataset}/source.json",
+        tokenizer=counting_model,
+        task=task_file,
+    output:
+        ensure("<results>/samples/{dataset}/pool.parquet", non_empty=True),
+    log:
+        "<logs>/pool/{dataset}.log",
+    benchmark:
+        "<benchmarks>/pool/{dataset}.jsonl"
+    params:
+        settings=settings_without("candidates", "items", "max_new_tokens"),
+        seed=config["seed"],
+        code=code_digest("pool"),
+    conda:
+        "../../envs/models.yaml"
+    script:
+        "../scripts/pool.py"
+
+
+rule sample:
+    input:
+        "<results>/samples/{dataset}/pool.parquet",
+    output:
+        ensure("<results>/samples/{dataset}/{role}.parquet", non_empty=True),
+    log:
+        "<logs>/sample/{dataset}-{role}.log",
+    benchmark:
+        "<benchmarks>/sample/{dataset}-{role}.jsonl"
+    params:
+        settings=lookup("datasets/{dataset}/{role}", within=config),
+        code=code_digest("sample"),
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/sample.py"

@@ -1,0 +1,30 @@
+"""What each selector is worth: the score of the demonstrations it picks on items it has not seen.
+
+Inputs:  features, embeddings, metrics of all masks, the score matrix, candidates and items
+Outputs: <results>/selection/{model}/{dataset}.parquet  a row per target and selector
+"""
+
+
+rule selection:
+    input:
+        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
+        features="<results>/features/{model}/{dataset}.parquet",
+        embeddings="<results>/embeddings/{model}/{dataset}.parquet",
+        evaluation="<results>/evaluation/{model}/{dataset}.parquet",
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        items="<results>/samples/{dataset}/items.parquet",
+    output:
+        ensure("<results>/selection/{model}/{dataset}.parquet", non_empty=True),
+    log:
+        "<logs>/selection/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/selection/{model}-{dataset}.jsonl"
+    params:
+        settings={**config["selection"], "targets": config["quality"]["targets"], "masks": MASKS},
+        seed=config["seed"],
+        code=code_digest("selection"),
+    threads: MODEL_THREADS
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/selection.py"

@@ -1,0 +1,9 @@
+"""Adapter of rule fetch_wheel."""
+
+from pathlib import Path
+
+from iclscope.jobs import job
+from iclscope.wheels import fetch_wheel
+
+with job(snakemake):
+    fetch_wheel(**snakemake.params.settings, destination=Path(snakemake.output[0]))

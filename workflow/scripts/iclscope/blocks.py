@@ -1,0 +1,23 @@
+"""The blocks of the score matrix: fixed ranges of candidates and items, so that a larger matrix has the same ones."""
+
+import re
+
+NAME = r"c\d+-\d+_i\d+-\d+"
+
+Range = tuple[int, int]
+
+
+def cut(total: int, size: int) -> list[Range]:
+    """Ranges (end exclusive) of `size` that cover 0 … total; the last may be shorter."""
+    return [(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def name(candidates: Range, items: Range) -> str:
+    """File name of a block, for example c00000-00024_i00000-00048."""
+    return "c{:05d}-{:05d}_i{:05d}-{:05d}".format(*candidates, *items)
+
+
+def parse(block: str) -> tuple[Range, Range]:
+    """The candidate and item ranges of a block's file name."""
+    first, last, start, end = (int(number) for number in re.findall(r"\d+", block))
+    return (first, last), (start, end)

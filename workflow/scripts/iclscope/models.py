@@ -1,0 +1,67 @@
+"""Language models: where they run and how they are loaded."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from iclscope.errors import StudyError
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of the config key `device`; `auto` is a GPU where there is one, else the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise StudyError(f"device: {name} is asked for, but this machine has no usable GPU; set device: auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise StudyError(f"device: {name} is asked for, but this machine has no Metal device; set device: auto or cpu")
+    return device
+
+
+def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the prepared model of `folder` for inference, from local files only.
+
+    dtype: float32 or bfloat16. device: as in the config. Attention runs through fused scaled dot products, which
+    honour the explicit masks that scoring and extraction pass, but for models that cap the attention logits.
+    """
+    transformers_logging.disable_progress_bar()
+    target = pick_device(device)
+    tokenizer = load_tokenizer(folder)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=DTYPES[dtype], attn_implementation="eager" if capped else "sdpa", local_files_only=True
+    )
+    model = model.to(target).eval().requires_grad_(False)
+    logger.info(
+        "%s: %s, %d million parameters, %s on %s, %d threads",
+        Path(folder).name,
+        type(model).__name__,
+        round(model.num_parameters() / 1e6),
+        dtype,
+        target,
+        torch.get_num_threads(),
+    )
+    return model, tokenizer
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a prepared model."""
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def context_length(model: Any) -> int:
+    """Longest prompt in tokens that the model was built for."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions"))

@@ -1,0 +1,119 @@
+"""How prompts that share a prefix are laid out for one forward pass.
+
+A prompt is a trunk (what follows the shared prefix) and a branch per choice. Several prompts stand in one row, several
+rows in one batch; a token sees the prefix, its own trunk, and the earlier tokens of its own branch:
+
+    prefix | trunk of item 7 . choice 0 . choice 1 | trunk of item 3 . choice 0 . choice 1 | padding
+    pos 0…   P, P+1, …         P+m …      P+m …      P, P+1, …         restarted per prompt
+
+The last token of a branch predicts nothing that is asked for, so it is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+TRUNK = -1
+PADDING = -2
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Tokens of a prompt (shared prefix included) and of every continuation that is scored after it."""
+
+    context: list[int]
+    continuations: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One forward pass: rows of packed prompts, without the shared prefix.
+
+    tokens, positions, owner (index of the prompt) and branch (index of the continuation, or TRUNK, or PADDING):
+    int64 [rows, width]. trunks: for each prompt of the batch its index, row, first column and length.
+    wanted: int64 [n, 5], each a prediction: row, column, token to predict, prompt, continuation.
+    """
+
+    tokens: np.ndarray
+    positions: np.ndarray
+    owner: np.ndarray
+    branch: np.ndarray
+    trunks: list[tuple[int, int, int, int]]
+    wanted: np.ndarray
+
+    def visible(self) -> np.ndarray:
+        """Which own-row tokens each token sees: bool [rows, width, width]."""
+        same = self.owner[:, :, None] == self.owner[:, None, :]
+        branch = (self.branch[:, None, :] == TRUNK) | (self.branch[:, :, None] == self.branch[:, None, :])
+        width = self.tokens.shape[1]
+        return same & branch & np.tri(width, dtype=bool)
+
+
+def shared_length(contexts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all contexts begin with, leaving each at least one token of its own."""
+    first, last = min(contexts), max(contexts)
+    limit = min(len(context) for context in contexts) - 1
+    for position in range(limit):
+        if first[position] != last[position]:
+            return position
+    return limit
+
+
+def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int = 128) -> list[Batch]:
+    """Lay out prompts, longest first, into rows of about `width` tokens and batches of about `batch_tokens`.
+
+    The layout is a function of the prompts' lengths alone; a prompt longer than `width` widens its batch.
+    """
+    lengths = [_segment_length(prompt, shared) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: (-lengths[i], i))
+    batches, waiting = [], order
+    while waiting:
+        row_width = max(width, lengths[waiting[0]])
+        rows: list[list[int]] = [[] for _ in range(max(1, batch_tokens // row_width))]
+        room = [row_width] * len(rows)
+        left = []
+        for index in waiting:
+            row = next((r for r, free in enumerate(room) if free >= lengths[index]), None)
+            if row is None:
+                left.append(index)
+            else:
+                rows[row].append(index)
+                room[row] -= lengths[index]
+        batches.append(_lay_out([row for row in rows if row], prompts, shared))
+        waiting = left
+    return batches
+
+
+def _segment_length(prompt: Prompt, shared: int) -> int:
+    return len(prompt.context) - shared + sum(max(0, len(c) - 1) for c in prompt.continuations)
+
+
+def _lay_out(rows: list[list[int]], prompts: Sequence[Prompt], shared: int) -> Batch:
+    width = max(sum(_segment_length(prompts[i], shared) for i in row) for row in rows)
+    tokens = np.zeros((len(rows), width), dtype=np.int64)
+    positions = np.full((len(rows), width), shared, dtype=np.int64)
+    owner = np.full((len(rows), width), -1, dtype=np.int64)
+    branch = np.full((len(rows), width), PADDING, dtype=np.int64)
+    trunks, wanted = [], []
+    for r, row in enumerate(rows):
+        column = 0
+        for index in row:
+            prompt = prompts[index]
+            trunk = prompt.context[shared:]
+            trunks.append((index, r, column, len(trunk)))
+            last = column + len(trunk) - 1
+            pieces = [(TRUNK, trunk, shared)]
+            pieces += [(k, c[:-1], len(prompt.context)) for k, c in enumerate(prompt.continuations)]
+            for k, piece, position in pieces:
+                span = slice(column, column + len(piece))
+                tokens[r, span] = piece
+                positions[r, span] = np.arange(position, position + len(piece))
+                owner[r, span] = index
+                branch[r, span] = k
+                if k != TRUNK:
+                    columns = [last, *range(column, column + len(piece))]
+                    target = prompt.continuations[k]
+                    wanted += [(r, c, t, index, k) for c, t in zip(columns, target, strict=False)]
+                column += len(piece)
+    return Batch(tokens, positions, owner, branch, trunks, np.array(wanted, dtype=np.int64).reshape(-1, 5))

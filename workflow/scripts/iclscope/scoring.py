@@ -1,0 +1,127 @@
+"""Log probabilities of answers after a demonstration: exact as in the evaluation harness, no token computed twice.
+
+The demonstration is encoded once and its keys and values are shared by all items; an item's question is encoded once
+and its choices branch off it. Whole prompts are tokenised, and the shared prefix is what their tokens really share.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedTokenizerBase
+
+from iclscope.attention import attention_input
+from iclscope.packing import Batch, Prompt, pack, shared_length
+from iclscope.tokens import encode, split_trailing_space
+
+LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
+
+KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+class PromptEncoder:
+    """Tokenises demonstration and item together; looks an answer's tokens up instead where that gives the same."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._answers: dict[tuple[str, ...], list[list[int]]] = {}
+
+    def encode(self, prefix: str, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
+        """The prompt of each item (rows of the sample table) after `prefix`, with all its choices as continuations.
+
+        As in the harness: white space at the end of the prompt belongs to the answer, and the answer's tokens are
+        those of prompt and answer together from the length of the prompt's own tokens on.
+        """
+        texts, tails = zip(*(split_trailing_space(prefix + item["question"]) for item in items), strict=True)
+        contexts = encode(self._tokenizer, texts)
+        prompts = []
+        for item, text, tail, context in zip(items, texts, tails, contexts, strict=True):
+            answers = [tail + item["target_delimiter"] + choice for choice in item["choices"]]
+            prompts.append(Prompt(context, self._continuations(text, context, answers)))
+        return prompts
+
+    def _continuations(self, text: str, context: list[int], answers: list[str]) -> list[list[int]]:
+        # The last line of a prompt decides how an answer is tokenised: tokens do not merge across what precedes it.
+        line = text[text.rfind("\n") + 1 :]
+        key = (line, str(context[-LOCAL_TOKENS:]), *answers)
+        if key not in self._answers:
+            whole = encode(self._tokenizer, [text + answer for answer in answers])
+            self._answers[key] = [tokens[len(context) :] for tokens in whole]
+        return self._answers[key]
+
+
+def encode_prefix(model: Any, tokens: Sequence[int]) -> KeysValues:
+    """Keys and values [1, heads, tokens, d_head] of every layer for the tokens that all prompts share."""
+    if not tokens:
+        return []
+    ids = torch.tensor([list(tokens)], device=model.device)
+    cache = DynamicCache()
+    model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:
+    """Log probability in nats of every continuation of every prompt: float32 arrays [continuations], prompts' order."""
+    shared = shared_length([prompt.context for prompt in prompts])
+    prefix = encode_prefix(model, prompts[0].context[:shared])
+    sums = [np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in prompts]
+    for batch in pack(prompts, shared, batch_tokens):
+        logprobs, _ = forward(model, prefix, shared, batch)
+        add_up(sums, batch, logprobs)
+    return [values.astype(np.float32) for values in sums]
+
+
+def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
+    """Add each predicted token's log probability to its prompt's and continuation's sum."""
+    for (_, _, _, prompt, continuation), value in zip(batch.wanted, logprobs, strict=True):
+        sums[prompt][continuation] += value
+
+
+def forward(
+    model: Any, prefix: KeysValues, shared: int, batch: Batch, extra: Sequence[tuple[int, int]] = ()
+) -> tuple[np.ndarray, tuple[torch.Tensor, DynamicCache]]:
+    """Run one packed batch after the shared prefix.
+
+    Returns the log probability of every wanted token, float64 [wanted]; the logits at the `extra` places (row,
+    column), float32 [extra, vocabulary]; and the cache with the keys and values of prefix and batch.
+    """
+    device = model.device
+    rows = len(batch.tokens)
+    own = torch.from_numpy(batch.visible()).to(device)
+    allowed = torch.cat([own.new_ones(rows, own.shape[1], shared), own], dim=2)
+    positions = torch.from_numpy(batch.positions).to(device)
+    past = torch.arange(shared, device=device).expand(rows, shared)
+    cache = DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix])
+    places = np.concatenate([batch.wanted[:, :2], np.array(extra, dtype=np.int64).reshape(-1, 2)])
+    logits = logits_at(
+        model,
+        places,
+        input_ids=torch.from_numpy(batch.tokens).to(device),
+        attention_mask=attention_input(model, allowed, positions, torch.cat([past, positions], dim=1)),
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    asked, rest = logits[: len(batch.wanted)], logits[len(batch.wanted) :]
+    targets = torch.from_numpy(batch.wanted[:, 2]).to(device)
+    logprobs = asked.gather(1, targets[:, None])[:, 0] - asked.logsumexp(dim=1)
+    return logprobs.double().cpu().numpy(), (rest, cache)
+
+
+def logits_at(model: Any, places: np.ndarray, **inputs: Any) -> torch.Tensor:
+    """Logits at the given places (row, column) only: float32 [places, vocabulary].
+
+    A vocabulary is large and few positions predict a token of an answer, so the hidden states are selected before the
+    language-model head. A hook does it, so that whatever a model does to its logits (scaling, soft caps) still applies.
+    """
+    rows, columns = torch.from_numpy(np.ascontiguousarray(places.T)).to(model.device)
+
+    def select(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (arguments[0][rows, columns][None], *arguments[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        return model(**inputs).logits[0].float()
+    finally:
+        handle.remove()

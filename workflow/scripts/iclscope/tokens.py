@@ -1,0 +1,57 @@
+"""Text to tokens, exactly as the evaluation harness does it.
+
+The harness tokenises the whole prompt at once: `"\\n\\n"` alone may be one token and before a word two, so that joining
+separately tokenised pieces gives other tokens and other log probabilities.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class DemonstrationTokens:
+    """Tokens of a demonstration and the token ranges (end exclusive) of its question and answer."""
+
+    ids: list[int]
+    question: tuple[int, int]
+    answer: tuple[int, int]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, with the special tokens that the tokenizer adds, unless the text brings its own BOS."""
+    if not texts:
+        return []
+    bos = tokenizer.bos_token
+    if bos and any(text.startswith(bos) for text in texts):
+        return [tokenizer(text, add_special_tokens=not text.startswith(bos))["input_ids"] for text in texts]
+    return tokenizer(list(texts))["input_ids"]
+
+
+def split_trailing_space(context: str) -> tuple[str, str]:
+    """Split a prompt before its trailing white space, which the harness scores with the answer."""
+    stripped = context.rstrip()
+    return stripped, context[len(stripped) :]
+
+
+def encode_demonstration(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> DemonstrationTokens:
+    """Tokens of a candidate's description, question and answer, and where question and answer lie.
+
+    row: a row of the sample table. A token belongs to the question or answer if it holds a character of it; one that
+    holds characters of both belongs to the answer.
+    """
+    text = row["prefix"][: row["answer_end"]]
+    encoding = tokenizer(text, return_offsets_mapping=True)
+    offsets = encoding["offset_mapping"]
+
+    def tokens_between(start: int, end: int) -> tuple[int, int]:
+        inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > start and b > a]
+        return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+    question = tokens_between(row["question_start"], row["question_end"])
+    answer = tokens_between(row["answer_start"], row["answer_end"])
+    if question[1] > answer[0] >= question[0]:
+        question = (question[0], answer[0])
+    return DemonstrationTokens(list(encoding["input_ids"]), question, answer)

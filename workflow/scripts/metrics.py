@@ -1,0 +1,12 @@
+"""Adapter of rule metrics."""
+
+from iclscope import metrics
+from iclscope.jobs import job
+
+with job(snakemake) as provenance:
+    metrics.run(
+        activations=snakemake.input[0],
+        settings=snakemake.params.settings,
+        output=snakemake.output[0],
+        provenance=provenance,
+    )

@@ -1,0 +1,14 @@
+"""Adapter of rule quality."""
+
+from iclscope import quality
+from iclscope.jobs import job
+
+with job(snakemake) as provenance:
+    quality.run(
+        evaluation=snakemake.input[0],
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+        quality_out=snakemake.output.quality,
+        reliability_out=snakemake.output.reliability,
+        provenance=provenance,
+    )
