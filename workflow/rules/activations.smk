@@ -15,14 +15,14 @@ rule activations:
         "<logs>/activations/{model}-{dataset}-{mask}.log",
     benchmark:
         "<benchmarks>/activations/{model}-{dataset}-{mask}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=1,
     params:
         settings={key: config["activations"][key] for key in ("sites", "top_k")},
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("activations"),
-    threads: MODEL_THREADS
-    resources:
-        gpu=1,
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/activations.py"

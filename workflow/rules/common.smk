@@ -32,6 +32,18 @@ def wheel_of(section):
     return wheel
 
 
+def local_files(section):
+    """Input function: those files of `source: files` that exist; the job says which are missing."""
+
+    def present(wildcards):
+        entry = config[section][wildcards[0]]
+        named = [*entry.get("files", {}).values(), *([entry["path"]] if "path" in entry else [])]
+        folders = [file for path in named for file in Path(path).glob("*") if Path(path).is_dir()]
+        return [str(path) for path in (*map(Path, named), *sorted(folders)) if path.is_file()]
+
+    return present
+
+
 def task_file(wildcards):
     """Input function: the task's own file, for tasks that are not the harness's."""
     file = TASKS / f"{config['datasets'][wildcards.dataset]['task']}.yaml"
@@ -42,6 +54,14 @@ def counting_model(wildcards):
     """Input function: the model whose tokenizer counts the tokens of a data set with a `max_tokens` filter."""
     limits = config["datasets"][wildcards.dataset].get("max_tokens")
     return f"<resources>/models/{limits['tokenizer']}/source.json" if limits else []
+
+
+def opposite_count(wildcards):
+    """Params function: for items, how many candidates there are, since both may come from the two ends of one split.
+
+    Candidates do not ask in turn: more items shall not redo what depends on the candidates alone.
+    """
+    return config["datasets"][wildcards.dataset]["candidates"] if wildcards.role == "items" else 0
 
 
 def settings_without(*keys):
@@ -62,3 +82,19 @@ def all_blocks(wildcards):
         for candidates in blocks.cut(entry["candidates"], size["candidates"])
         for items in blocks.cut(entry["items"], size["items"])
     ]
+
+
+def study_of(dataset):
+    """The configuration as it concerns one data set."""
+    return {**config, "datasets": {dataset: config["datasets"][dataset]}}
+
+
+FINAL_TABLES = ["correlation", "headline", "quality", "reliability", "selection"]
+
+
+def final_tables(datasets):
+    """Inputs by table name: the final tables of every data set and model, models fastest."""
+    return {
+        table: [f"<results>/{table}/{model}/{dataset}.parquet" for dataset in datasets for model in MODELS]
+        for table in FINAL_TABLES
+    }

@@ -1,6 +1,6 @@
 """Correlation of every signal with every quality target: noise ceiling, intervals, corrected tests.
 
-Inputs:  metrics of all masks, features, the score matrix, the items (whose clusters share a passage)
+Inputs:  metrics of all masks, features, the score matrix, reliability, the items (whose clusters share a passage)
 Outputs: <results>/correlation/{model}/{dataset}.parquet  a row per target and signal
          <results>/headline/{model}/{dataset}.parquet     a row per target
 """
@@ -11,6 +11,7 @@ rule correlation:
         metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
         features="<results>/features/{model}/{dataset}.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
+        reliability="<results>/reliability/{model}/{dataset}.parquet",
         items="<results>/samples/{dataset}/items.parquet",
     output:
         correlation=ensure("<results>/correlation/{model}/{dataset}.parquet", non_empty=True),
@@ -19,12 +20,13 @@ rule correlation:
         "<logs>/correlation/{model}-{dataset}.log",
     benchmark:
         "<benchmarks>/correlation/{model}-{dataset}.jsonl"
-    params:
-        settings={**config["correlation"], "targets": config["quality"]["targets"], "masks": MASKS},
-        seed=config["seed"],
-        code=code_digest("correlation"),
-    threads: MODEL_THREADS
     conda:
         "../../envs/analysis.yaml"
+    threads: MODEL_THREADS
+    params:
+        settings=lookup("correlation", within=config),
+        masks=MASKS,
+        seed=config["seed"],
+        code=code_digest("correlation"),
     script:
         "../scripts/correlation.py"

@@ -19,17 +19,17 @@ rule evaluation_block:
         "<logs>/evaluation/{model}-{dataset}-{block}.log",
     benchmark:
         "<benchmarks>/evaluation/{model}-{dataset}-{block}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=1,
     params:
         settings=lambda wildcards: {
             key: config["datasets"][wildcards.dataset].get(key) for key in ("task", "max_new_tokens")
         },
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("evaluation_block"),
-    threads: MODEL_THREADS
-    resources:
-        gpu=1,
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/evaluation_block.py"
 
@@ -43,12 +43,10 @@ rule evaluation:
         "<logs>/evaluation/{model}-{dataset}.log",
     benchmark:
         "<benchmarks>/evaluation/{model}-{dataset}.jsonl"
-    params:
-        settings=lambda wildcards: {
-            key: config["datasets"][wildcards.dataset][key] for key in ("candidates", "items")
-        },
-        code=code_digest("evaluation"),
     conda:
         "../../envs/analysis.yaml"
+    params:
+        settings=lambda wildcards: {key: config["datasets"][wildcards.dataset][key] for key in ("candidates", "items")},
+        code=code_digest("evaluation"),
     script:
         "../scripts/evaluation.py"

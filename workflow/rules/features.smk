@@ -18,15 +18,15 @@ rule features:
         "<logs>/features/{model}-{dataset}.log",
     benchmark:
         "<benchmarks>/features/{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=1,
     params:
         settings=lookup("features", within=config),
         dtype=lookup("models/{model}/dtype", within=config),
         seed=config["seed"],
         code=code_digest("features"),
-    threads: MODEL_THREADS
-    resources:
-        gpu=1,
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/features.py"

@@ -14,10 +14,10 @@ rule metrics:
         "<logs>/metrics/{model}-{dataset}-{mask}.log",
     benchmark:
         "<benchmarks>/metrics/{model}-{dataset}-{mask}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
     params:
         settings=lookup("metrics", within=config),
         code=code_digest("metrics"),
-    conda:
-        "../../envs/analysis.yaml"
     script:
         "../scripts/metrics.py"

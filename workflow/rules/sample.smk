@@ -20,12 +20,12 @@ rule pool:
         "<logs>/pool/{dataset}.log",
     benchmark:
         "<benchmarks>/pool/{dataset}.jsonl"
+    conda:
+        "../../envs/models.yaml"
     params:
         settings=settings_without("candidates", "items", "max_new_tokens"),
         seed=config["seed"],
         code=code_digest("pool"),
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/pool.py"
 
@@ -39,10 +39,11 @@ rule sample:
         "<logs>/sample/{dataset}-{role}.log",
     benchmark:
         "<benchmarks>/sample/{dataset}-{role}.jsonl"
-    params:
-        settings=lookup("datasets/{dataset}/{role}", within=config),
-        code=code_digest("sample"),
     conda:
         "../../envs/analysis.yaml"
+    params:
+        settings=lookup("datasets/{dataset}/{role}", within=config),
+        opposite=opposite_count,
+        code=code_digest("sample"),
     script:
         "../scripts/sample.py"

@@ -19,12 +19,14 @@ rule selection:
         "<logs>/selection/{model}-{dataset}.log",
     benchmark:
         "<benchmarks>/selection/{model}-{dataset}.jsonl"
-    params:
-        settings={**config["selection"], "targets": config["quality"]["targets"], "masks": MASKS},
-        seed=config["seed"],
-        code=code_digest("selection"),
-    threads: MODEL_THREADS
     conda:
         "../../envs/analysis.yaml"
+    threads: MODEL_THREADS
+    params:
+        settings=lookup("selection", within=config),
+        targets=lookup("quality/targets", within=config),
+        masks=MASKS,
+        seed=config["seed"],
+        code=code_digest("selection"),
     script:
         "../scripts/selection.py"

@@ -9,6 +9,7 @@ with job(snakemake) as provenance:
         pool=snakemake.input[0],
         role=role.removesuffix("s"),
         count=snakemake.params.settings,
+        opposite=snakemake.params.opposite,
         output=snakemake.output[0],
         provenance=provenance,
         key=f"datasets.{dataset}.{role}",

@@ -1,7 +1,8 @@
 """The one-shot score matrix, block by block: every candidate as the only demonstration before every item."""
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,18 @@ def run_block(
     model_folder: str | Path,
     candidates: tuple[int, int],
     items: tuple[int, int],
+    settings: Mapping[str, Any],
+    task_folder: str | Path,
+    dataset: str,
     dtype: str,
     device: str,
     batch_tokens: int,
-    generation: Callable[[list[dict[str, Any]]], "GenerationScorer"],
     output: str | Path,
     provenance: Mapping[str, Any],
 ) -> None:
     """Evaluate candidates × items (id ranges, end exclusive) and write one block; with candidate 0 goes the zero-shot.
 
-    generation: makes the scorer of generated answers from the items' documents; called for such tasks only.
+    settings: `task` and `max_new_tokens` (or None) of the data set, for generated answers.
     """
     rows = POOL.read(pool)
     demonstrations = _rows(rows, "candidate", candidates)
@@ -47,11 +50,13 @@ def run_block(
     name = Path(model_folder).name
     encoder = PromptEncoder(tokenizer)
     prompts = _prompts(encoder, demonstrations, questions, with_zero_shot=candidates[0] == 0)
-    _check_lengths(prompts, models.context_length(model), name, questions)
+    generated = questions[0]["kind"] == "generation"
+    scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
+    new_tokens = scorer.stopping.max_new_tokens if scorer else 0
+    _check_lengths(prompts, new_tokens, models.context_length(model), name, questions)
     pairs = len(prompts) * len(questions)
     logger.info("%d prompts of %d items, %d pairs", len(prompts), len(questions), pairs)
-    if questions[0]["kind"] == "generation":
-        scorer = generation([row["document"] for row in questions])
+    if scorer:
         with logs.bar(pairs, "answers", "pairs") as bar:
             answers = generate(
                 model, tokenizer, list(prompts.values()), scorer.stopping, batch_tokens, SLOTS, bar.update
@@ -71,16 +76,18 @@ def run_block(
 class GenerationScorer:
     """Scores generated answers by the task's own filters and metrics; knows when an answer ends."""
 
-    def __init__(
-        self, documents: Sequence[Any], score_text: Callable[[Any, str], list[dict[str, Any]]], stopping: Stopping
-    ) -> None:
-        self._documents = documents
-        self._score = score_text
-        self.stopping = stopping
+    def __init__(self, items: Sequence[Row], settings: Mapping[str, Any], task_folder: str | Path, key: str) -> None:
+        from iclscope import tasks  # the harness takes a second to import, and choices need none of it
+
+        self._documents = [json.loads(item["document"]) for item in items]
+        self._task = tasks.load_task(settings["task"], task_folder, {"items": self._documents}, key)
+        self._score = tasks.score_generation
+        limit = settings["max_new_tokens"] or tasks.max_new_tokens(self._task)
+        self.stopping = Stopping(tuple(tasks.stop_sequences(self._task)), limit)
 
     def __call__(self, item: int, text: str) -> list[dict[str, Any]]:
         """Value of every filter and metric for the answer to an item."""
-        return self._score(self._documents[item], text)
+        return self._score(self._task, self._documents[item], text)
 
 
 def _rows(pool: pl.DataFrame, role: str, ids: tuple[int, int]) -> list[dict[str, Any]]:
@@ -107,14 +114,20 @@ def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Row]) -> list[Prom
     return encoder.encode("", [{**item, "question": item["description"] + item["question"]} for item in items])
 
 
-def _check_lengths(prompts: Mapping[int, list[Prompt]], limit: int, model: str, items: Sequence[Row]) -> None:
+def _check_lengths(
+    prompts: Mapping[int, list[Prompt]], new_tokens: int, limit: int, model: str, items: Sequence[Row]
+) -> None:
+    """Refuse prompts that do not fit the model's context with their answers, given or generated; the harness cuts them.
+
+    new_tokens: longest generated answer.
+    """
     for candidate, group in prompts.items():
         for prompt, item in zip(group, items, strict=True):
-            tokens = len(prompt.context) + max(map(len, prompt.continuations))
+            tokens = len(prompt.context) + max(new_tokens, *map(len, prompt.continuations))
             if tokens > limit:
                 raise StudyError(
-                    f"candidate {candidate} before item {item['id']} takes {tokens} tokens, more than the {limit} of "
-                    f"models.{model}; set max_tokens for this data set"
+                    f"candidate {candidate} before item {item['id']} takes {tokens} tokens with its answer, more than "
+                    f"the {limit} of models.{model}; set a lower max_tokens or max_new_tokens for this data set"
                 )
 
 

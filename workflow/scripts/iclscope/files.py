@@ -1,12 +1,18 @@
 """Files and folders that appear whole or not at all."""
 
 import hashlib
+import mmap
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_SEAL = b"iclscope-sha256:"
+_DIGITS = 64
+_BLANK = b"0" * _DIGITS
+BLANK_SEAL = _SEAL + _BLANK
 
 
 @contextmanager
@@ -56,6 +62,37 @@ def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(path: str | Path) -> None:
+    """Turn the `BLANK_SEAL` that a finished file must hold into the checksum of all its other bytes."""
+    place, checksum = _checksum_of_the_rest(path)
+    with Path(path).open("r+b") as file:
+        file.seek(place)
+        if file.read(_DIGITS) != _BLANK:
+            raise ValueError(f"{path} holds no blank seal")
+        file.seek(place)
+        file.write(checksum)
+
+
+def is_sealed(path: str | Path) -> bool:
+    """Whether a file has a seal and not a byte of it has changed since."""
+    place, checksum = _checksum_of_the_rest(path)
+    with Path(path).open("rb") as file:
+        file.seek(place)
+        return file.read(_DIGITS) == checksum
+
+
+def _checksum_of_the_rest(path: str | Path) -> tuple[int, bytes]:
+    """Where the digits of a file's last seal stand, and the SHA-256 of all other bytes in such digits."""
+    with Path(path).open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return 0, b"none"  # an empty file cannot be mapped
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            place = data.rfind(_SEAL) + len(_SEAL)
+            hashed = hashlib.sha256(view[:place])
+            hashed.update(view[place + _DIGITS :])
+    return place, hashed.hexdigest().encode()
 
 
 def _sync(path: Path) -> None:

@@ -20,9 +20,11 @@ def gather(
 ) -> None:
     """Join the blocks to the whole matrix, sorted by candidate and item; refuse one that is not complete."""
     frame = pl.concat([EVALUATION.read(block) for block in blocks]).sort("candidate", "item")
-    wanted = (candidates + 1) * items
+    remedy = f"delete {Path(blocks[0]).parent} and rerun"
     if frame.select("candidate", "item").is_duplicated().any():
-        raise StudyError(f"{output}: blocks overlap; delete {Path(blocks[0]).parent} and rerun")
-    if len(frame) != wanted:
-        raise StudyError(f"{output}: {len(frame)} pairs instead of {wanted}; delete {Path(blocks[0]).parent} and rerun")
+        raise StudyError(f"{output}: blocks overlap; {remedy}")
+    wanted = (candidates + 1) * items  # the zero-shot prompt stands as one more candidate
+    inside = frame["candidate"].is_between(-1, candidates - 1) & frame["item"].is_between(0, items - 1)
+    if len(frame) != wanted or not inside.all():
+        raise StudyError(f"{output}: {inside.sum()} of {wanted} pairs and {(~inside).sum()} others; {remedy}")
     EVALUATION.write(frame, output, provenance)

@@ -33,7 +33,8 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     """Load the prepared model of `folder` for inference, from local files only.
 
     dtype: float32 or bfloat16. device: as in the config. Attention runs through fused scaled dot products, which
-    honour the explicit masks that scoring and extraction pass, but for models that cap the attention logits.
+    honour the explicit masks that scoring and extraction pass, but for models that cap the attention logits or for
+    which transformers has no fused attention.
     """
     transformers_logging.disable_progress_bar()
     target = pick_device(device)
@@ -41,7 +42,7 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=DTYPES[dtype], attn_implementation="eager" if capped else "sdpa", local_files_only=True
+        folder, dtype=DTYPES[dtype], attn_implementation="eager" if capped else None, local_files_only=True
     )
     model = model.to(target).eval().requires_grad_(False)
     logger.info(
@@ -64,4 +65,4 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 def context_length(model: Any) -> int:
     """Longest prompt in tokens that the model was built for."""
     config = model.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions"))
+    return int(config.max_position_embeddings)  # transformers gives this name to GPT-2's n_positions too

@@ -36,7 +36,7 @@ def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
     module names count; a folder beside the package's modules counts where a module names it in a string.
     """
     package = scripts / "iclscope"
-    parts = {script: _behaviour(scripts / f"{script}.py")}
+    parts = {f"{script}.py": _behaviour(scripts / f"{script}.py")}  # the plain name is often that of a module too
     waiting = _imports(scripts / f"{script}.py", package)
     while waiting:
         name = waiting.pop()
@@ -89,21 +89,24 @@ def _git(*words: str) -> str:
 
 def _behaviour(file: Path) -> str:
     """The syntax tree of a file without comments, positions and docstrings."""
-    return ast.dump(_without_docstrings(ast.parse(file.read_text(encoding="utf-8"))))
+    return ast.dump(_tree(file.read_text(encoding="utf-8")))
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+@functools.cache  # stages share most modules
+def _tree(text: str) -> ast.Module:
+    """The syntax tree of a source text without docstrings."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 
 def _imports(file: Path, package: Path) -> set[str]:
     """Modules of the package that a file imports, at its top or inside a function; `tables:NAME` for declarations."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             modules |= {a.name.removeprefix("iclscope.") for a in node.names if a.name.startswith("iclscope.")}
         elif isinstance(node, ast.ImportFrom) and node.module == "iclscope":
@@ -117,7 +120,7 @@ def _imports(file: Path, package: Path) -> set[str]:
 
 def _declaration(file: Path, name: str) -> str:
     """A top-level definition of a file together with the top-level definitions it uses."""
-    tree = _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
+    tree = _tree(file.read_text(encoding="utf-8"))
     top: Mapping[str, ast.stmt] = {
         target: node
         for node in tree.body
@@ -140,7 +143,7 @@ def _named_folders(file: Path, package: Path) -> list[Path]:
     """Files of the package's data folders that a module names in a string."""
     strings = {
         node.value
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(_tree(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
     }
     folders = [package / s for s in sorted(strings) if (package / s).is_dir() and s != "__pycache__"]

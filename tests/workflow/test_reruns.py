@@ -1,0 +1,99 @@
+"""What a change makes the workflow redo: what depends on it, and nothing else."""
+
+import polars as pl
+import pytest
+
+MODULES = "workflow/scripts/iclscope"
+EXTRACTION = {"activations", "metrics"}
+ANALYSIS = {"correlation", "selection", "plots", "report", "index", "summary", "verdict"}
+
+
+def rules(planned):
+    return set(planned)
+
+
+def test_comment_reruns_nothing(study):
+    for module in ("metrics", "scoring", "sampling", "correlation", "tables"):
+        path = study.folder / MODULES / f"{module}.py"
+        path.write_text(path.read_text() + "\n# A remark.\n")
+    assert study.planned() == {}
+
+
+def test_edit_of_metrics_spares_extraction_and_evaluation(study):
+    path = study.folder / MODULES / "metrics.py"
+    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    planned = study.planned()
+    assert planned["metrics"] == 4
+    assert planned["correlation"] == 2
+    assert not {"activations", "evaluation_block", "evaluation", "features", "pool", "quality"} & rules(planned)
+
+
+def test_edit_of_scoring_spares_samples_and_activations(study):
+    path = study.folder / MODULES / "scoring.py"
+    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    planned = study.planned()
+    assert planned["evaluation_block"] == 4
+    assert not {"pool", "sample", "activations", "metrics"} & rules(planned)
+
+
+def test_new_mask_is_extracted_alone(study):
+    study.configure(lambda config: config["masks"].append("prefix_lm"))
+    planned = study.planned()
+    assert planned["activations"] == planned["metrics"] == 2
+    assert not {"evaluation_block", "evaluation", "features", "quality", "pool", "sample"} & rules(planned)
+
+
+def test_settings_of_one_data_set_touch_only_its_files(study):
+    study.configure(lambda config: config["datasets"]["animals"]["max_tokens"].update(candidates=90))
+    before = study.times("results/*/**/*")
+    study.run()
+    changed = {file for file, time in study.times("results/*/**/*").items() if before.get(file) != time}
+    assert changed
+    assert not [file for file in changed if "sums" in file]
+
+
+@pytest.mark.parametrize(("key", "blocks"), [("candidates", 1), ("items", 2)])
+def test_growth_computes_new_blocks_only(study, key, blocks):
+    old = study.times("results/evaluation/tiny/animals/blocks/*")
+    before = pl.read_parquet(study.folder / "results/evaluation/tiny/animals.parquet")
+    study.configure(lambda config: config["datasets"]["animals"].update({key: 12 if key == "candidates" else 16}))
+    planned = study.planned("results/evaluation/tiny/animals.parquet")
+    assert planned["evaluation_block"] == blocks
+    assert "pool" not in planned
+    study.run("results/evaluation/tiny/animals.parquet")
+    new = study.times("results/evaluation/tiny/animals/blocks/*")
+    assert {file: new[file] for file in old} == old
+    after = pl.read_parquet(study.folder / "results/evaluation/tiny/animals.parquet")
+    assert before.equals(after.join(before, on=["candidate", "item"], how="semi").sort("candidate", "item"))
+
+
+def test_growth_keeps_the_earlier_rows(study):
+    before = pl.read_parquet(study.folder / "results/samples/sums/candidates.parquet")
+    study.configure(lambda config: config["datasets"]["sums"].update(candidates=12))
+    study.run("results/samples/sums/candidates.parquet")
+    after = pl.read_parquet(study.folder / "results/samples/sums/candidates.parquet")
+    assert after.height == 12
+    assert after.head(8).equals(before)
+
+
+def test_device_and_batch_sizes_rerun_nothing_but_the_run_record(study):
+    def change(config):
+        config["device"] = "cpu"
+        config["evaluation"]["batch_tokens"] = 64
+        config["activations"]["batch_tokens"] = 64
+
+    study.configure(change)
+    assert rules(study.planned()) <= {"run_record", "report", "index"}
+
+
+def test_smallest_useful_effect_spares_everything_before_the_correlation(study):
+    study.configure(lambda config: config["correlation"].update(smallest_useful_effect=0.3))
+    assert not {"quality", "evaluation", "metrics", "features", "sample"} & rules(study.planned())
+
+
+def test_same_seed_gives_the_same_bytes(finished, fresh):
+    fresh.run()
+    for stage in ("samples", "metrics", "features", "correlation", "headline", "selection", "quality", "reliability"):
+        first, second = (study.contents(f"results/{stage}/**/*.parquet") for study in (finished, fresh))
+        assert first.keys() == second.keys()
+        assert [file for file in first if first[file] != second[file]] == []

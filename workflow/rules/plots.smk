@@ -1,0 +1,56 @@
+"""The figures of one model on one data set, as PNG and SVG.
+
+Inputs:  correlation, headline, quality, reliability and selection of that model and data set
+Outputs: <results>/plots/{model}/{dataset}/{figure}.png and .svg
+"""
+
+
+rule plots:
+    input:
+        **{table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES},
+    output:
+        report(
+            "<results>/plots/{model}/{dataset}/rho_by_layer.png",
+            caption="../report/rho_by_layer.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "figure": "correlation by layer"},
+        ),
+        report(
+            "<results>/plots/{model}/{dataset}/rho_heatmap.png",
+            caption="../report/rho_heatmap.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "figure": "correlation by metric and layer"},
+        ),
+        report(
+            "<results>/plots/{model}/{dataset}/quality_distribution.png",
+            caption="../report/quality_distribution.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "figure": "quality of the candidates"},
+        ),
+        report(
+            "<results>/plots/{model}/{dataset}/selector_gain.png",
+            caption="../report/selector_gain.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "figure": "gain of the selectors"},
+        ),
+        report(
+            "<results>/plots/{model}/{dataset}/reliability_curve.png",
+            caption="../report/reliability_curve.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "figure": "reliability"},
+        ),
+        "<results>/plots/{model}/{dataset}/rho_by_layer.svg",
+        "<results>/plots/{model}/{dataset}/rho_heatmap.svg",
+        "<results>/plots/{model}/{dataset}/quality_distribution.svg",
+        "<results>/plots/{model}/{dataset}/selector_gain.svg",
+        "<results>/plots/{model}/{dataset}/reliability_curve.svg",
+    log:
+        "<logs>/plots/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/plots/{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code_digest("plots"),
+    script:
+        "../scripts/plots.py"

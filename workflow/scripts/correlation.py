@@ -1,0 +1,18 @@
+"""Adapter of rule correlation."""
+
+from iclscope import correlation
+from iclscope.jobs import job
+
+with job(snakemake) as provenance:
+    correlation.run(
+        metrics=dict(zip(snakemake.params.masks, snakemake.input.metrics, strict=True)),
+        features=snakemake.input.features,
+        evaluation=snakemake.input.evaluation,
+        reliability=snakemake.input.reliability,
+        items=snakemake.input.items,
+        settings=snakemake.params.settings,
+        seed=snakemake.params.seed,
+        correlation_out=snakemake.output.correlation,
+        headline_out=snakemake.output.headline,
+        provenance=provenance,
+    )

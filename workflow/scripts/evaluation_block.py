@@ -1,0 +1,23 @@
+"""Adapter of rule evaluation_block."""
+
+from pathlib import Path
+
+from iclscope import blocks, evaluation
+from iclscope.jobs import job
+
+with job(snakemake) as provenance:
+    candidates, items = blocks.parse(snakemake.wildcards.block)
+    evaluation.run_block(
+        pool=snakemake.input.pool,
+        model_folder=Path(snakemake.input.model).parent,
+        candidates=candidates,
+        items=items,
+        settings=snakemake.params.settings,
+        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        dataset=snakemake.wildcards.dataset,
+        dtype=snakemake.params.dtype,
+        device=snakemake.config["device"],
+        batch_tokens=snakemake.config["evaluation"]["batch_tokens"],
+        output=snakemake.output[0],
+        provenance=provenance,
+    )

@@ -1,0 +1,213 @@
+"""The pool of a data set: every usable row in a seeded order, of which candidates and items are the first.
+
+The place of a row in the order depends on the seed, the data set's key and its split alone, so that larger samples
+contain smaller ones, and a filter only takes rows out. Where candidates and items share a split, one order serves both:
+candidates from its front, items from its back.
+"""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from lm_eval.api.task import ConfigurableTask
+
+from iclscope import jsonl, models, tasks
+from iclscope.errors import StudyError
+from iclscope.jsonl import Row
+from iclscope.rendering import UnusableRow, render
+from iclscope.sampling import CANDIDATE, ITEM
+from iclscope.tables import POOL
+
+logger = logging.getLogger(__name__)
+
+MOST_UNUSABLE = 0.2  # of a split; beyond it the task does not fit the data
+
+Settings = Mapping[str, Any]
+TokenCounter = Callable[[list[str]], list[int]]
+
+
+def run_pool(
+    *,
+    data: str | Path,
+    dataset: str,
+    settings: Settings,
+    task_folder: str | Path,
+    tokenizer_folder: str | Path | None,
+    seed: int,
+    output: str | Path,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Render every usable row of a data set and write the pool, from which samples are taken.
+
+    data: folder of `{split}.jsonl` files. dataset: its key in the config. settings: of that key, `task`,
+    `candidates_split`, `items_split`, `max_tokens` and `cluster`. tokenizer_folder: model that counts for `max_tokens`.
+    """
+    key = f"datasets.{dataset}"
+    config = tasks.task_config(settings["task"], task_folder, key)
+    available = sorted(path.stem for path in Path(data).glob("*.jsonl"))
+    splits = choose_splits(config, settings, available, key)
+    rows = {
+        split: tasks.processed(config, jsonl.read_rows(Path(data) / f"{split}.jsonl"), key)
+        for split in dict.fromkeys(splits.values())
+    }
+    task = tasks.build_task(config, [row for part in rows.values() for row in part], key)
+    counter = _token_counter(tokenizer_folder) if settings.get("max_tokens") else None
+    POOL.write(make_pool(task, rows, splits, dataset, settings, seed, counter), output, provenance)
+
+
+def choose_splits(config: tasks.TaskConfig, settings: Settings, available: Sequence[str], key: str) -> dict[str, str]:
+    """The split of each role: as the config says, else as the harness would choose among the splits that exist.
+
+    Items: the task's test split, else validation. Candidates: its few-shot split, else training, else validation, else
+    the items' own split.
+    """
+    shots = (config.get("fewshot_config") or {}).get("split") or config.get("fewshot_split")
+    training, validation, test = (config.get(f"{name}_split") for name in ("training", "validation", "test"))
+    defaults = {ITEM: (test, validation), CANDIDATE: (shots, training, validation, test)}
+    chosen = {}
+    for role, wanted in defaults.items():
+        field = f"{role}s_split"
+        wanted = (settings[field],) if settings.get(field) else wanted
+        split = next((split for split in wanted if split in available), None)
+        if split is None:
+            named = ", ".join(dict.fromkeys(filter(None, wanted))) or "none"
+            raise StudyError(
+                f"{key}.{field}: no split {named} in the data; set it to one of {', '.join(available) or 'none'}"
+            )
+        chosen[role] = split
+    return chosen
+
+
+def make_pool(
+    task: ConfigurableTask,
+    rows: Mapping[str, Sequence[Row]],
+    splits: Mapping[str, str],
+    dataset: str,
+    settings: Settings,
+    seed: int,
+    count_tokens: TokenCounter | None,
+) -> pl.DataFrame:
+    """The pool of a data set: the usable rows of both roles, each in its order. Columns as in `tables.POOL`.
+
+    rows: processed rows of each split. splits: the split of each role. count_tokens: for `max_tokens`.
+    """
+    key = f"datasets.{dataset}"
+    usable = {
+        split: _usable_rows(
+            task, part, permutation(seed, dataset, split, len(part)), split, settings.get("cluster"), key
+        )
+        for split, part in rows.items()
+    }
+    dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
+    if splits[CANDIDATE] == splits[ITEM]:
+        # Also a repeated question with another answer goes, since it could end up in both roles.
+        once = _distinct(usable[splits[ITEM]], lambda row: row["question"], dropped[CANDIDATE])
+        dropped[ITEM] += dropped[CANDIDATE]
+        pools = {CANDIDATE: once, ITEM: once[::-1]}
+    else:
+        pools = {
+            role: _distinct(usable[splits[role]], lambda row: (row["question"], _gold_text(row)), dropped[role])
+            for role in dropped
+        }
+        asked = {row["question"] for row in pools[ITEM]}
+        fresh = [row for row in pools[CANDIDATE] if row["question"] not in asked]
+        dropped[CANDIDATE]["question of an item"] = len(pools[CANDIDATE]) - len(fresh)
+        pools[CANDIDATE] = fresh
+    limits = settings.get("max_tokens") or {}
+    kept = {
+        role: _short_rows(role, part, limits.get(f"{role}s"), count_tokens, dropped[role])
+        for role, part in pools.items()
+    }
+    for role, part in kept.items():
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped[role].items() if count)
+        logger.info("%s: %d %ss from %s; dropped: %s", key, len(part), role, splits[role], reasons or "none")
+        if not part:
+            raise StudyError(f"{key}: no row of split {splits[role]} is left as {role} (dropped: {reasons})")
+    return pl.DataFrame(
+        [{"role": role, "id": rank, **row} for role, part in kept.items() for rank, row in enumerate(part)],
+        schema=POOL.schema,
+    )
+
+
+def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
+    """The order of the rows of a split [count], before anything is dropped."""
+    name = hashlib.sha256(f"{dataset}/{split}".encode()).digest()
+    return np.random.default_rng([seed, *name]).permutation(count)
+
+
+def _usable_rows(
+    task: ConfigurableTask, rows: Sequence[Row], order: np.ndarray, split: str, cluster: str | None, key: str
+) -> list[Row]:
+    """Rendered rows of a split in the given order; rows that cannot be rendered are counted in the log."""
+    if cluster is not None and not any(cluster in row for row in rows):
+        fields = ", ".join(sorted({field for row in rows for field in row}))
+        raise StudyError(f"{key}.cluster: no row of split {split} has the field {cluster}; the fields are {fields}")
+    usable, unusable = [], {}
+    for number in order.tolist():
+        document = rows[number]
+        try:
+            text = render(task, document)
+        except UnusableRow as error:
+            unusable[number] = str(error)
+            continue
+        own = {"split": split, "source_row": number, "cluster": _cluster(document, cluster), "tokens": None}
+        usable.append({**text, **own, "document": json.dumps(document, ensure_ascii=False, sort_keys=True)})
+    if len(unusable) > MOST_UNUSABLE * len(rows):
+        first = min(unusable)
+        raise StudyError(
+            f"{key}: task {task.config.task} cannot use {len(unusable)} of {len(rows)} rows of split {split}, the "
+            f"first is row {first}: {unusable[first]}; compare its fields with those that the task reads"
+        )
+    for reason, count in Counter(unusable.values()).most_common():
+        logger.info("%s: %d of %d rows of split %s cannot be used: %s", key, count, len(rows), split, reason)
+    return usable
+
+
+def _cluster(document: Row, field: str | None) -> str | None:
+    value = document.get(field) if field else None
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _gold_text(row: Row) -> str:
+    return row["choices"][row["gold"]]
+
+
+def _distinct(rows: Sequence[Row], identity: Callable[[Row], Any], dropped: Counter[str]) -> list[Row]:
+    """The first row of every identity, in order."""
+    first: dict[Any, Row] = {}
+    for row in rows:
+        first.setdefault(identity(row), row)
+    dropped["duplicates"] += len(rows) - len(first)
+    return list(first.values())
+
+
+def _short_rows(
+    role: str, rows: Sequence[Row], limit: int | None, count_tokens: TokenCounter | None, dropped: Counter[str]
+) -> list[Row]:
+    """Rows of at most `limit` tokens, with their number: of the demonstration for candidates, else of the question."""
+    if count_tokens is None:
+        return list(rows)
+    texts = [row["prefix"][: row["answer_end"]] if role == CANDIDATE else row["question"] for row in rows]
+    counted = [{**row, "tokens": tokens} for row, tokens in zip(rows, count_tokens(texts), strict=True)]
+    short = [row for row in counted if limit is None or row["tokens"] <= limit]
+    dropped[f"longer than {limit} tokens"] = len(counted) - len(short)
+    return short
+
+
+def _token_counter(tokenizer_folder: str | Path | None) -> TokenCounter:
+    assert tokenizer_folder is not None, "max_tokens needs the folder of its tokenizer"
+    tokenizer = models.load_tokenizer(tokenizer_folder)
+
+    def count(texts: list[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+
+    return count

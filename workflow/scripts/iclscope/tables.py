@@ -1,0 +1,417 @@
+"""Every Parquet table of the study: its columns, types, units, and how it is written and read.
+
+A table is declared once, here. Writers refuse a frame that differs; files carry the description of each column in
+their field metadata and their provenance in the schema metadata (key `iclscope`), so that they explain themselves.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from iclscope.errors import StudyError
+from iclscope.files import BLANK_SEAL, atomic_file, is_sealed, seal
+
+PROVENANCE_KEY = b"iclscope"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its polars type, what it holds, the unit, and whether it may be empty."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    description: str
+    unit: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A declared table: `key` columns identify a row, rows are stored in the writer's order."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Column names and polars types, in order."""
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    def check(self, frame: pl.DataFrame) -> None:
+        """Refuse a frame whose columns, types, empty values or keys differ from the declaration."""
+        if frame.schema != self.schema:
+            wanted, found = dict(self.schema), dict(frame.schema)
+            names = [n for n in {**wanted, **found} if wanted.get(n) != found.get(n)]
+            detail = "; ".join(f"{n}: declared {wanted.get(n)}, found {found.get(n)}" for n in names)
+            raise StudyError(f"table {self.name} differs from its declaration: {detail or 'column order'}")
+        for column in self.columns:
+            if not column.nullable and frame[column.name].null_count():
+                raise StudyError(f"table {self.name}: column {column.name} has empty values but must have none")
+        if frame.select(self.key).is_duplicated().any():
+            raise StudyError(f"table {self.name}: two rows share the same {', '.join(self.key)}")
+
+    def write(
+        self,
+        frame: pl.DataFrame,
+        path: str | Path,
+        provenance: Mapping[str, Any],
+        row_group_size: int | None = None,
+    ) -> None:
+        """Check `frame` and write it to `path`, whole or not at all, with page checksums."""
+        with self.writer(path, provenance) as writer:
+            writer.append(frame, row_group_size)
+
+    @contextmanager
+    def writer(self, path: str | Path, provenance: Mapping[str, Any]) -> Iterator["TableWriter"]:
+        """Yield a writer that takes a table too large for memory piece by piece, whole or not at all."""
+        schema = self.arrow_schema(provenance)
+        with atomic_file(path) as temporary:
+            with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as parquet:
+                parquet.add_key_value_metadata({"checksum": BLANK_SEAL})
+                yield TableWriter(self, parquet)
+            seal(temporary)
+
+    def read(self, path: str | Path, columns: list[str] | None = None) -> pl.DataFrame:
+        """Read `path`; refuse a file of another kind and one of which a single byte has changed since it was written.
+
+        Page checksums alone would not do: they leave out the footer, which says where and what the columns are.
+        """
+        try:
+            if not is_sealed(path):
+                raise StudyError(f"{path} is damaged or not a table of this study; delete it and rerun")
+            table = pq.read_table(path, columns=columns, partitioning=None)
+        except FileNotFoundError as error:
+            raise StudyError(f"{path} does not exist") from error
+        except (OSError, pa.ArrowException) as error:
+            raise StudyError(f"{path} is damaged and must be made again; delete it and rerun ({error})") from error
+        made = json.loads((table.schema.metadata or {}).get(PROVENANCE_KEY, b"{}"))
+        if made.get("table") != self.name:
+            raise StudyError(f"{path} holds table {made.get('table')!r}, not {self.name!r}; delete it and rerun")
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def arrow_schema(self, provenance: Mapping[str, Any]) -> pa.Schema:
+        """The Arrow schema with descriptions and units per field and the provenance of the file."""
+        plain = self.schema.to_frame().to_arrow().schema
+        fields = [
+            plain.field(column.name)
+            .with_nullable(column.nullable)
+            .with_metadata({"description": column.description, "unit": column.unit})
+            for column in self.columns
+        ]
+        record = {"table": self.name, "description": self.description, "key": list(self.key), **provenance}
+        return pa.schema(fields, metadata={PROVENANCE_KEY: json.dumps(record, sort_keys=True).encode()})
+
+
+@dataclass(frozen=True)
+class TableWriter:
+    """An open file of a table; made by `Table.writer`."""
+
+    table: Table
+    parquet: pq.ParquetWriter
+
+    def append(self, frame: pl.DataFrame, row_group_size: int | None = None) -> None:
+        """Check `frame` and write it as row groups of its own, of at most `row_group_size` rows (default: 2**20).
+
+        Keys are checked within `frame`; that they differ between pieces is up to the caller.
+        """
+        self.table.check(frame)
+        self.parquet.write_table(frame.to_arrow().cast(self.parquet.schema), row_group_size)
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """The provenance record stored in a Parquet file of the study (table, settings, versions, upstream files)."""
+    metadata = pq.read_schema(path).metadata or {}
+    if PROVENANCE_KEY not in metadata:
+        raise StudyError(f"{path} was not written by iclscope: it has no provenance record")
+    record: dict[str, Any] = json.loads(metadata[PROVENANCE_KEY])
+    return record
+
+
+_CANDIDATE = Column("candidate", pl.Int32, "candidate id: rank in the seeded permutation")
+_LAYER = Column("layer", pl.Int16, "block index, 0 is the first")
+_SITE = Column("site", pl.String, "where in the block: mlp_out, mlp_act or resid")
+_TOKENS = pl.List(pl.Float32)
+_VALUE = pl.Float64
+
+_SAMPLE_COLUMNS = (
+    Column("id", pl.Int32, "candidate or item id: rank in the seeded permutation"),
+    Column("split", pl.String, "split of the data set the row comes from"),
+    Column("source_row", pl.Int32, "row number in that split, 0 is the first"),
+    Column("kind", pl.String, "how the row is scored: choice or generation"),
+    Column("description", pl.String, "task description at the start of every prompt, delimiter included"),
+    Column("question", pl.String, "rendered question; as an item, this is what follows the demonstration"),
+    Column("target_delimiter", pl.String, "text between question and answer"),
+    Column("choices", pl.List(pl.String), "answer texts without delimiter; for generation only the gold answer"),
+    Column("gold", pl.Int32, "index of the right answer in choices"),
+    Column("prefix", pl.String, "description, question, answer and delimiter: the text before an item"),
+    Column("question_start", pl.Int32, "first character of the question in prefix", "characters"),
+    Column("question_end", pl.Int32, "character after the question in prefix", "characters"),
+    Column("answer_start", pl.Int32, "first character of the answer in prefix", "characters"),
+    Column("answer_end", pl.Int32, "character after the answer in prefix", "characters"),
+    Column("cluster", pl.String, "rows with the same value share a passage; empty: a row of its own", nullable=True),
+    Column("tokens", pl.Int32, "tokens of the row as the max_tokens filter counts them", "tokens", nullable=True),
+    Column("document", pl.String, "the original row as JSON"),
+)
+
+SAMPLE = Table(
+    "sample",
+    "Rows drawn from a data set, in the order of a seeded permutation, rendered to text once",
+    _SAMPLE_COLUMNS,
+    ("id",),
+)
+
+POOL = Table(
+    "pool",
+    "All usable rows of a data set in the order of the seeded permutations; samples are its first rows",
+    (Column("role", pl.String, "candidate or item"), *_SAMPLE_COLUMNS),
+    ("role", "id"),
+)
+
+EVALUATION = Table(
+    "evaluation",
+    "The one-shot score matrix: every candidate as the only demonstration before every item",
+    (
+        Column("candidate", pl.Int32, "candidate id; -1 is the zero-shot prompt"),
+        Column("item", pl.Int32, "item id"),
+        Column("logprobs", pl.List(pl.Float32), "log probability of each choice after the prompt", "nats"),
+        Column("gold_logprob", pl.Float32, "log probability of the right answer", "nats"),
+        Column("margin", pl.Float32, "gold log probability minus the best wrong one", "nats", nullable=True),
+        Column("correct", pl.Float32, "acc for choices; first metric and filter of the task for generation"),
+        Column("correct_norm", pl.Float32, "acc_norm: choices compared per character", nullable=True),
+        Column("text", pl.String, "generated answer", nullable=True),
+        Column(
+            "scores",
+            pl.List(pl.Struct({"filter": pl.String, "metric": pl.String, "value": pl.Float32})),
+            "every filter and metric of the task for the generated answer",
+            nullable=True,
+        ),
+        Column("prompt_tokens", pl.Int32, "tokens of the prompt without any answer", "tokens"),
+    ),
+    ("candidate", "item"),
+)
+
+ACTIVATIONS = Table(
+    "activations",
+    "Statistics of the activations of every candidate's tokens, a row per candidate, layer and site",
+    (
+        _CANDIDATE,
+        _LAYER,
+        _SITE,
+        Column("n_tokens", pl.Int32, "tokens of the demonstration", "tokens"),
+        Column("question_start", pl.Int32, "first token of the question", "tokens"),
+        Column("question_end", pl.Int32, "token after the question", "tokens"),
+        Column("answer_start", pl.Int32, "first token of the answer", "tokens"),
+        Column("answer_end", pl.Int32, "token after the answer", "tokens"),
+        Column("mean", _TOKENS, "per token: mean over neurons", "activation"),
+        Column("variance", _TOKENS, "per token: variance over neurons (divisor d)", "activation^2"),
+        Column("skewness", _TOKENS, "per token: third standardised moment over neurons; NaN if constant"),
+        Column("kurtosis", _TOKENS, "per token: excess kurtosis over neurons; NaN if constant"),
+        Column("mean_abs", _TOKENS, "per token: mean |x| over neurons", "activation"),
+        Column("median_abs", _TOKENS, "per token: median |x| over neurons", "activation"),
+        Column("max_abs", _TOKENS, "per token: max |x| over neurons", "activation"),
+        Column("max_abs_neuron", pl.List(pl.Int32), "per token: neuron with the max |x|"),
+        Column("entropy_abs", _TOKENS, "per token: entropy of |x| / sum |x| over neurons", "nats"),
+        Column("top_share", _TOKENS, "per token: share of the top-k |x| in the sum of |x|"),
+        Column("massive", pl.List(pl.Int32), "per token: neurons with |x| > 100 and > 1000 x median |x| of all tokens"),
+        Column("top_value", _TOKENS, "the k largest |x| of all tokens, signed, largest first", "activation"),
+        Column("top_token", pl.List(pl.Int32), "their token positions"),
+        Column("top_neuron", pl.List(pl.Int32), "their neurons"),
+        Column("mean_vector", pl.List(pl.Float16), "activation averaged over tokens [d]", "activation"),
+        Column("last_vector", pl.List(pl.Float16), "activation of the last token [d]", "activation"),
+    ),
+    ("candidate", "layer", "site"),
+)
+
+METRICS = Table(
+    "metrics",
+    "One number per candidate, layer, site, pooling and metric; sorted so that each metric's candidates are adjacent",
+    (
+        _SITE,
+        _LAYER,
+        Column("pooling", pl.String, "tokens that enter: all, no_sink, question, answer or last"),
+        Column("metric", pl.String, "name of the metric"),
+        _CANDIDATE,
+        Column("value", _VALUE, "value of the metric; empty where undefined", nullable=True),
+        Column("reason", pl.String, "why the value is undefined", nullable=True),
+    ),
+    ("site", "layer", "pooling", "metric", "candidate"),
+)
+
+FEATURES = Table(
+    "features",
+    "What a cheap selector would look at: one row per candidate, no activations needed",
+    (
+        _CANDIDATE,
+        Column("length", pl.Int32, "tokens of the demonstration", "tokens"),
+        Column("label", pl.Int32, "index of the right answer; empty for generated answers", nullable=True),
+        Column("nll", _VALUE, "mean negative log probability of the demonstration's tokens", "nats/token"),
+        Column("answer_nll", _VALUE, "negative log probability of the right answer, zero-shot", "nats"),
+        Column("zero_shot_margin", _VALUE, "gold minus best wrong log probability, zero-shot", "nats", nullable=True),
+        Column("zero_shot_entropy", _VALUE, "entropy of the softmax over choices, zero-shot", "nats", nullable=True),
+        Column("similarity", _VALUE, "mean cosine similarity to the items' embeddings"),
+        Column("typicality", _VALUE, "mean cosine similarity to the nearest candidates' embeddings"),
+        Column("random", _VALUE, "seeded uniform noise: the control that must predict nothing"),
+    ),
+    ("candidate",),
+)
+
+EMBEDDINGS = Table(
+    "embeddings",
+    "Mean final hidden state of the question's tokens, of every candidate and item",
+    (
+        Column("role", pl.String, "candidate or item"),
+        Column("id", pl.Int32, "candidate or item id"),
+        Column("vector", pl.List(pl.Float32), "embedding [d], not normalised"),
+    ),
+    ("role", "id"),
+)
+
+_TARGET = Column("target", pl.String, "quality target: accuracy, accuracy_norm, gold_logprob, margin or gain")
+
+QUALITY = Table(
+    "quality",
+    "How well each candidate works as the only demonstration: mean score over the items",
+    (
+        _TARGET,
+        _CANDIDATE,
+        Column("value", _VALUE, "mean over items"),
+        Column("standard_error", _VALUE, "standard error of the mean over items"),
+        Column("items", pl.Int32, "number of items"),
+    ),
+    ("target", "candidate"),
+)
+
+RELIABILITY = Table(
+    "reliability",
+    "How much of the differences in quality is real, and the highest correlation that anything can reach with it",
+    (
+        _TARGET,
+        Column("candidates", pl.Int32, "number of candidates"),
+        Column("items", pl.Int32, "number of items"),
+        Column("zero_shot", _VALUE, "mean score without a demonstration", nullable=True),
+        Column("mean", _VALUE, "mean quality over candidates"),
+        Column("sd", _VALUE, "standard deviation of quality over candidates"),
+        Column("alpha", _VALUE, "Cronbach's alpha", nullable=True),
+        Column("split_half", _VALUE, "split-half reliability over random halves (Spearman-Brown)", nullable=True),
+        Column("ceiling", _VALUE, "noise ceiling of a correlation: sqrt(alpha)", nullable=True),
+        Column("items_needed", pl.Int64, "items for a ceiling of 0.95 (Spearman-Brown)", nullable=True),
+        Column("reason", pl.String, "why alpha is undefined", nullable=True),
+    ),
+    ("target",),
+)
+
+CORRELATION = Table(
+    "correlation",
+    "Spearman correlation of every signal with every quality target",
+    (
+        _TARGET,
+        Column("family", pl.String, "activation, feature or control"),
+        Column("mask", pl.String, "attention mask; empty for features", nullable=True),
+        Column("site", pl.String, "activation site; empty for features", nullable=True),
+        Column("layer", pl.Int16, "block index; empty for features", nullable=True),
+        Column("pooling", pl.String, "tokens that enter; empty for features", nullable=True),
+        Column("metric", pl.String, "metric or feature"),
+        Column("n", pl.Int32, "candidates with a value"),
+        Column("n_unique", pl.Int32, "distinct values of the signal"),
+        Column("tie_share", _VALUE, "share of candidates whose value is shared with another"),
+        Column("rho", _VALUE, "Spearman's rho", nullable=True),
+        Column("low", _VALUE, "95 % interval, pigeonhole bootstrap", nullable=True),
+        Column("high", _VALUE, "95 % interval, pigeonhole bootstrap", nullable=True),
+        Column("analytic_low", _VALUE, "95 % interval, Bonett and Wright (2000)", nullable=True),
+        Column("analytic_high", _VALUE, "95 % interval, Bonett and Wright (2000)", nullable=True),
+        Column("rho_disattenuated", _VALUE, "rho / sqrt(alpha); empty below alpha = 0.3", nullable=True),
+        Column("p", _VALUE, "two-sided p of this signal alone, permutations", nullable=True),
+        Column("p_maxt", _VALUE, "p corrected for its whole family, Westfall-Young maxT", nullable=True),
+        Column("q_bh", _VALUE, "false discovery rate in its family, Benjamini-Hochberg", nullable=True),
+        Column("q_by", _VALUE, "false discovery rate in its family, Benjamini-Yekutieli", nullable=True),
+        Column("partial_length", _VALUE, "partial rho given length", nullable=True),
+        Column("partial_label", _VALUE, "partial rho given length and label; empty without labels", nullable=True),
+        Column("partial_nll", _VALUE, "partial rho given length, label (where there is one) and NLL", nullable=True),
+        Column("partial_p", _VALUE, "two-sided p of partial_nll, t with C - 2 - k degrees of freedom", nullable=True),
+        Column("equivalence", pl.String, "no useful effect, useful effect or undecided (TOST)", nullable=True),
+        Column("reason", pl.String, "why rho is undefined", nullable=True),
+    ),
+    ("target", "family", "mask", "site", "layer", "pooling", "metric"),
+)
+
+_HEADLINE_COLUMNS = (
+    _TARGET,
+    Column("candidates", pl.Int32, "number of candidates"),
+    Column("items", pl.Int32, "number of items"),
+    Column("signals", pl.Int32, "activation signals, undefined ones included"),
+    Column("undefined", pl.Int32, "activation signals without a defined correlation"),
+    Column("alpha", _VALUE, "Cronbach's alpha of the target", nullable=True),
+    Column("ceiling", _VALUE, "noise ceiling", nullable=True),
+    Column("null_95", _VALUE, "95 % quantile of max |rho| when nothing is related", nullable=True),
+    Column("best_rho", _VALUE, "rho with the largest |rho| of all activation signals", nullable=True),
+    Column("best_signal", pl.String, "its mask, site, layer, pooling and metric", nullable=True),
+    Column("best_p_maxt", _VALUE, "its corrected p", nullable=True),
+    Column("nested_rho", _VALUE, "rho of the best signal where it was not chosen, in its direction", nullable=True),
+    Column("optimism", _VALUE, "|rho| where chosen minus nested_rho, mean over splits", nullable=True),
+    Column("length_rho", _VALUE, "rho of the plain length", nullable=True),
+    Column("significant", pl.Int32, "activation signals with a corrected p below 0.05"),
+    Column("useful", pl.Int32, "activation signals shown to have a useful effect", nullable=True),
+    Column("useless", pl.Int32, "activation signals shown to have no useful effect", nullable=True),
+)
+
+HEADLINE = Table(
+    "headline",
+    "The correlation study in one row per quality target",
+    _HEADLINE_COLUMNS,
+    ("target",),
+)
+
+SELECTION = Table(
+    "selection",
+    "What a selector is worth: score of the demonstrations it picks on items it has not seen, minus random",
+    (
+        _TARGET,
+        Column("selector", pl.String, "name of the selector"),
+        Column("kind", pl.String, "static: one candidate for all items; query: a candidate per item; bound"),
+        Column("value", _VALUE, "mean held-out score of what it picks"),
+        Column("gain", _VALUE, "value minus the mean score of a random candidate"),
+        Column("low", _VALUE, "95 % interval of the gain, pigeonhole bootstrap", nullable=True),
+        Column("high", _VALUE, "95 % interval of the gain, pigeonhole bootstrap", nullable=True),
+        Column("regret", _VALUE, "value of the oracle minus value"),
+        Column("splits", pl.Int32, "random halves of the items it was averaged over"),
+        Column("standard_error", _VALUE, "standard error of the gain, pigeonhole bootstrap", nullable=True),
+        Column("p", _VALUE, "two-sided p of the gain; empty for random and for bounds", nullable=True),
+        Column("p_holm", _VALUE, "p corrected for all selectors of the target, Holm", nullable=True),
+        Column("search_items", _VALUE, "items a search needs to gain as much; empty: more", "items", nullable=True),
+    ),
+    ("target", "selector"),
+)
+
+SUMMARY = Table(
+    "summary",
+    "The whole study in one row per model, data set and quality target",
+    (
+        Column("model", pl.String, "name of the model in the config"),
+        Column("dataset", pl.String, "name of the data set in the config"),
+        *_HEADLINE_COLUMNS,
+        Column("best_selector", pl.String, "selector with the largest gain, bounds aside", nullable=True),
+        Column("best_gain", _VALUE, "its gain over random", nullable=True),
+        Column("best_gain_low", _VALUE, "95 % interval of that gain", nullable=True),
+        Column("best_gain_high", _VALUE, "95 % interval of that gain", nullable=True),
+    ),
+    ("model", "dataset", "target"),
+)
+
+TABLES = {
+    table.name: table
+    for table in (
+        POOL, SAMPLE, EVALUATION, ACTIVATIONS, METRICS, FEATURES, EMBEDDINGS,
+        QUALITY, RELIABILITY, CORRELATION, HEADLINE, SELECTION, SUMMARY,
+    )
+}  # fmt: skip

@@ -1,0 +1,19 @@
+"""Adapter of rule page."""
+
+from pathlib import Path
+
+from iclscope import report, results
+from iclscope.jobs import job
+
+with job(snakemake):
+    dataset, models = snakemake.wildcards.dataset, snakemake.params.models
+    report.run_page(
+        dataset=dataset,
+        models=results.paths_by_study(snakemake.input, [dataset], models)[dataset],
+        folders={model: Path(file).parent for model, file in zip(models, snakemake.input.figures, strict=True)},
+        candidates=snakemake.input.candidates,
+        run_record=snakemake.input.run_record,
+        verdict=snakemake.input.verdict,
+        settings=snakemake.params.settings,
+        output=snakemake.output[0],
+    )

@@ -1,0 +1,14 @@
+"""Adapter of rule plots."""
+
+from pathlib import Path
+
+from iclscope import figures
+from iclscope.jobs import job
+
+with job(snakemake):
+    figures.run(
+        model=snakemake.wildcards.model,
+        dataset=snakemake.wildcards.dataset,
+        tables=dict(snakemake.input.items()),
+        folder=Path(snakemake.output[0]).parent,
+    )

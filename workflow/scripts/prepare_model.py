@@ -1,0 +1,14 @@
+"""Adapter of rule prepare_model."""
+
+from pathlib import Path
+
+from iclscope import model_source
+from iclscope.jobs import job
+
+with job(snakemake):
+    model_source.prepare_model(
+        name=snakemake.wildcards.model,
+        settings=snakemake.params.settings,
+        wheel=snakemake.input.get("wheel"),
+        folder=Path(snakemake.output[0]).parent,
+    )
