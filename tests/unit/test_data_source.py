@@ -3,6 +3,7 @@ import zipfile
 
 import polars as pl
 import pytest
+
 from iclscope import data_source, hub
 from iclscope.errors import StudyError
 from iclscope.files import sha256

@@ -4,9 +4,10 @@ import gguf as gguf_format
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from iclscope import gguf
 from iclscope.errors import StudyError
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",

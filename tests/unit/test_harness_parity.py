@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from harness import TASKS, one_shot
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
 
+from harness import TASKS, one_shot
 from iclscope import data_source, models, rendering, tasks
 from iclscope.evaluation import _chosen
 from iclscope.generation import Stopping, generate

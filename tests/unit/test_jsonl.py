@@ -1,4 +1,5 @@
 import pytest
+
 from iclscope.errors import StudyError
 from iclscope.jsonl import read_rows, write_rows
 

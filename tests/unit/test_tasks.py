@@ -2,13 +2,14 @@ import json
 from pathlib import Path
 
 import datasets
-import harness
 import lm_eval
 import pytest
-from iclscope import tasks
-from iclscope.errors import StudyError
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
+
+import harness
+from iclscope import tasks
+from iclscope.errors import StudyError
 
 OWN = Path(__file__).parents[2] / "config" / "tasks"
 

@@ -1,6 +1,7 @@
 import zipfile
 
 import pytest
+
 from iclscope.errors import StudyError
 from iclscope.files import sha256
 from iclscope.wheels import extract, fetch_wheel, open_wheel

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from conftest import build_model, build_tokenizer
 
 ROOT = Path(__file__).parents[2]

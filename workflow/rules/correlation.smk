@@ -12,7 +12,7 @@ rule correlation:
         features="<results>/features/{model}/{dataset}.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         reliability="<results>/reliability/{model}/{dataset}.parquet",
-        items="<results>/samples/{dataset}/items.parquet",
+        questions="<results>/samples/{dataset}/items.parquet",
     output:
         correlation=ensure("<results>/correlation/{model}/{dataset}.parquet", non_empty=True),
         headline=ensure("<results>/headline/{model}/{dataset}.parquet", non_empty=True),

@@ -9,7 +9,7 @@ Outputs: <results>/features/{model}/{dataset}.parquet    a row per candidate
 rule features:
     input:
         candidates="<results>/samples/{dataset}/candidates.parquet",
-        items="<results>/samples/{dataset}/items.parquet",
+        questions="<results>/samples/{dataset}/items.parquet",
         model="<resources>/models/{model}/source.json",
     output:
         features=ensure("<results>/features/{model}/{dataset}.parquet", non_empty=True),

@@ -12,7 +12,7 @@ rule selection:
         embeddings="<results>/embeddings/{model}/{dataset}.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         candidates="<results>/samples/{dataset}/candidates.parquet",
-        items="<results>/samples/{dataset}/items.parquet",
+        questions="<results>/samples/{dataset}/items.parquet",
     output:
         ensure("<results>/selection/{model}/{dataset}.parquet", non_empty=True),
     log:

@@ -9,7 +9,7 @@ with job(snakemake) as provenance:
         features=snakemake.input.features,
         evaluation=snakemake.input.evaluation,
         reliability=snakemake.input.reliability,
-        items=snakemake.input.items,
+        items=snakemake.input.questions,
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
         correlation_out=snakemake.output.correlation,

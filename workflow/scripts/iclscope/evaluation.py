@@ -13,7 +13,7 @@ from iclscope import logs, models
 from iclscope.errors import StudyError
 from iclscope.generation import Answer, Stopping, generate
 from iclscope.packing import Prompt
-from iclscope.scoring import PromptEncoder, score
+from iclscope.scoring import PromptEncoder, score, zero_shot_prompts
 from iclscope.tables import EVALUATION, POOL
 
 logger = logging.getLogger(__name__)
@@ -107,11 +107,6 @@ def _prompts(
     for row in demonstrations:
         prompts[row["id"]] = encoder.encode(row["prefix"], items)
     return prompts
-
-
-def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Row]) -> list[Prompt]:
-    """Prompts without a demonstration: the task's description and the question."""
-    return encoder.encode("", [{**item, "question": item["description"] + item["question"]} for item in items])
 
 
 def _check_lengths(

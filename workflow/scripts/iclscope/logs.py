@@ -37,11 +37,14 @@ def to_file(path: str | Path) -> Iterator[None]:
 
 
 class _LogStream:
-    """A text stream that turns each state of a progress bar into one line of the log."""
+    """A text stream that turns each new state of a progress bar into one line of the log."""
+
+    last = ""
 
     def write(self, text: str) -> None:
         line = text.strip()
-        if line:
+        if line and line != self.last:
+            self.last = line
             logger.info(line)
 
     def flush(self) -> None:

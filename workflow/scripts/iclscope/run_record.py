@@ -13,9 +13,7 @@ from iclscope import models, provenance
 from iclscope.files import write_text
 
 
-def run(
-    *, settings: Mapping[str, Any], sources: Mapping[str, str | Path], device: str, output: str | Path
-) -> None:
+def run(*, settings: Mapping[str, Any], sources: Mapping[str, str | Path], device: str, output: str | Path) -> None:
     """Write the run record as JSON.
 
     settings: the configuration that concerns the run; sources: config key (`models.x`, `datasets.y`) → the source.json

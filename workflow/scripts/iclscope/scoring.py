@@ -51,6 +51,11 @@ class PromptEncoder:
         return self._answers[key]
 
 
+def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
+    """Prompts without a demonstration: the task's description and the question."""
+    return encoder.encode("", [{**item, "question": item["description"] + item["question"]} for item in items])
+
+
 def encode_prefix(model: Any, tokens: Sequence[int]) -> KeysValues:
     """Keys and values [1, heads, tokens, d_head] of every layer for the tokens that all prompts share."""
     if not tokens:

@@ -2,12 +2,13 @@
 
 import ast
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from iclscope.errors import StudyError
@@ -17,6 +18,9 @@ PACKAGE = Path(__file__).parent
 # What a data set's rows come from; the other settings choose among them and say how they are used.
 SOURCE_KEYS = ("task", "source", "package", "version", "sha256", "reader", "files", "repo", "name", "revision")
 
+# Selectors that search with a number of items of the user's choice need no registration.
+SEARCH = re.compile(r"search_[1-9]\d*")
+
 # What a schema says of a value's range, for messages.
 LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength")
 
@@ -25,12 +29,18 @@ REGISTRIES = {
     ("masks",): ("masks", "mask"),
     ("metrics", "names"): ("metrics", "metric"),
     ("metrics", "poolings"): ("metrics", "pooling"),
+    ("selection", "selectors"): ("selectors", "register"),
 }
+
+
+# JSON Schema takes 48.0 for an integer, Python does not.
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+_Validator = validators.extend(Draft202012Validator, type_checker=_TYPES)
 
 
 def check(config: Mapping[str, Any], schema: Path) -> None:
     """Raise a StudyError with a sentence per mistake, each with the path of its key and what is allowed there."""
-    validator = Draft202012Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
+    validator = _Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
     mistakes = [_sentence(error) for error in _innermost(validator.iter_errors(config))]
     mistakes = mistakes or list(_contradictions(config))
     if mistakes:
@@ -58,7 +68,10 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
 
 
 def registered(module: str, decorator: str) -> list[str]:
-    """Names that a module registers with `@decorator` or `@decorator("name")`, read without importing it."""
+    """Names that a module registers with `@decorator` or `@decorator("name")`, read without importing it.
+
+    The configuration is checked whenever a job starts, and the modules behind it take seconds to import.
+    """
     tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
     names = []
     for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
@@ -66,7 +79,8 @@ def registered(module: str, decorator: str) -> list[str]:
             if isinstance(mark, ast.Name) and mark.id == decorator:
                 names.append(function.name)
             elif isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == decorator:
-                names.append(mark.args[0].value if mark.args else function.name)
+                given = [a.value for a in mark.args if isinstance(a, ast.Constant) and str(a.value).isidentifier()]
+                names.append(given[0] if given else function.name)
     return names
 
 
@@ -119,6 +133,8 @@ def _contradictions(config: Mapping[str, Any]) -> Iterable[str]:
         for key in path:
             entries = entries[key]
         known = registered(module, decorator)
+        searches = module == "selectors"
         for entry in entries:
-            if entry not in known:
-                yield f"{'.'.join(path)}: {entry!r} is not one of {', '.join(known)}"
+            if entry not in known and not (searches and SEARCH.fullmatch(entry)):
+                allowed = [*known, *(["search_K with a number K"] if searches else [])]
+                yield f"{'.'.join(path)}: {entry!r} is not one of {', '.join(allowed)}"

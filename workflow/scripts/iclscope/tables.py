@@ -74,8 +74,10 @@ class Table:
     def writer(self, path: str | Path, provenance: Mapping[str, Any]) -> Iterator["TableWriter"]:
         """Yield a writer that takes a table too large for memory piece by piece, whole or not at all."""
         schema = self.arrow_schema(provenance)
+        words = [column.name for column in self.columns if column.dtype == pl.String]
+        layout = {"compression": "zstd", "use_dictionary": words, "write_page_checksum": True}  # numbers hardly repeat
         with atomic_file(path) as temporary:
-            with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as parquet:
+            with pq.ParquetWriter(temporary, schema, **layout) as parquet:
                 parquet.add_key_value_metadata({"checksum": BLANK_SEAL})
                 yield TableWriter(self, parquet)
             seal(temporary)

@@ -50,7 +50,7 @@ def encode_demonstration(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, A
     offsets = encoding["offset_mapping"]
 
     def tokens_between(start: int, end: int) -> tuple[int, int]:
-        inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > start and b > a]
+        inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > start]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
     question = tokens_between(row["question_start"], row["question_end"])

@@ -1,0 +1,166 @@
+"""A make-believe study on disk with planted answers, for the tests of the statistics: every table they read.
+
+Candidates differ in a hidden ability. Scores are ability plus noise, so that reliability is known; one activation
+signal follows the ability as closely as `effect` says, all others are noise, are constant or are missing a value.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
+
+METRIC_NAMES = ("constant", "holed", "kurtosis", "mean")
+PLANTED = {"mask": "causal", "site": "resid", "layer": 1, "pooling": "all", "metric": "kurtosis"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of the study, its reliability `alpha` with `items` items, and the planted correlation `effect`."""
+
+    candidates: int = 60
+    items: int = 40
+    alpha: float = 0.9
+    effect: float = 0.8
+    layers: int = 3
+    masks: tuple[str, ...] = ("causal", "self_only")
+    generated: bool = False  # no choices: no label, no margin, no normalised accuracy, no entropy
+    clusters: int | None = None
+    seed: int = 0
+
+
+@dataclass
+class Planted:
+    """Paths of the tables and the arrays they were made from."""
+
+    ability: np.ndarray
+    scores: np.ndarray  # gold log probability [C, N]
+    paths: dict[str, Path] = field(default_factory=dict)
+    metrics: dict[str, Path] = field(default_factory=dict)
+
+
+def write(folder: Path, plan: Plan) -> Planted:
+    """Write every table of the study below `folder`."""
+    rng = np.random.default_rng(plan.seed)
+    ability = rng.standard_normal(plan.candidates)
+    noise = np.sqrt(plan.items * (1 - plan.alpha) / plan.alpha)
+    difficulty = rng.standard_normal(plan.items)
+    scores = ability[:, None] + difficulty - 3 + noise * rng.standard_normal((plan.candidates, plan.items))
+    planted = Planted(ability, scores)
+    for name in ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability"):
+        planted.paths[name] = folder / f"{name}.parquet"
+    EVALUATION.write(evaluation(scores, difficulty - 3.5, plan.generated), planted.paths["evaluation"], {})
+    FEATURES.write(_features(plan, rng), planted.paths["features"], {})
+    EMBEDDINGS.write(_embeddings(plan, rng), planted.paths["embeddings"], {})
+    for role, size in (("candidates", plan.candidates), ("items", plan.items)):
+        SAMPLE.write(sample(role, size, plan.clusters), planted.paths[role], {})
+    for mask in plan.masks:
+        planted.metrics[mask] = folder / f"{mask}.parquet"
+        METRICS.write(_metrics(plan, mask, ability, rng), planted.metrics[mask], {})
+    return planted
+
+
+def evaluation(gold: np.ndarray, zero_shot: np.ndarray, generated: bool = False) -> pl.DataFrame:
+    """An evaluation table with these gold log probabilities [C, N] and [N]; an answer is right above their mean."""
+    grid = np.concatenate([zero_shot[None], gold])
+    candidate, item = np.indices(grid.shape)
+    pairs = grid.size
+    right = (grid > grid.mean(axis=0)).ravel()
+    return pl.DataFrame(
+        {
+            "candidate": candidate.ravel() - 1,
+            "item": item.ravel(),
+            "logprobs": [[-1.0, -2.0]] * pairs,
+            "gold_logprob": grid.ravel(),
+            "margin": [None] * pairs if generated else (0.5 * grid).ravel().tolist(),
+            "correct": right,
+            "correct_norm": [None] * pairs if generated else right.tolist(),
+            "text": ["4"] * pairs if generated else [None] * pairs,
+            "scores": [None] * pairs,
+            "prompt_tokens": [10] * pairs,
+        },
+        schema_overrides={"correct": pl.Float32},
+        strict=False,
+    ).cast(dict(EVALUATION.schema))
+
+
+def sample(role: str, size: int, clusters: int | None = None) -> pl.DataFrame:
+    """A sample table whose row n speaks of planet n; with `clusters`, that many groups of neighbours."""
+    rows = [
+        {
+            "id": n,
+            "split": "train",
+            "source_row": n,
+            "kind": "choice",
+            "description": "",
+            "question": f"Is planet number{n} green?",
+            "target_delimiter": " ",
+            "choices": ["no", "yes"],
+            "gold": 1,
+            "prefix": f"Is planet number{n} green? yes\n\n",
+            "question_start": 0,
+            "question_end": 1,
+            "answer_start": 1,
+            "answer_end": 2,
+            "cluster": None if clusters is None or role == "candidates" else f"passage {n * clusters // size}",
+            "tokens": 20,
+            "document": "{}",
+        }
+        for n in range(size)
+    ]
+    return pl.DataFrame(rows, schema=SAMPLE.schema)
+
+
+def _features(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
+    n = plan.candidates
+    noise = {name: rng.standard_normal(n) for name in ("nll", "answer_nll", "zero_shot_margin", "zero_shot_entropy")}
+    empty = ("label", "zero_shot_margin", "zero_shot_entropy") if plan.generated else ()
+    columns = {
+        "candidate": np.arange(n),
+        "length": rng.integers(20, 60, n),
+        "label": rng.integers(0, 3, n),
+        **noise,
+        "similarity": rng.random(n),
+        "typicality": rng.random(n),
+        "random": rng.random(n),
+    }
+    frame = pl.DataFrame(columns, schema=FEATURES.schema)
+    return frame.with_columns(pl.lit(None, FEATURES.schema[name]).alias(name) for name in empty)
+
+
+def _embeddings(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
+    sizes = {"candidate": plan.candidates, "item": plan.items}
+    parts = [
+        pl.DataFrame(
+            {"role": [role] * size, "id": range(size), "vector": rng.standard_normal((size, 8)).tolist()},
+            schema=EMBEDDINGS.schema,
+        )
+        for role, size in sizes.items()
+    ]
+    return pl.concat(parts)
+
+
+def _metrics(plan: Plan, mask: str, ability: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:
+    parts = []
+    for site in ("mlp_out", "resid"):
+        for layer in range(plan.layers):
+            for metric in METRIC_NAMES:
+                key = {"site": site, "layer": layer, "pooling": "all", "metric": metric}
+                values = rng.standard_normal(plan.candidates)
+                if {"mask": mask, **key} == PLANTED:
+                    values = plan.effect * ability + np.sqrt(1 - plan.effect**2) * values
+                column = values.tolist()
+                reasons: list[str | None] = [None] * plan.candidates
+                if metric == "constant":
+                    column = [1.0] * plan.candidates
+                if metric == "holed":
+                    column[2:4], reasons[2:4] = [None, None], ["no token left", "no token left"]
+                rows = {"candidate": range(plan.candidates), "value": column, "reason": reasons}
+                parts.append(
+                    pl.DataFrame(rows, schema_overrides={"reason": pl.String}).with_columns(
+                        pl.lit(v).alias(k) for k, v in key.items()
+                    )
+                )
+    return pl.concat(parts).select(METRICS.schema.names()).cast(dict(METRICS.schema))

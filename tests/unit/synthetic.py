@@ -1,0 +1,374 @@
+"""Tables of a make-believe study with planted answers, for the tests of figures and report.
+
+Candidates differ in a hidden ability; every activation signal is noise that drifts from layer to layer, except one
+series that follows the ability as strongly as `effect` says. Quality targets range from reliable to pure noise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import norm, rankdata
+
+from iclscope.results import Results
+from iclscope.tables import CORRELATION, HEADLINE, QUALITY, RELIABILITY, SAMPLE, SELECTION, Table
+
+WRITTEN = {
+    "correlation": CORRELATION,
+    "headline": HEADLINE,
+    "quality": QUALITY,
+    "reliability": RELIABILITY,
+    "selection": SELECTION,
+}
+PLANTED = ("bidirectional", "resid", "answer", "kurtosis")  # mask, site, pooling, metric that may follow ability
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the make-believe study varies, and how strong the planted signal is."""
+
+    candidates: int = 48
+    items: int = 48
+    layers: int = 30
+    masks: tuple[str, ...] = (
+        "causal",
+        "sink_blocked",
+        "bidirectional",
+        "self_only",
+        "answer_isolated",
+        "prefix_lm",
+    )
+    sites: tuple[str, ...] = ("mlp_out", "resid")
+    poolings: tuple[str, ...] = ("all", "no_sink", "question", "answer", "last")
+    metrics: tuple[str, ...] = (
+        "mean",
+        "variance",
+        "skewness",
+        "kurtosis",
+        "max_abs",
+        "log_max_median",
+        "massive",
+        "top_share",
+    )
+    ability: float = 0.5  # standard deviation of the hidden ability, in units of the noise of one score
+    effect: float = 0.0  # how strongly the planted series follows the ability
+    seed: int = 0
+
+
+SMALL = Design(
+    layers=6, masks=("causal", "bidirectional"), poolings=("all", "answer"), metrics=("mean", "kurtosis", "massive")
+)
+
+
+def frames(design: Design) -> dict[str, pl.DataFrame]:
+    """Every table that figures and report read, plus `candidates` (a sample)."""
+    rng = np.random.default_rng(design.seed)
+    ability = rng.standard_normal(design.candidates)
+    scores, zero_shot = _scores(design, ability, rng)
+    reliability = _reliability(design, scores, zero_shot)
+    quality = {target: matrix.mean(axis=1) for target, matrix in scores.items()}
+    alpha = dict(zip(reliability["target"], reliability["alpha"], strict=True))
+    correlation, null_95 = _correlation(design, ability, quality, alpha, rng)
+    return {
+        "correlation": correlation,
+        "headline": _headline(design, correlation, reliability, null_95),
+        "quality": _quality(scores),
+        "reliability": reliability,
+        "selection": _selection(scores, rng),
+        "candidates": _candidates(design),
+    }
+
+
+def write(tables: Mapping[str, pl.DataFrame], folder: Path) -> dict[str, Path]:
+    """Write the tables as the workflow would; returns table name → path."""
+    paths = {name: folder / f"{name}.parquet" for name in (*WRITTEN, "candidates")}
+    for name, path in paths.items():
+        WRITTEN.get(name, SAMPLE).write(tables[name], path, {})
+    return paths
+
+
+def _scores(
+    design: Design, ability: np.ndarray, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Score matrices [candidates, items] per target and the zero-shot means."""
+    shape = (design.candidates, design.items)
+    difficulty = rng.standard_normal(design.items)
+    gold = -3 + design.ability * ability[:, None] + difficulty + rng.standard_normal(shape)
+    margin = 0.3 + 0.3 * design.ability * ability[:, None] + difficulty + rng.standard_normal(shape)
+    scores = {
+        "accuracy": (margin > 0).astype(float),
+        "accuracy_norm": (difficulty + rng.standard_normal(shape) > 0).astype(float),
+        "gold_logprob": gold,
+        "margin": margin,
+        "gain": gold + 3.4 - difficulty,
+    }
+    return scores, {"accuracy": 0.55, "accuracy_norm": 0.52, "gold_logprob": -3.4, "margin": 0.1, "gain": 0.0}
+
+
+def _quality(scores: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    parts = [
+        {
+            "target": [target] * len(matrix),
+            "candidate": range(len(matrix)),
+            "value": matrix.mean(axis=1),
+            "standard_error": matrix.std(axis=1, ddof=1) / np.sqrt(matrix.shape[1]),
+            "items": [matrix.shape[1]] * len(matrix),
+        }
+        for target, matrix in scores.items()
+    ]
+    return pl.concat([pl.DataFrame(part, schema=QUALITY.schema) for part in parts])
+
+
+def _reliability(design: Design, scores: Mapping[str, np.ndarray], zero_shot: Mapping[str, float]) -> pl.DataFrame:
+    rows = []
+    for target, matrix in scores.items():
+        n = design.items
+        alpha = n / (n - 1) * (1 - matrix.var(axis=0, ddof=1).sum() / matrix.sum(axis=1).var(ddof=1))
+        defined = alpha > 0
+        rows.append(
+            {
+                "target": target,
+                "candidates": design.candidates,
+                "items": n,
+                "zero_shot": zero_shot[target],
+                "mean": matrix.mean(),
+                "sd": matrix.mean(axis=1).std(ddof=1),
+                "alpha": alpha if defined else None,
+                "split_half": alpha - 0.01 if defined else None,
+                "ceiling": np.sqrt(alpha) if defined else None,
+                "items_needed": int(np.ceil(n * 0.9025 / 0.0975 * (1 - alpha) / alpha)) if defined else None,
+                "reason": None if defined else "differences between candidates are no larger than noise",
+            }
+        )
+    return pl.DataFrame(rows, schema=RELIABILITY.schema)
+
+
+def _signals(design: Design, ability: np.ndarray, rng: np.random.Generator) -> tuple[list[tuple[str, ...]], np.ndarray]:
+    """Keys (family, mask, site, layer, pooling, metric) and values [signals, candidates]; NaN where undefined."""
+    keys, values = [], []
+    for mask in design.masks:
+        for site in design.sites:
+            for pooling in design.poolings:
+                for metric in design.metrics:
+                    state = rng.standard_normal(design.candidates)
+                    for layer in range(design.layers):
+                        state = 0.9 * state + np.sqrt(1 - 0.81) * rng.standard_normal(design.candidates)
+                        value = state
+                        if (mask, site, pooling, metric) == PLANTED:
+                            bump = np.exp(-(((layer / design.layers - 0.6) / 0.2) ** 2))
+                            value = state + design.effect * bump * ability
+                        if mask == "causal" and metric == "massive":
+                            value = np.full(design.candidates, np.nan)
+                        keys.append(("activation", mask, site, layer, pooling, metric))
+                        values.append(value)
+    for name, weight in {"length": 0.0, "nll": 0.0, "answer_nll": 0.6, "typicality": 0.1}.items():
+        keys.append(("feature", None, None, None, None, name))
+        values.append(weight * ability + rng.standard_normal(design.candidates))
+    keys.append(("control", None, None, None, None, "random"))
+    values.append(rng.standard_normal(design.candidates))
+    return keys, np.array(values)
+
+
+def _declared(columns: Mapping[str, Any], table: Table) -> pl.DataFrame:
+    """A frame with the table's columns and types from a column → values mapping."""
+    return pl.DataFrame({name: columns[name] for name in table.schema}, schema=table.schema, strict=False)
+
+
+def _standard_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks along the last axis, centred and scaled to unit length, so that products are Spearman's rho."""
+    ranks = rankdata(values, axis=-1)
+    ranks = ranks - ranks.mean(axis=-1, keepdims=True)
+    return ranks / np.linalg.norm(ranks, axis=-1, keepdims=True)
+
+
+def _correlation(
+    design: Design,
+    ability: np.ndarray,
+    quality: Mapping[str, np.ndarray],
+    alpha: Mapping[str, float | None],
+    rng: np.random.Generator,
+) -> tuple[pl.DataFrame, dict[str, float]]:
+    keys, values = _signals(design, ability, rng)
+    family, mask, site, layer, pooling, metric = zip(*keys, strict=True)
+    defined = ~np.isnan(values).any(axis=1)
+    tested = defined & (np.array(family) == "activation")
+    ranks = _standard_ranks(np.where(defined[:, None], values, rng.standard_normal(design.candidates)))
+    parts, null_95 = [], {}
+    for target, score in quality.items():
+        rho = ranks @ _standard_ranks(score)
+        permuted = np.stack([rng.permutation(_standard_ranks(score)) for _ in range(200)], axis=1)
+        largest = np.abs(ranks[tested] @ permuted).max(axis=0)
+        null_95[target] = float(np.quantile(largest, 0.95))
+        width = 1.96 * np.sqrt((1 + rho**2 / 2) / (design.candidates - 3))
+        low, high = np.tanh(np.arctanh(rho) - width), np.tanh(np.arctanh(rho) + width)
+        p_maxt = (1 + (largest[:, None] >= np.abs(rho)).sum(axis=0)) / 201
+        equivalence = np.where((low > -0.2) & (high < 0.2), "no useful effect", "undecided")
+        equivalence = np.where((low > 0.2) | (high < -0.2), "useful effect", equivalence)
+        trusted = (alpha[target] or 0) >= 0.3
+        p = 2 * norm.sf(np.abs(np.arctanh(rho)) * np.sqrt(design.candidates - 3))
+        frame = _declared(
+            {
+                "target": [target] * len(keys),
+                "family": family,
+                "mask": mask,
+                "site": site,
+                "layer": layer,
+                "pooling": pooling,
+                "metric": metric,
+                "n": np.where(defined, design.candidates, 0),
+                "n_unique": np.where(defined, design.candidates, 1),
+                "tie_share": np.where(defined, 0.0, 1.0),
+                "rho": rho,
+                "low": low,
+                "high": high,
+                "analytic_low": low,
+                "analytic_high": high,
+                "rho_disattenuated": rho / np.sqrt(alpha[target]) if trusted else [None] * len(keys),
+                "p": p,
+                "p_maxt": p_maxt,
+                "q_bh": np.clip(p_maxt * 1.5, 0, 1),
+                "q_by": np.clip(p_maxt * 3, 0, 1),
+                "partial_length": rho * 0.98,
+                "partial_label": rho * 0.95,
+                "partial_nll": rho * 0.7,
+                "partial_p": np.sqrt(p),
+                "equivalence": equivalence.tolist(),
+                "reason": [None if d else "the same value for every candidate" for d in defined],
+            },
+            CORRELATION,
+        )
+        empty = [c for c in CORRELATION.schema.names()[CORRELATION.schema.names().index("rho") :] if c != "reason"]
+        frame = frame.with_columns(
+            pl.when(pl.col("reason").is_null()).then(pl.col(c)).otherwise(None).alias(c) for c in empty
+        )
+        parts.append(frame)
+    return pl.concat(parts), null_95
+
+
+def _headline(
+    design: Design, correlation: pl.DataFrame, reliability: pl.DataFrame, null_95: Mapping[str, float]
+) -> pl.DataFrame:
+    rows = []
+    for row in reliability.iter_rows(named=True):
+        mine = correlation.filter(target=row["target"])
+        signals = mine.filter(family="activation")
+        best = signals.filter(pl.col("rho").is_not_null()).sort(pl.col("rho").abs(), descending=True).row(0, named=True)
+        rows.append(
+            {
+                "target": row["target"],
+                "candidates": design.candidates,
+                "items": design.items,
+                "signals": signals.height,
+                "undefined": signals["rho"].null_count(),
+                "alpha": row["alpha"],
+                "ceiling": row["ceiling"],
+                "null_95": null_95[row["target"]],
+                "best_rho": best["rho"],
+                "best_signal": " ".join(str(best[k]) for k in ("mask", "site", "layer", "pooling", "metric")),
+                "best_p_maxt": best["p_maxt"],
+                "nested_rho": 0.3 * best["rho"],
+                "optimism": 0.7 * abs(best["rho"]),
+                "length_rho": mine.filter(metric="length")["rho"].item(),
+                "significant": signals.filter(pl.col("p_maxt") < 0.05).height,
+                "useful": signals.filter(equivalence="useful effect").height,
+                "useless": signals.filter(equivalence="no useful effect").height,
+            }
+        )
+    return pl.DataFrame(rows, schema=HEADLINE.schema)
+
+
+def _selection(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl.DataFrame:
+    kinds = {
+        "random": ("static", 0.0),
+        "oracle": ("bound", 1.0),
+        "search_8": ("static", 0.5),
+        "search_16": ("static", 0.7),
+        "length": ("static", -0.1),
+        "nearest": ("query", 0.2),
+        "activation": ("static", 0.05),
+    }
+    rows = []
+    for target, matrix in scores.items():
+        sd = matrix.mean(axis=1).std()
+        for selector, (kind, share) in kinds.items():
+            gain = share * 1.8 * sd + (0.1 * sd * rng.standard_normal() if selector != "random" else 0.0)
+            interval = (None, None) if selector == "random" else (gain - sd, gain + sd)
+            judged = selector != "random" and kind != "bound"
+            p = float(2 * norm.sf(1.96 * abs(gain) / sd)) if judged else None
+            rows.append(
+                {
+                    "target": target,
+                    "selector": selector,
+                    "kind": kind,
+                    "value": matrix.mean() + gain,
+                    "gain": gain,
+                    "low": interval[0],
+                    "high": interval[1],
+                    "regret": max(1.8 * sd - gain, 0.0),
+                    "splits": 50,
+                    "standard_error": sd / 1.96 if judged else None,
+                    "p": p,
+                    "p_holm": min(1.0, 5 * p) if judged else None,
+                    "search_items": 20 * share if share > 0 else None,
+                }
+            )
+    return pl.DataFrame(rows, schema=SELECTION.schema)
+
+
+def _candidates(design: Design) -> pl.DataFrame:
+    rows = []
+    for candidate in range(design.candidates):
+        question, answer = f"The sky of planet {candidate} is green.\nQuestion: is it green?\nAnswer:", "yes"
+        rows.append(
+            {
+                "id": candidate,
+                "split": "train",
+                "source_row": 7 * candidate,
+                "kind": "choice",
+                "description": "",
+                "question": question,
+                "target_delimiter": " ",
+                "choices": ["no", "yes"],
+                "gold": 1,
+                "prefix": f"{question} {answer}\n\n",
+                "question_start": 0,
+                "question_end": len(question),
+                "answer_start": len(question) + 1,
+                "answer_end": len(question) + 1 + len(answer),
+                "cluster": None,
+                "tokens": 20,
+                "document": "{}",
+            }
+        )
+    return pl.DataFrame(rows, schema=SAMPLE.schema)
+
+
+def undefined(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The same study had every candidate the same quality: no alpha and no correlation, with the reason."""
+    names = CORRELATION.schema.names()
+    empty = [c for c in names[names.index("rho") :] if c != "reason"]
+    reason = pl.lit("every candidate has the same quality").alias("reason")
+    blank = [pl.lit(None).alias(c) for c in ("alpha", "split_half", "ceiling", "items_needed")]
+    headline = ("alpha", "ceiling", "null_95", "best_rho", "best_signal", "best_p_maxt", "nested_rho", "optimism")
+    return {
+        **tables,
+        "correlation": tables["correlation"]
+        .with_columns(*(pl.lit(None).alias(c) for c in empty), reason)
+        .cast(CORRELATION.schema),
+        "reliability": tables["reliability"].with_columns(*blank, reason).cast(RELIABILITY.schema),
+        "headline": tables["headline"]
+        .with_columns(
+            *(pl.lit(None).alias(c) for c in (*headline, "length_rho")),
+            *(pl.lit(0).alias(c) for c in ("significant", "useful", "useless")),
+            undefined=pl.col("signals"),
+        )
+        .cast(HEADLINE.schema),
+    }
+
+
+def results(tables: Mapping[str, pl.DataFrame], model: str = "model", dataset: str = "data") -> Results:
+    """The tables as figures and findings take them."""
+    return Results(model, dataset, **{name: tables[name] for name in WRITTEN})

@@ -1,0 +1,354 @@
+"""Extraction against scipy, against plain definitions, and against itself in other batches."""
+
+import json
+import logging
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import scipy.stats
+import torch
+from transformers import AutoModelForCausalLM, MixtralConfig, OPTConfig
+
+from iclscope import activations, models
+from iclscope.activations import Demonstration, batches, extract, model_input, stream_tokens, write_chunks
+from iclscope.errors import StudyError
+from iclscope.masks import MASKS, named
+from iclscope.sites import find_blocks, reading
+from iclscope.tables import ACTIVATIONS, SAMPLE, read_provenance
+from iclscope.token_statistics import summarise
+from iclscope.tokens import DemonstrationTokens
+
+KINDS = ["llama", "qwen2", "gemma", "gemma2", "gemma3", "mistral", "gpt2"]
+SITES = ["mlp_out", "mlp_act", "resid"]
+
+
+def demonstrations(count=12, seed=0):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(6, 20, count).tolist()
+    return [
+        Demonstration(i, DemonstrationTokens(rng.integers(2, 400, n).tolist(), (1, n - 2), (n - 2, n)))
+        for i, n in enumerate(lengths)
+    ]
+
+
+def full_tensors(model, one, mask="causal"):
+    """Whole activations of one demonstration, without batch or reduction: {(site, layer): float64 [tokens, d]}."""
+    found = {}
+    with reading(find_blocks(model), SITES, lambda site, layer, x: found.update({(site, layer): x[0].clone()})):
+        model.get_decoder()(**model_input(model, [one.tokens], named(mask)))
+    return {key: x.double().numpy() for key, x in found.items()}
+
+
+def hooks_left(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+# Sites
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sites_are_what_they_are_called(kind, tiny_model_of):
+    model = tiny_model_of(kind)
+    found = full_tensors(model, demonstrations()[0])
+    ids = torch.tensor([demonstrations()[0].tokens.ids])
+    states = model(ids, output_hidden_states=True).hidden_states  # the last one is normed
+    for layer, block in enumerate(find_blocks(model)):
+        mlp_out = block.down_projection(torch.from_numpy(found["mlp_act", layer]).float())
+        np.testing.assert_allclose(found["mlp_out", layer], mlp_out, atol=1e-5)
+        if layer + 1 < len(find_blocks(model)):
+            np.testing.assert_allclose(found["resid", layer], states[layer + 1][0], atol=1e-5)
+        assert block.width("mlp_act") == found["mlp_act", layer].shape[1]
+        assert block.width("mlp_out") == block.width("resid") == 32
+
+
+def test_a_model_without_mlp_modules_is_refused():
+    model = AutoModelForCausalLM.from_config(
+        OPTConfig(vocab_size=99, hidden_size=32, ffn_dim=64, num_attention_heads=4)
+    )
+    with pytest.raises(StudyError, match="OPTDecoderLayer has no single MLP module"):
+        find_blocks(model)
+
+
+def test_experts_are_refused():
+    config = MixtralConfig(
+        vocab_size=99,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    with pytest.raises(StudyError, match="MixtralDecoderLayer has no single MLP"):
+        find_blocks(AutoModelForCausalLM.from_config(config))
+
+
+def test_unknown_site_lists_the_known_ones(tiny_model):
+    with pytest.raises(StudyError, match=r"activations\.sites: 'mlp' is unknown; choose from mlp_out, mlp_act, resid"):
+        next(extract(tiny_model, demonstrations(), named("causal"), ["mlp"], 4, 64))
+
+
+def test_hooks_are_removed_even_after_an_error(tiny_model):
+    blocks = find_blocks(tiny_model)
+    before = hooks_left(tiny_model)
+
+    def fail(*_):
+        assert hooks_left(tiny_model) == before + len(SITES) * len(blocks)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), reading(blocks, SITES, fail):
+        tiny_model(torch.tensor([[1, 2]]))
+    assert hooks_left(tiny_model) == before
+    frames = extract(tiny_model, demonstrations(), named("causal"), SITES, 4, 20)
+    next(frames)
+    assert hooks_left(tiny_model) == before  # also while the generator waits
+
+
+# Statistics
+
+
+def outliers(rng, rows=3, tokens=9, width=64):
+    x = rng.standard_normal((rows, tokens, width)) * rng.uniform(0.01, 30, (rows, tokens, 1)) + rng.uniform(-5, 5)
+    x[0, 0, 5] = 9000
+    x[1, 3, 7] = -700
+    return torch.from_numpy(x).float()
+
+
+def test_moments_agree_with_scipy():
+    x = outliers(np.random.default_rng(1))
+    found = summarise(x, torch.tensor([9, 9, 9]), 4)
+    exact = x.double().numpy()
+    np.testing.assert_allclose(found["mean"], exact.mean(-1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["variance"], exact.var(-1), rtol=1e-5)
+    np.testing.assert_allclose(found["skewness"], scipy.stats.skew(exact, axis=-1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["kurtosis"], scipy.stats.kurtosis(exact, axis=-1), rtol=1e-4, atol=1e-5)
+
+
+def test_moments_survive_a_mean_far_from_zero():
+    x = (torch.from_numpy(np.random.default_rng(2).gamma(2, 1, (1, 4, 4096))) + 500).float()
+    found = summarise(x, torch.tensor([4]), 4)
+    exact = x.double().numpy()
+    np.testing.assert_allclose(found["variance"], exact.var(-1), rtol=1e-4)
+    np.testing.assert_allclose(found["skewness"], scipy.stats.skew(exact, axis=-1), rtol=1e-3)
+    np.testing.assert_allclose(found["kurtosis"], scipy.stats.kurtosis(exact, axis=-1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -333.3])
+def test_constant_tokens_have_no_shape(value):
+    found = summarise(torch.full((1, 2, 100), value), torch.tensor([2]), 4)
+    assert found["skewness"].isnan().all()
+    assert found["kurtosis"].isnan().all()
+    assert found["variance"].max() <= (1e-6 * value) ** 2
+
+
+def test_magnitudes_agree_with_their_definitions():
+    x = outliers(np.random.default_rng(3))
+    x[2, 1, :50] = 0
+    found = summarise(x, torch.tensor([9, 9, 9]), 4)
+    magnitude = x.double().abs().numpy()
+    share = magnitude / magnitude.sum(-1, keepdims=True)
+    np.testing.assert_allclose(found["mean_abs"], magnitude.mean(-1), rtol=1e-5)
+    np.testing.assert_array_equal(found["median_abs"], x.abs().median(-1).values)
+    np.testing.assert_array_equal(found["max_abs"], x.abs().amax(-1))
+    np.testing.assert_array_equal(found["max_abs_neuron"], magnitude.argmax(-1))
+    np.testing.assert_allclose(found["entropy_abs"], scipy.stats.entropy(share, axis=-1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found["top_share"], np.sort(share, -1)[..., -4:].sum(-1), rtol=1e-5)
+
+
+def test_the_largest_of_all_tokens_leave_out_padding():
+    x = outliers(np.random.default_rng(4))
+    x[0, 8] = 1e6
+    found = summarise(x, torch.tensor([8, 9, 9]), 5)
+    for row, length in enumerate([8, 9, 9]):
+        own = x[row, :length]
+        order = own.abs().flatten().argsort(descending=True)[:5]
+        assert found["top_value"][row].tolist() == own.flatten()[order].tolist()
+        assert found["top_token"][row].tolist() == (order // 64).tolist()
+        assert found["top_neuron"][row].tolist() == (order % 64).tolist()
+
+
+def test_massive_counts_agree_with_the_definition():
+    rng = np.random.default_rng(5)
+    x = torch.from_numpy(rng.standard_normal((4, 9, 64))).float() * 0.2
+    x[0, 0, :3] = torch.tensor([900.0, -150.0, 99.0])  # median about 0.13: the first two
+    x[1] *= 10
+    x[1, 2, 0] = 900.0  # under 1000 medians
+    x[2, 8, 0] = 5000.0  # padding
+    x[3] *= 1e-3
+    x[3, 4, 1] = 99.0  # under 100
+    lengths = [9, 9, 8, 9]
+    counts = summarise(x, torch.tensor(lengths), 4)["massive"].numpy()
+    for row, length in enumerate(lengths):
+        own = x[row, :length].abs().numpy()
+        wanted = ((own > 100) & (own > 1000 * np.median(own))).sum(-1)
+        np.testing.assert_array_equal(counts[row, :length], wanted)
+    assert counts[0, 0] == 2
+    assert counts[[1, 3]].sum() == 0
+
+
+def test_pooled_vectors():
+    x = outliers(np.random.default_rng(6))
+    found = summarise(x, torch.tensor([4, 9, 1]), 4)
+    for row, length in enumerate([4, 9, 1]):
+        np.testing.assert_allclose(found["mean_vector"][row], x[row, :length].mean(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(found["last_vector"][row], x[row, length - 1])
+
+
+# Extraction
+
+
+def test_batches_hold_everything_once_and_stay_within_their_size():
+    made = batches(demonstrations(50), 64)
+    assert sorted(one.id for batch in made for one in batch) == list(range(50))
+    for batch in made:
+        lengths = [len(one.tokens.ids) for one in batch]
+        padded = len(batch) * max(lengths)
+        assert len(batch) == 1 or (padded <= 64 and sum(lengths) >= 0.9 * padded)
+        assert lengths == sorted(lengths, reverse=True)
+    assert len(made) < 25
+
+
+def table(model, mask="causal", batch_tokens=64, sites=SITES):
+    frames = extract(model, demonstrations(), named(mask), sites, 4, batch_tokens)
+    return pl.concat(frames).sort("candidate", "site", "layer")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mask", MASKS)
+def test_batched_equals_single(kind, mask, tiny_model_of):
+    model = tiny_model_of(kind)
+    lengths = [[len(one.tokens.ids) for one in batch] for batch in batches(demonstrations(), 200)]
+    assert any(max(batch) > min(batch) for batch in lengths)  # or no padding would be tried
+    single, batched = table(model, mask, batch_tokens=1), table(model, mask, batch_tokens=200)
+    ACTIVATIONS.check(batched)
+    for name in ("n_tokens", "question_start", "question_end", "answer_start", "answer_end", "massive"):
+        assert single[name].to_list() == batched[name].to_list()
+    for name in ("mean", "variance", "skewness", "kurtosis", "mean_abs", "median_abs", "entropy_abs", "top_value"):
+        left, right = (np.array(frame[name].explode()) for frame in (single, batched))
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4 * np.abs(left).mean())
+
+
+def test_rows_hold_the_statistics_of_their_own_tensor(tiny_model):
+    rows = table(tiny_model, "sink_blocked")
+    assert rows.height == 12 * 3 * 3
+    for one in demonstrations():
+        for (site, layer), x in full_tensors(tiny_model, one, "sink_blocked").items():
+            row = rows.row(
+                by_predicate=(pl.col.candidate == one.id) & (pl.col.site == site) & (pl.col.layer == layer),
+                named=True,
+            )
+            assert row["n_tokens"] == len(x) == len(row["mean"])
+            assert (row["answer_start"], row["answer_end"]) == one.tokens.answer
+            np.testing.assert_allclose(row["kurtosis"], scipy.stats.kurtosis(x, axis=-1), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(row["mean_vector"], x.mean(0), rtol=2e-3, atol=1e-4)
+            np.testing.assert_allclose(row["last_vector"], x[-1], rtol=2e-3, atol=1e-4)
+
+
+def test_bfloat16_models_are_read_in_float32(tiny_model_of):
+    model = tiny_model_of("llama").to(torch.bfloat16)
+    rows = table(model)
+    ACTIVATIONS.check(rows)
+    x = full_tensors(model, demonstrations()[0])["mlp_act", 1]
+    row = rows.row(by_predicate=(pl.col.candidate == 0) & (pl.col.site == "mlp_act") & (pl.col.layer == 1), named=True)
+    np.testing.assert_allclose(row["variance"], x.var(-1), rtol=0.1)
+
+
+def test_activations_that_are_not_finite_are_refused(tiny_model_of):
+    model = tiny_model_of("llama")
+    model.model.layers[1].mlp.down_proj.weight.data[3] = torch.inf
+    with pytest.raises(
+        StudyError, match=r"activations of LlamaForCausalLM are not finite for candidate 11 at layer 1, site"
+    ):
+        table(model)
+
+
+def test_vectors_beyond_float16_are_clipped_with_a_warning(tiny_model_of, caplog):
+    model = tiny_model_of("llama")
+    model.model.layers[2].mlp.down_proj.weight.data[3] *= 1e10
+    with caplog.at_level(logging.WARNING):
+        rows = table(model)
+    assert "exceed float16" in caplog.text
+    assert "('resid', 2)" in caplog.text
+    assert rows["mean_vector"].explode().is_finite().all()
+    assert rows["max_abs"].explode().max() > 1e6
+
+
+def test_stream_of_tokens_is_the_whole_tensor(tiny_model):
+    stream = list(stream_tokens(tiny_model, demonstrations(), named("causal"), "mlp_out", 1, 64))
+    assert len(stream) > 1
+    for candidate, position, x in stream:
+        assert len(candidate) == len(position) == len(x)
+        for one in demonstrations():
+            mine = candidate == one.id
+            if mine.any():
+                assert position[mine].tolist() == list(range(len(one.tokens.ids)))
+                wanted = full_tensors(tiny_model, one)["mlp_out", 1]
+                np.testing.assert_allclose(x[torch.from_numpy(mine)], wanted, rtol=1e-4, atol=1e-5)
+
+
+# Files
+
+
+def test_one_layer_is_a_few_row_groups(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(activations, "CANDIDATES_PER_CHUNK", 3)
+    path = tmp_path / "a.parquet"
+    frames = extract(tiny_model, demonstrations(), named("causal"), SITES, 4, 40)
+    with ACTIVATIONS.writer(path, {}) as writer:
+        write_chunks(frames, writer)
+    found = ACTIVATIONS.read(path).sort("candidate", "site", "layer")
+    assert found.equals(table(tiny_model, batch_tokens=40))
+    metadata = pq.ParquetFile(path).metadata
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    for group in groups:
+        layer, site = (group.column(ACTIVATIONS.schema.names().index(name)).statistics for name in ("layer", "site"))
+        assert (layer.min, site.min) == (layer.max, site.max)
+    assert len(groups) <= 5 * 9
+
+
+def sample(text_rows):
+    rows = []
+    for i, (question, answer) in enumerate(text_rows):
+        text = f"{question} {answer}"
+        rows.append(
+            {
+                "id": i, "split": "train", "source_row": i, "kind": "choice", "description": "", "question": question,
+                "target_delimiter": " ", "choices": ["yes", "no"], "gold": 0, "prefix": text + "\n\n",
+                "question_start": 0, "question_end": len(question), "answer_start": len(question) + 1,
+                "answer_end": len(text), "cluster": None, "tokens": None, "document": "{}",
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows, schema=SAMPLE.schema)
+
+
+def test_run(tiny_model, tiny_tokenizer, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(models, "load", lambda folder, dtype, device: (tiny_model, tiny_tokenizer))
+    rows = sample([("Question: is the sky blue?\nAnswer:", "yes"), ("Question: is a whale a fish?\nAnswer:", "no")])
+    SAMPLE.write(rows, tmp_path / "candidates.parquet", {})
+    arguments = {
+        "candidates": tmp_path / "candidates.parquet",
+        "model_folder": tmp_path,
+        "settings": {"sites": ["resid", "mlp_out"], "top_k": 3, "batch_tokens": 100},
+        "dtype": "float32",
+        "device": "cpu",
+        "output": tmp_path / "causal.parquet",
+        "provenance": {"seed": 1},
+    }
+    with caplog.at_level(logging.INFO):
+        activations.run(mask="causal", **arguments)
+    assert "mask causal: 2 candidates" in caplog.text
+    assert "MB before compression" in caplog.text
+    found = ACTIVATIONS.read(tmp_path / "causal.parquet")
+    assert found.height == 2 * 3 * 2
+    assert found.equals(found.sort("site", "layer", "candidate"))
+    assert json.dumps(read_provenance(tmp_path / "causal.parquet")["seed"]) == "1"
+    ids = tiny_tokenizer(rows["prefix"][0][: rows["answer_end"][0]])["input_ids"]
+    assert found["n_tokens"][0] == len(ids)
+    with pytest.raises(StudyError, match="masks: 'all' is unknown"):
+        activations.run(mask="all", **arguments)
+
+
+def test_a_candidate_longer_than_the_context_is_refused(tiny_model_of, tiny_tokenizer):
+    rows = sample([("why? " * 600, "yes")]).to_dicts()
+    with pytest.raises(StudyError, match=r"candidate 0 has .* tokens, more than the 512 of the model; set a lower max"):
+        activations.tokenise(rows, tiny_model_of("gpt2"), tiny_tokenizer)

@@ -1,0 +1,135 @@
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+import synthetic
+from iclscope import captions, findings
+
+USEFUL = 0.2
+
+
+@pytest.fixture(scope="module")
+def null():
+    return synthetic.frames(synthetic.SMALL)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return synthetic.frames(replace(synthetic.SMALL, effect=4.0, candidates=60))
+
+
+def text_of(tables, topic):
+    return next(f.text for f in findings.findings(synthetic.results(tables), USEFUL) if f.topic == topic)
+
+
+def test_no_signal_beyond_chance_is_said_with_its_numbers(null):
+    results = synthetic.results(null)
+    headline = results.headline_of(results.target)
+    answer = findings.answer(results, USEFUL)
+    assert headline["significant"] == 0
+    assert answer.startswith("No activation signal predicts gold log probability beyond chance")
+    assert f"is {abs(headline['best_rho']):.2f} (corrected p = {headline['best_p_maxt']:.2f})" in answer
+    assert "no proof of absence" in answer
+    assert findings.against_null(results).startswith("No signal crosses the null line")
+
+
+def test_a_planted_signal_is_reported_with_what_it_keeps_where_it_was_not_chosen(planted):
+    results = synthetic.results(planted)
+    headline = results.headline_of(results.target)
+    answer = findings.answer(results, USEFUL)
+    assert headline["significant"] > 0
+    assert answer.startswith("Yes, to a degree")
+    assert f"keeps {headline['nested_rho']:.2f} in its direction" in answer
+    assert "kurtosis of resid" in text_of(planted, "Largest correlation")
+    assert "mask bidirectional, pooling answer" in text_of(planted, "Largest correlation")
+
+
+def test_absence_is_claimed_only_where_every_equivalence_test_says_so(null):
+    def judged(verdict):
+        correlation = null["correlation"].with_columns(
+            equivalence=pl.when(pl.col("rho").is_not_null()).then(pl.lit(verdict))
+        )
+        return findings.answer(synthetic.results({**null, "correlation": correlation}), USEFUL)
+
+    assert "is ruled out for every one of them" in judged("no useful effect")
+    assert "for none of them" in judged("undecided")
+
+
+def test_unreliable_quality_cannot_tell(null):
+    results = synthetic.results(synthetic.undefined(null))
+    assert findings.answer(results, USEFUL).startswith("This run cannot tell")
+    assert findings.overall([results]).startswith("The study cannot tell")
+    reason = "gain over zero-shot alpha is undefined: every candidate has the same quality."
+    assert text_of(synthetic.undefined(null), "Noise ceiling").count(reason) == 1
+    assert "nothing is ruled out" in text_of(synthetic.undefined(null), "Useful effect")
+
+
+def test_reliable_quality_without_a_defined_signal_cannot_tell_either(null):
+    tables = {**synthetic.undefined(null), "reliability": null["reliability"]}
+    tables["headline"] = tables["headline"].with_columns(alpha=null["headline"]["alpha"])
+    answer = findings.answer(synthetic.results(tables), USEFUL)
+    assert "not one activation signal has a defined correlation (every candidate has the same quality)" in answer
+
+
+def test_a_rho_above_the_ceiling_is_called_chance_in_part(planted):
+    headline = planted["headline"].with_columns(ceiling=pl.lit(0.3))
+    assert "exceeds the noise ceiling of 0.30" in text_of({**planted, "headline": headline}, "Largest correlation")
+
+
+def test_undefined_signals_are_counted_with_their_reason(null):
+    tested = text_of(null, "What was tested")
+    undefined = null["headline"]["undefined"][0]
+    assert f"{undefined} of them have no defined correlation" in tested
+    assert "the same value for every candidate" in tested
+
+
+def test_selectors_beyond_chance_are_those_that_survive_holm(null):
+    def with_p(p):
+        selection = null["selection"].with_columns(
+            p_holm=pl.when(pl.col("selector") == "search_16").then(p).otherwise(1.0)
+        )
+        return findings.selectors(synthetic.results({**null, "selection": selection}), "accuracy")
+
+    assert "is the gain of search_16." in with_p(0.01)
+    assert "none of 5 selectors gains beyond chance" in with_p(0.06)
+    assert "oracle +" in with_p(0.06)
+
+
+@pytest.mark.parametrize(("p", "alarm"), [(0.001, True), (0.5, False)])
+def test_a_control_that_correlates_is_an_alarm(null, p, alarm):
+    control = pl.col("family") == "control"
+    correlation = null["correlation"].with_columns(p=pl.when(control).then(p).otherwise(pl.col("p")))
+    assert ("with care" in text_of({**null, "correlation": correlation}, "Control")) == alarm
+
+
+def test_overall_counts_the_studies(null, planted):
+    silent = synthetic.results(synthetic.undefined(null))
+    text = findings.overall([synthetic.results(null), synthetic.results(planted), silent])
+    largest = abs(synthetic.results(planted).strongest["rho"])
+    assert text.startswith("In 1 of 3 combinations of model and data set an activation signal predicts")
+    assert "(1 cannot tell)" in text
+    assert f"The largest |ρ| is {largest:.2f}" in text
+
+
+@pytest.mark.parametrize("frames", ["null", "planted"])
+def test_every_caption_states_its_numbers_and_its_conclusion(frames, request):
+    results = synthetic.results(request.getfixturevalue(frames))
+    made = captions.captions(results)
+    for name in ("rho_by_layer", "rho_heatmap"):
+        assert f"{results.headline_of(results.target)['candidates']} candidates and 48 items" in made[name].text
+        assert f"{results.headline_of(results.target)['null_95']:.2f}" in made[name].text
+    assert findings.against_null(results) in made["rho_by_layer"].text
+    assert "search_16" in made["selector_gain"].text
+    for caption in (*made.values(), captions.overview([results])):
+        assert caption.alt
+        assert "None" not in caption.text
+        assert "nan" not in caption.text.lower().split()
+
+
+def test_captions_of_an_undefined_study_say_so(null):
+    made = captions.captions(synthetic.results(synthetic.undefined(null)))
+    assert "There is no null line. The noise ceiling is undefined." in made["rho_by_layer"].text
+    assert "No signal has a defined correlation" in made["rho_by_layer"].text
+    assert "Alpha is undefined for every target" in made["reliability_curve"].text
+    assert "noise alone" in made["quality_distribution"].text

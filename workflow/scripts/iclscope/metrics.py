@@ -1,0 +1,361 @@
+"""From statistics per token to one number per candidate, layer and site: poolings and metrics.
+
+A pooling says which tokens enter (a range), a metric what is computed from them. To add one, write a function here,
+decorate it, and name it under `metrics` in the config. A metric returns NaN where it is undefined, and its decorator
+says why.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from iclscope.errors import StudyError
+from iclscope.logs import progress
+from iclscope.tables import ACTIVATIONS, METRICS
+
+logger = logging.getLogger(__name__)
+
+KEY = ("candidate", "layer", "site")
+SPANS = ("n_tokens", "question_start", "question_end", "answer_start", "answer_end")
+PER_TOKEN = (
+    "mean", "variance", "skewness", "kurtosis", "mean_abs",
+    "median_abs", "max_abs", "entropy_abs", "top_share", "massive",
+)  # fmt: skip
+COLUMNS = (*KEY, *SPANS, *PER_TOKEN, "mean_vector")
+
+CONSTANT = 1e-6  # standard deviation over |mean| below which float32 cannot tell activations from a constant
+NO_TOKENS = "no token in this pooling"
+
+Span = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """Statistics per token of many rows, one row after the other, and which tokens of each row enter.
+
+    tokens: columns PER_TOKEN of the activations table, float64 [all tokens]. row: the row of each token, int
+    [all tokens]. start, end: range of the tokens that enter, as places in these arrays, int [rows].
+    width: number of neurons, float64 [rows].
+    """
+
+    tokens: Mapping[str, np.ndarray]
+    row: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    width: np.ndarray
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column [all tokens]."""
+        return self.tokens[name]
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """Mean over the tokens that enter: [all tokens] to [rows]."""
+        return self.total(values) / (self.end - self.start)
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Sum over the tokens that enter: [all tokens] to [rows]."""
+        return self._reduce(np.add, values)
+
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        """Maximum over the tokens that enter: [all tokens] to [rows]."""
+        return self._reduce(np.maximum, values)
+
+    def median(self, values: np.ndarray) -> np.ndarray:
+        """Median over the tokens that enter: [all tokens] to [rows]."""
+        count = self.end - self.start
+        places = self.start[:, None] + np.arange(count.max(initial=1))
+        inside = places < self.end[:, None]
+        ordered = np.sort(np.where(inside, values[np.minimum(places, len(values) - 1)], np.inf), axis=1)
+        rows = np.arange(len(count))
+        return (ordered[rows, np.maximum(count - 1, 0) // 2] + ordered[rows, count // 2]) / 2
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Give every token the value of its row: [rows] to [all tokens]."""
+        return values[self.row]
+
+    def _reduce(self, operation: np.ufunc, values: np.ndarray) -> np.ndarray:
+        # reduceat reduces from each place to the next: every second result lies between two ranges.
+        places = np.stack([self.start, self.end], axis=1).ravel()
+        return operation.reduceat(np.append(values, 0.0), places)[::2]
+
+    @cached_property
+    def third(self) -> np.ndarray:
+        """Third central moment per token [all tokens], 0 for constant tokens."""
+        return np.nan_to_num(self["skewness"] * self["variance"] ** 1.5)
+
+    @cached_property
+    def fourth(self) -> np.ndarray:
+        """Fourth central moment per token [all tokens], 0 for constant tokens."""
+        return np.nan_to_num((self["kurtosis"] + 3) * self["variance"] ** 2)
+
+    @cached_property
+    def norm(self) -> np.ndarray:
+        """Euclidean norm per token [all tokens]: sqrt(d (variance + mean^2))."""
+        return np.sqrt(self.spread(self.width) * (self["variance"] + self["mean"] ** 2))
+
+    @cached_property
+    def pooled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Mean and second to fourth central moments over tokens and neurons together, [rows] each.
+
+        Law of total moments: with the deviation e of a token's mean from the pooled one, the pooled moments are the
+        means over tokens of m2 + e^2, m3 + 3 e m2 + e^3 and m4 + 4 e m3 + 6 e^2 m2 + e^4.
+        """
+        mean = self.average(self["mean"])
+        e, m2, m3, m4 = self["mean"] - self.spread(mean), self["variance"], self.third, self.fourth
+        ee = e * e  # numpy's third and fourth powers take ten times as long as products
+        second = self.average(m2 + ee)
+        second[second <= (CONSTANT * mean) ** 2] = 0
+        third = self.average(m3 + 3 * e * m2 + ee * e)
+        fourth = self.average(m4 + 4 * e * m3 + 6 * ee * m2 + ee * ee)
+        return mean, second, third, fourth
+
+
+# Poolings: first token and token after the last, int [rows] each, from the columns SPANS [rows]
+
+PoolingFunction = Callable[[Mapping[str, np.ndarray]], Span]
+
+POOLINGS: dict[str, PoolingFunction] = {}
+
+
+def pooling(name: str) -> Callable[[PoolingFunction], PoolingFunction]:
+    """Register a pooling."""
+
+    def register(function: PoolingFunction) -> PoolingFunction:
+        POOLINGS[name] = function
+        return function
+
+    return register
+
+
+@pooling("all")
+def all_tokens(spans: Mapping[str, np.ndarray]) -> Span:
+    """Every token of the demonstration, BOS and description included."""
+    return np.zeros_like(spans["n_tokens"]), spans["n_tokens"]
+
+
+@pooling("no_sink")
+def all_but_first(spans: Mapping[str, np.ndarray]) -> Span:
+    """Every token but the first, where causal models park attention and massive activations sit."""
+    return np.ones_like(spans["n_tokens"]), spans["n_tokens"]
+
+
+@pooling("question")
+def question_tokens(spans: Mapping[str, np.ndarray]) -> Span:
+    """The tokens of the question."""
+    return spans["question_start"], spans["question_end"]
+
+
+@pooling("answer")
+def answer_tokens(spans: Mapping[str, np.ndarray]) -> Span:
+    """The tokens of the answer."""
+    return spans["answer_start"], spans["answer_end"]
+
+
+@pooling("last")
+def last_token(spans: Mapping[str, np.ndarray]) -> Span:
+    """The last token of the demonstration."""
+    return spans["n_tokens"] - 1, spans["n_tokens"]
+
+
+# Metrics: float64 [rows] from TokenStatistics. x is the activation of the pooled tokens, [tokens, d].
+
+MetricFunction = Callable[[TokenStatistics], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and the reason why it is NaN where it is."""
+
+    function: MetricFunction
+    undefined: str
+
+
+METRICS_BY_NAME: dict[str, Metric] = {}
+CONSTANT_TOKEN = "the activation of a token is constant over neurons"
+CONSTANT_TOKENS = "the activation is constant over tokens and neurons"
+ZERO_TOKEN = "the activation of a token is zero"
+
+
+def metric(undefined: str = "") -> Callable[[MetricFunction], MetricFunction]:
+    """Register a metric under the name of its function; `undefined` is the reason for NaN."""
+
+    def register(function: MetricFunction) -> MetricFunction:
+        METRICS_BY_NAME[function.__name__] = Metric(function, undefined)
+        return function
+
+    return register
+
+
+@metric()
+def mean(stats: TokenStatistics) -> np.ndarray:
+    """Mean of x over tokens and neurons."""
+    return stats.pooled[0]
+
+
+@metric()
+def variance(stats: TokenStatistics) -> np.ndarray:
+    """Variance of x over tokens and neurons (divisor n)."""
+    return stats.pooled[1]
+
+
+@metric(CONSTANT_TOKENS)
+def skewness(stats: TokenStatistics) -> np.ndarray:
+    """Third standardised moment of x over tokens and neurons: m3 / m2^1.5."""
+    _, second, third, _ = stats.pooled
+    return third / second**1.5
+
+
+@metric(CONSTANT_TOKENS)
+def kurtosis(stats: TokenStatistics) -> np.ndarray:
+    """Excess kurtosis of x over tokens and neurons: m4 / m2^2 - 3."""
+    _, second, _, fourth = stats.pooled
+    return fourth / second**2 - 3
+
+
+@metric()
+def variance_token(stats: TokenStatistics) -> np.ndarray:
+    """Variance over neurons, averaged over tokens."""
+    return stats.average(stats["variance"])
+
+
+@metric(CONSTANT_TOKEN)
+def skewness_token(stats: TokenStatistics) -> np.ndarray:
+    """Skewness over neurons, averaged over tokens."""
+    return stats.average(stats["skewness"])
+
+
+@metric(CONSTANT_TOKEN)
+def kurtosis_token(stats: TokenStatistics) -> np.ndarray:
+    """Excess kurtosis over neurons, averaged over tokens."""
+    return stats.average(stats["kurtosis"])
+
+
+@metric()
+def max_abs(stats: TokenStatistics) -> np.ndarray:
+    """max |x| over tokens and neurons."""
+    return stats.largest(stats["max_abs"])
+
+
+@metric("the median |x| is zero")
+def log_max_median(stats: TokenStatistics) -> np.ndarray:
+    """log(max |x| / median |x|): how massive the largest activation is, continuously (after Sun et al. 2024).
+
+    The median is that over tokens of each token's median over neurons.
+    """
+    middle = stats.median(stats["median_abs"])
+    return np.log(stats.largest(stats["max_abs"]) / np.where(middle > 0, middle, np.nan))
+
+
+@metric()
+def massive(stats: TokenStatistics) -> np.ndarray:
+    """Number of massive activations: |x| > 100 and > 1000 times the median |x| of the demonstration at this layer.
+
+    Source: Sun, Chen, Kolter and Liu (2024), Massive Activations in Large Language Models. The median is over all
+    tokens and neurons, whatever the pooling.
+    """
+    return stats.total(stats["massive"])
+
+
+@metric(ZERO_TOKEN)
+def top_share(stats: TokenStatistics) -> np.ndarray:
+    """Share of a token's k largest |x| in its sum of |x|, averaged over tokens; k is `activations.top_k`."""
+    return stats.average(stats["top_share"])
+
+
+@metric()
+def l2_norm(stats: TokenStatistics) -> np.ndarray:
+    """Euclidean norm of a token's activation, averaged over tokens."""
+    return stats.average(stats.norm)
+
+
+@metric(ZERO_TOKEN)
+def participation_ratio(stats: TokenStatistics) -> np.ndarray:
+    """(sum x^2)^2 / sum x^4 over neurons, from 1 (one neuron) to d (all alike), averaged over tokens.
+
+    Inverse participation ratio of Bell and Dean (1970), inverted; sum x^4 from the central moments.
+    """
+    m, m2 = stats["mean"], stats["variance"]
+    raw_second = m2 + m**2
+    raw_fourth = stats.fourth + 4 * m * stats.third + 6 * m**2 * m2 + (m**2) ** 2
+    return stats.average(stats.spread(stats.width) * raw_second**2 / raw_fourth)
+
+
+@metric(ZERO_TOKEN)
+def hoyer(stats: TokenStatistics) -> np.ndarray:
+    """(sqrt(d) - sum |x| / ||x||) / (sqrt(d) - 1) over neurons, 0 (all alike) to 1 (one neuron), averaged over tokens.
+
+    Source: Hoyer (2004), Non-negative Matrix Factorization with Sparseness Constraints.
+    """
+    d = stats.spread(stats.width)
+    return stats.average((np.sqrt(d) - d * stats["mean_abs"] / stats.norm) / (np.sqrt(d) - 1))
+
+
+@metric(ZERO_TOKEN)
+def entropy(stats: TokenStatistics) -> np.ndarray:
+    """Entropy in nats of p = |x| / sum |x| over neurons (Shannon 1948), 0 to log d, averaged over tokens."""
+    return stats.average(stats["entropy_abs"])
+
+
+def check_names(poolings: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse poolings and metrics that do not exist."""
+    for key, wanted, known in (("poolings", poolings, POOLINGS), ("names", names, METRICS_BY_NAME)):
+        for name in wanted:
+            if name not in known:
+                raise StudyError(f"metrics.{key}: {name!r} is unknown; choose from {', '.join(known)}")
+
+
+def compute(frame: pl.DataFrame, poolings: Sequence[str], names: Sequence[str]) -> pl.DataFrame:
+    """Rows of the metrics table for rows of the activations table (COLUMNS are enough), sorted by the table's key."""
+    check_names(poolings, names)
+    spans = {name: frame[name].to_numpy().astype(np.int64) for name in SPANS}
+    tokens = {name: frame[name].explode().to_numpy().astype(np.float64) for name in PER_TOKEN}
+    width = frame["mean_vector"].list.len().to_numpy().astype(np.float64)
+    row = np.repeat(np.arange(frame.height), spans["n_tokens"])
+    offset = np.cumsum(spans["n_tokens"]) - spans["n_tokens"]
+    parts = []
+    for pooling_name in poolings:
+        start, end = POOLINGS[pooling_name](spans)
+        stats = TokenStatistics(tokens, row, offset + start, offset + end, width)
+        for name in names:
+            parts.append(_values(frame, pooling_name, name, stats))
+    return pl.concat(parts).select(METRICS.schema.names()).sort(METRICS.key)
+
+
+def _values(frame: pl.DataFrame, pooling_name: str, name: str, stats: TokenStatistics) -> pl.DataFrame:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = METRICS_BY_NAME[name].function(stats)
+    empty = stats.end <= stats.start
+    reason = np.where(empty, NO_TOKENS, METRICS_BY_NAME[name].undefined)
+    undefined = pl.Series(empty | np.isnan(values))
+    return frame.select(
+        *KEY,
+        pooling=pl.lit(pooling_name),
+        metric=pl.lit(name),
+        value=pl.when(~undefined).then(pl.Series(values)),
+        reason=pl.when(undefined).then(pl.Series(reason)),
+    )
+
+
+def run(
+    *, activations: str | Path, settings: Mapping[str, Any], output: str | Path, provenance: Mapping[str, Any]
+) -> None:
+    """Write the metrics of an activations file; settings are those of the config key `metrics`.
+
+    One site and layer is in memory at a time.
+    """
+    check_names(settings["poolings"], settings["names"])
+    groups = ACTIVATIONS.read(activations, columns=["site", "layer"]).unique().sort("site", "layer")
+    logger.info(
+        "%d metrics of %d poolings for %d sites and layers",
+        len(settings["names"]), len(settings["poolings"]), groups.height,
+    )  # fmt: skip
+    with METRICS.writer(output, provenance) as writer:
+        for site, layer in progress(groups.iter_rows(), groups.height, "metrics", "layer"):
+            rows = pl.scan_parquet(activations).filter(pl.col.site == site, pl.col.layer == layer).select(COLUMNS)
+            writer.append(compute(rows.collect(), settings["poolings"], settings["names"]))

@@ -1,0 +1,87 @@
+"""How much of the differences between candidates is real, and the ceiling that noise puts on any correlation.
+
+Every candidate meets the same items, so that an item's difficulty cancels: the noise is the candidate x item
+interaction, and reliability is the share of Var(q) that would return with other items of the same kind.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CEILING_WANTED = 0.95
+TINY = 1e-9  # what float rounding leaves of a variance or an alpha that is zero
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Reliability of candidate quality; every number is None where `reason` says why alpha is undefined."""
+
+    alpha: float | None = None
+    split_half: float | None = None
+    ceiling: float | None = None
+    items_needed: int | None = None
+    reason: str | None = None
+
+
+def reliability(scores: NDArray[np.float64], halves: int, rng: np.random.Generator) -> Reliability:
+    """Reliability of the mean over items of `scores` [candidates, items]; the check uses `halves` random halves."""
+    items = scores.shape[1]
+    quality = scores.mean(axis=1)
+    if np.ptp(quality) <= TINY * max(1.0, np.abs(quality).max()):
+        return Reliability(reason=f"every candidate has the same quality, {quality[0]:.4g}")
+    alpha = cronbach_alpha(scores)
+    if alpha <= TINY:
+        return Reliability(reason=f"differences between candidates are no larger than noise (alpha = {alpha:.2f})")
+    return Reliability(
+        alpha=alpha,
+        split_half=split_half(scores, halves, rng),
+        ceiling=math.sqrt(alpha),
+        items_needed=items_needed(alpha, items),
+    )
+
+
+def cronbach_alpha(scores: NDArray[np.float64]) -> float:
+    """Cronbach's alpha of the candidates' mean scores, from `scores` [candidates, items] with at least 2 of each.
+
+    N/(N-1) * (1 - sum of the items' variances / variance of the candidates' sums) (Cronbach 1951, Psychometrika 16);
+    for scores of 0 and 1 this is KR-20 (Kuder and Richardson 1937). May be negative; NaN if all sums are equal.
+    """
+    items = scores.shape[1]
+    total = scores.sum(axis=1).var(ddof=1)
+    if total == 0:
+        return math.nan
+    return float(items / (items - 1) * (1 - scores.var(axis=0, ddof=1).sum() / total))
+
+
+def spearman_brown(alpha: float, k: float) -> float:
+    """Reliability with `k` times as many items (Spearman 1910; Brown 1910)."""
+    return k * alpha / (1 + (k - 1) * alpha)
+
+
+def items_needed(alpha: float, items: int, ceiling: float = CEILING_WANTED) -> int:
+    """Items for which the noise ceiling reaches `ceiling`, given `alpha` > 0 with `items` (Spearman-Brown, solved)."""
+    wanted = ceiling**2
+    factor = wanted * (1 - alpha) / (alpha * (1 - wanted))
+    return max(1, math.ceil(items * factor - TINY))
+
+
+def split_half(scores: NDArray[np.float64], halves: int, rng: np.random.Generator) -> float | None:
+    """Correlation of mean scores on random halves of the items, stepped up to all items; an independent check of alpha.
+
+    The mean correlation is stepped up, not each one: Spearman-Brown magnifies a half that came out negative. None
+    where a half leaves all candidates equal every time.
+    """
+    items = scores.shape[1]
+    chosen = rng.permuted(np.tile(np.arange(items) < items // 2, (halves, 1)), axis=1)  # [halves, items]
+    first = scores @ chosen.T.astype(np.float64)  # [candidates, halves]
+    second = scores.sum(axis=1, keepdims=True) - first
+    first -= first.mean(axis=0)
+    second -= second.mean(axis=0)
+    scale = np.sqrt((first**2).sum(axis=0) * (second**2).sum(axis=0))
+    defined = scale > TINY
+    if not defined.any():
+        return None
+    mean = float(((first * second).sum(axis=0)[defined] / scale[defined]).mean())
+    return spearman_brown(mean, 2)
