@@ -1,0 +1,62 @@
+"""Mistakes of the user: a sentence that names the key, an exit code, and nothing half made."""
+
+import pytest
+
+
+def sentence_of(study, target):
+    result = study.snakemake(target)
+    assert result.returncode != 0
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda c: c["datasets"]["sums"].update(item=3), "datasets.sums: unknown key item"),
+        (lambda c: c["masks"].append("causl"), "masks: 'causl' is not one of causal"),
+        (lambda c: c["correlation"].update(permutations=1), "correlation.permutations: 1 is less than the minimum"),
+    ],
+    ids=["misspelt key", "unknown mask", "out of range"],
+)
+def test_configuration_stops_the_run(fresh, change, wanted):
+    fresh.configure(change)
+    assert wanted in sentence_of(fresh, "results/report/sums.html")
+    assert not (fresh.folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "target", "wanted"),
+    [
+        (
+            lambda c: c["datasets"]["sums"].update(files={"validation": "local/nowhere.jsonl"}),
+            "resources/data/sums/source.json",
+            "datasets.sums.files.validation: local/nowhere.jsonl does not exist",
+        ),
+        (
+            lambda c: c["datasets"]["sums"].update(task="asdiv_generat"),
+            "results/samples/sums/items.parquet",
+            "datasets.sums.task",
+        ),
+        (
+            lambda c: c["datasets"]["sums"].update(candidates=59),
+            "results/samples/sums/items.parquet",
+            "datasets.sums",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(path="local/none"),
+            "resources/models/tiny/source.json",
+            "models.tiny.path",
+        ),
+    ],
+    ids=["missing file", "unknown task", "too many rows", "missing model"],
+)
+def test_a_failed_job_names_the_key_and_leaves_nothing(fresh, change, target, wanted):
+    fresh.configure(change)
+    assert wanted in sentence_of(fresh, target)
+    assert not (fresh.folder / target).exists()
+    assert not list(fresh.folder.glob("resources/**/.*.part"))
+
+
+def test_gpu_asked_for_and_absent(fresh):
+    fresh.configure(lambda c: c.update(device="cuda"))
+    assert "device: cuda is asked for" in sentence_of(fresh, "results/features/tiny/sums.parquet")
