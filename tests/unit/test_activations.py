@@ -15,8 +15,9 @@ from iclscope import activations, models
 from iclscope.activations import Demonstration, batches, extract, model_input, stream_tokens, write_chunks
 from iclscope.errors import StudyError
 from iclscope.masks import MASKS, named
+from iclscope.parquet import read_provenance
 from iclscope.sites import find_blocks, reading
-from iclscope.tables import ACTIVATIONS, SAMPLE, read_provenance
+from iclscope.tables import ACTIVATIONS, SAMPLE
 from iclscope.token_statistics import summarise
 from iclscope.tokens import DemonstrationTokens
 

@@ -12,7 +12,8 @@ from lm_eval.api.task import ConfigurableTask
 
 from iclscope import evaluation
 from iclscope.errors import StudyError
-from iclscope.tables import EVALUATION, POOL, read_provenance
+from iclscope.parquet import read_provenance
+from iclscope.tables import EVALUATION, POOL
 
 disable_progress_bars()
 

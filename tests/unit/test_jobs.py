@@ -1,7 +1,6 @@
 """A job around a stage: log, provenance, and errors told so that a user can act."""
 
 import hashlib
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -79,13 +78,3 @@ def test_an_interruption_is_left_alone(snakemake, capsys):
     with pytest.raises(KeyboardInterrupt), job(snakemake):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("chosen", [None, "false"], ids=["unset", "set by the user"])
-def test_tokenizers_use_every_core_unless_told_otherwise(snakemake, monkeypatch, chosen):
-    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
-    if chosen:
-        monkeypatch.setenv("TOKENIZERS_PARALLELISM", chosen)
-    with job(snakemake):
-        assert os.environ["TOKENIZERS_PARALLELISM"] == (chosen or "true")
-    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)

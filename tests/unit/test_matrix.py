@@ -7,7 +7,8 @@ import pytest
 
 from iclscope.errors import StudyError
 from iclscope.matrix import gather
-from iclscope.tables import EVALUATION, QUALITY, read_provenance
+from iclscope.parquet import read_provenance
+from iclscope.tables import EVALUATION, QUALITY
 
 
 def pairs(candidates, items):

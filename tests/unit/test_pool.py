@@ -10,8 +10,9 @@ import pytest
 from iclscope import tasks
 from iclscope.errors import StudyError
 from iclscope.jsonl import write_rows
+from iclscope.parquet import read_provenance
 from iclscope.pool import choose_splits, make_pool, permutation, run_pool
-from iclscope.tables import POOL, read_provenance
+from iclscope.tables import POOL
 
 OWN = Path(__file__).parents[2] / "config" / "tasks"
 

@@ -2,8 +2,9 @@ import polars as pl
 import pytest
 
 from iclscope.errors import StudyError
+from iclscope.parquet import read_provenance
 from iclscope.sampling import run_sample
-from iclscope.tables import POOL, SAMPLE, read_provenance
+from iclscope.tables import POOL, SAMPLE
 
 ROLES = {"candidate": "candidates", "item": "items"}
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iclscope.errors import StudyError
-from iclscope.tables import CORRELATION, EMBEDDINGS, METRICS, QUALITY, TABLES, Column, Table, read_provenance
+from iclscope.parquet import Column, Table, read_provenance
+from iclscope.tables import CORRELATION, EMBEDDINGS, METRICS, QUALITY, TABLES
 
 ALL = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 TEXTS = ["", "accuracy", "Frage: größer?\nAntwort:", "🐳 emoji", 'tab\tand \\ quote "']

@@ -22,8 +22,9 @@ from iclscope.attention import attention_input
 from iclscope.errors import StudyError
 from iclscope.logs import progress
 from iclscope.masks import MaskFunction, Segments, named, padded
+from iclscope.parquet import TableWriter
 from iclscope.sites import Block, check_sites, find_blocks, reading
-from iclscope.tables import ACTIVATIONS, SAMPLE, TableWriter
+from iclscope.tables import ACTIVATIONS, SAMPLE
 from iclscope.token_statistics import PER_TOKEN, TOP, VECTORS, summarise
 from iclscope.tokens import DemonstrationTokens, encode_demonstration
 

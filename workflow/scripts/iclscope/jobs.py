@@ -1,7 +1,6 @@
 """What every job of the workflow does around its stage: log, provenance, threads, and errors in one sentence."""
 
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
 
     A `StudyError` ends the job with its one sentence; anything else keeps its traceback, in the log too.
     """
-    # No stage may reach out to a hub but `prepare`, which clears this itself.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     with logs.to_file(snakemake.log[0]):
         try:
             yield provenance.of_file(

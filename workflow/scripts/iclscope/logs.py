@@ -24,6 +24,7 @@ def to_file(path: str | Path) -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.WARNING)
+    terminal.addFilter(lambda record: not record.exc_info)  # Python itself prints the error that ends a job
     terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.setLevel(logging.INFO)
     logger.addHandler(file)
