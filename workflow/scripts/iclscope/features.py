@@ -46,7 +46,7 @@ def read_demonstrations(
             with torch.inference_mode():
                 logits = model(**inputs).logits[:, :-1].float()
             targets = inputs["input_ids"][:, 1:, None]
-            surprisal = (logits.logsumexp(dim=-1) - logits.gather(2, targets)[..., 0]).double().cpu()
+            surprisal = (logits.logsumexp(dim=-1) - logits.gather(2, targets)[..., 0]).cpu().double()
             nll[places] = [row[: len(tokens.ids) - 1].mean() for row, tokens in zip(surprisal, batch, strict=True)]
             vectors[places] = _question_means(states.pop(), batch)
     finally:

@@ -3,7 +3,7 @@
 Everything is computed in float32, moments around the mean (two passes), which is safe while 1e-9 < |x| < 1e9.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -38,19 +38,44 @@ def summarise(x: torch.Tensor, lengths: torch.Tensor, top_k: int) -> dict[str, t
 def _summarise(x: torch.Tensor, lengths: torch.Tensor, top_k: int) -> dict[str, torch.Tensor]:
     magnitude = x.abs()
     total = magnitude.sum(dim=-1)
-    largest, neurons = magnitude.topk(min(top_k, x.shape[-1]), dim=-1)
+    ordered = _by_numpy(magnitude, np.sort, lambda values: values.sort(dim=-1).values)
+    largest = ordered[..., -top_k:].flip(-1)
     return {
         **_moments(x),
         "mean_abs": total / x.shape[-1],
-        "median_abs": median(magnitude),
+        "median_abs": ordered[..., _middle(x.shape[-1])],
         "max_abs": largest[..., 0],
-        "max_abs_neuron": neurons[..., 0].int(),
+        "max_abs_neuron": _by_numpy(
+            magnitude, lambda values: values.argmax(-1), lambda values: values.argmax(-1)
+        ).int(),
         "entropy_abs": _entropy(magnitude, total),
         "top_share": largest.sum(dim=-1) / total,
         "massive": _massive(magnitude, largest[..., 0], lengths),
-        **_top(x, largest, neurons, lengths),
+        **_top(x, largest, lengths),
         **_vectors(x, lengths),
     }
+
+
+def _by_numpy(
+    values: torch.Tensor,
+    numpy_function: Callable[[np.ndarray], np.ndarray],
+    torch_function: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """On a CPU numpy sorts, finds the largest and takes logarithms 3 to 30 times as fast as torch (SIMD)."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(numpy_function(values.numpy()))
+    return torch_function(values)
+
+
+def _middle(count: int) -> int:
+    """Place of the lower median among `count` ordered values: of two middle ones the smaller, as in `torch.median`."""
+    return (count - 1) // 2
+
+
+def _median(values: torch.Tensor) -> torch.Tensor:
+    """Lower median of values [n]."""
+    middle = _middle(len(values))
+    return _by_numpy(values, lambda array: np.partition(array, middle)[middle, None], torch.median)
 
 
 def _moments(x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -71,14 +96,6 @@ def _moments(x: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def median(values: torch.Tensor) -> torch.Tensor:
-    """Lower median along the last dimension: of an even number of values the smaller middle one, as `torch.median`."""
-    if values.device.type == "cpu":  # numpy selects with vector instructions, several times as fast as torch
-        middle = (values.shape[-1] - 1) // 2
-        return torch.from_numpy(np.partition(values.numpy(), middle, axis=-1)[..., middle])
-    return values.median(dim=-1).values
-
-
 def _massive(magnitude: torch.Tensor, largest: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Massive activations per token [rows, tokens]: |x| > 100 and |x| > 1000 times the median |x| (Sun et al. 2024).
 
@@ -88,7 +105,7 @@ def _massive(magnitude: torch.Tensor, largest: torch.Tensor, lengths: torch.Tens
     counts = torch.zeros(largest.shape, dtype=torch.int32, device=magnitude.device)
     for row, length in _rows_above(largest, lengths):
         own = magnitude[row, :length]
-        threshold = (MASSIVE_RATIO * median(own.flatten())).clamp_min(MASSIVE_FLOOR)
+        threshold = (MASSIVE_RATIO * _median(own.flatten())).clamp_min(MASSIVE_FLOOR)
         counts[row, :length] = (own > threshold).sum(dim=-1, dtype=torch.int32)
     return counts
 
@@ -99,16 +116,19 @@ def _rows_above(largest: torch.Tensor, lengths: torch.Tensor) -> Iterator[tuple[
     yield from zip(above.tolist(), lengths[above].tolist(), strict=True)
 
 
-def _top(
-    x: torch.Tensor, largest: torch.Tensor, neurons: torch.Tensor, lengths: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """The k largest |x| of each row over all tokens, chosen among the k largest of each token: [rows, k]."""
+def _top(x: torch.Tensor, largest: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The k largest |x| of each row over all tokens: [rows, k], from the k largest of each token [rows, tokens, k].
+
+    Only in the tokens that hold one of them are neurons looked for.
+    """
     k = largest.shape[-1]
-    own = largest.masked_fill(_padding(x[..., 0], lengths)[..., None], -1).flatten(1)
+    own = largest.masked_fill(_padding(largest[..., 0], lengths)[..., None], -1).flatten(1)
     best = own.topk(k, dim=1).indices
-    token, neuron = best // k, neurons.flatten(1).gather(1, best)
-    value = x[torch.arange(len(x), device=x.device)[:, None], token, neuron]
-    return {"top_value": value, "top_token": token.int(), "top_neuron": neuron.int()}
+    token, rank = best // k, best % k
+    activation = x[torch.arange(len(x), device=x.device)[:, None], token]  # [rows, k, d]
+    neuron = activation.abs().topk(k, dim=-1).indices.gather(2, rank[..., None])
+    value = activation.gather(2, neuron)
+    return {"top_value": value[..., 0], "top_token": token.int(), "top_neuron": neuron[..., 0].int()}
 
 
 def _vectors(x: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -122,7 +142,7 @@ def _vectors(x: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def _entropy(magnitude: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """Entropy of p = |x| / sum |x| over neurons: log(total) - sum |x| log |x| / total, with 0 log 0 = 0."""
-    logarithm = magnitude.clamp_min(torch.finfo(torch.float32).tiny).log_()
+    logarithm = _by_numpy(magnitude.clamp_min(torch.finfo(torch.float32).tiny), np.log, torch.log)
     return total.log() - logarithm.mul_(magnitude).sum(dim=-1) / total
 
 
