@@ -11,7 +11,7 @@ def attention_input(
     """Turn a matrix of allowed pairs into the `attention_mask` argument of `model`.
 
     allowed: bool [batch, queries, keys]. positions: int [batch, queries] and [batch, keys], which decide what a
-    sliding window still sees. Returns an additive mask [batch, 1, queries, keys] in the model's dtype or, for models
+    sliding window still sees, as far ahead as back. Returns an additive mask [batch, 1, queries, keys] in the model's dtype or, for models
     that mix full and sliding layers, one mask per kind of layer.
     """
     config = model.config.get_text_config()
@@ -19,7 +19,7 @@ def attention_input(
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     if not window:
         return full
-    near = query_positions[:, :, None] - key_positions[:, None, :] < window
+    near = (query_positions[:, :, None] - key_positions[:, None, :]).abs() < window
     sliding = _additive(allowed & near, model.dtype)
     kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
     if kinds == {"sliding_attention"}:

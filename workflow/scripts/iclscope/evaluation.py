@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from iclscope import logs, models
 from iclscope.errors import StudyError
 from iclscope.generation import Answer, Stopping, generate
 from iclscope.packing import Prompt
+from iclscope.plain import generate_plain, score_plain, takes_masks
 from iclscope.scoring import PromptEncoder, score, zero_shot_prompts
 from iclscope.tables import EVALUATION, POOL
 
@@ -54,23 +56,36 @@ def run_block(
     scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
     new_tokens = scorer.stopping.max_new_tokens if scorer else 0
     _check_lengths(prompts, new_tokens, models.context_length(model), name, questions)
-    pairs = len(prompts) * len(questions)
-    logger.info("%d prompts of %d items, %d pairs", len(prompts), len(questions), pairs)
-    if scorer:
-        with logs.bar(pairs, "answers", "pairs") as bar:
-            answers = generate(
-                model, tokenizer, list(prompts.values()), scorer.stopping, batch_tokens, SLOTS, bar.update
-            )
-        results = [[_generated(a, scorer, i) for i, a in enumerate(group)] for group in answers]
-    else:
-        scored = (
-            score(model, group, batch_tokens)
-            for group in logs.progress(prompts.values(), len(prompts), "demonstrations", "candidates")
-        )
-        results = [[_chosen(lp, row) for lp, row in zip(g, questions, strict=True)] for g in scored]
+    results = _evaluate(model, tokenizer, prompts, questions, scorer, batch_tokens)
     frame = _frame(prompts, questions, results)
     _check_finite(frame, name)
     EVALUATION.write(frame, output, provenance)
+
+
+def _evaluate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Mapping[int, list[Prompt]],
+    items: Sequence[Row],
+    scorer: "GenerationScorer | None",
+    batch_tokens: int,
+) -> list[list[dict[str, Any]]]:
+    """What each prompt gave, by candidate and item: the columns of the evaluation table that depend on the model."""
+    pairs = len(prompts) * len(items)
+    logger.info("%d prompts of %d items, %d pairs", len(prompts), len(items), pairs)
+    packed = takes_masks(model, next(iter(prompts.values())), batch_tokens)
+    if scorer:
+        answer = partial(generate, slots=SLOTS) if packed else generate_plain
+        groups = list(prompts.values())
+        with logs.bar(pairs, "answers", "pairs") as bar:
+            answers = answer(model, tokenizer, groups, scorer.stopping, batch_tokens, advance=bar.update)
+        return [[_generated(one, scorer, i) for i, one in enumerate(group)] for group in answers]
+    choose = score if packed else score_plain
+    results = []
+    for group in logs.progress(prompts.values(), len(prompts), "demonstrations", "candidates"):
+        scored = choose(model, group, batch_tokens)
+        results.append([_chosen(logprobs, item) for logprobs, item in zip(scored, items, strict=True)])
+    return results
 
 
 class GenerationScorer:

@@ -141,7 +141,7 @@ def generate(
     answers = [[Answer(np.zeros(0)) for _ in group] for group in groups]
     entering = _prefilled(model, groups, answers, batch_tokens)
     pool = _Slots(model, slots, columns)
-    ended = _Ended(tokenizer, stopping)
+    ended = Ending(tokenizer, stopping)
     exhausted = False
     while not exhausted or pool.running:
         while pool.free and not exhausted:
@@ -163,7 +163,7 @@ def generate(
     return answers
 
 
-class _Ended:
+class Ending:
     """Decides which answers have ended, and gives those their final text as the harness cuts it."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stopping: Stopping) -> None:
@@ -173,6 +173,7 @@ class _Ended:
         self._stops = [s for s in (*stopping.sequences, tokenizer.eos_token) if s]
 
     def __call__(self, answers: Sequence[Answer]) -> list[int]:
+        """Which of the answers have just ended, by index."""
         texts = self._tokenizer.batch_decode([a.tokens for a in answers], skip_special_tokens=True)
         finished = []
         for index, (answer, text) in enumerate(zip(answers, texts, strict=True)):

@@ -1,6 +1,7 @@
 """Language models: where they run and how they are loaded."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,6 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 
 
 def context_length(model: Any) -> int:
-    """Longest prompt in tokens that the model was built for."""
+    """Longest prompt in tokens that the model was built for; models without position embeddings set no limit."""
     config = model.config.get_text_config()
-    return int(config.max_position_embeddings)  # transformers gives this name to GPT-2's n_positions too
+    return int(getattr(config, "max_position_embeddings", None) or sys.maxsize)  # GPT-2's n_positions has this name too

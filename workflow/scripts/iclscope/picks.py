@@ -114,7 +114,8 @@ class Tally:
         taken = ((self.share[0] / self.splits) ** 2).sum()
         candidates = taken * max(still.var(ddof=1) / seen, spread)
         items = max(0.0, drawn.var(ddof=1) - still.var(ddof=1) - noise * candidates)
-        return float(np.sqrt(candidates + items)) or None
+        error = float(np.sqrt(candidates + items))
+        return error if error > TINY else None
 
 
 class Pick(Protocol):
