@@ -11,8 +11,8 @@ def attention_input(
     """Turn a matrix of allowed pairs into the `attention_mask` argument of `model`.
 
     allowed: bool [batch, queries, keys]. positions: int [batch, queries] and [batch, keys], which decide what a
-    sliding window still sees, as far ahead as back. Returns an additive mask [batch, 1, queries, keys] in the model's dtype or, for models
-    that mix full and sliding layers, one mask per kind of layer.
+    sliding window still sees, as far ahead as back. Returns an additive mask [batch, 1, queries, keys] in the model's
+    dtype or, for models that mix full and sliding layers, one mask per kind of layer.
     """
     config = model.config.get_text_config()
     full = _additive(allowed, model.dtype)
