@@ -5,7 +5,7 @@ import shutil
 import polars as pl
 import yaml
 
-from conftest import ROOT, Study
+from study import ROOT, Study
 
 
 def test_default_study_on_a_handful_of_rows(embedded_folder, tmp_path):

@@ -1,0 +1,155 @@
+"""A whole study on a tiny random model, in a folder of its own with a copy of the workflow."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tiny import build_model, build_tokenizer
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "config", "profiles", "envs")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A copy of the workflow with a configuration of its own."""
+
+    folder: Path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "config/config.yaml").read_text())
+
+    def configure(self, change: Callable[[dict[str, Any]], Any]) -> None:
+        """Apply `change` to the configuration."""
+        config = self.config
+        change(config)
+        (self.folder / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text in a file of the workflow."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow/scripts"), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def run(self, *words: str) -> None:
+        result = self.snakemake(*words)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+
+    def planned(self, *words: str) -> Counter[str]:
+        """How often each rule would run now."""
+        result = self.snakemake("--dry-run", *words)
+        assert result.returncode == 0, result.stderr[-6000:]
+        text = result.stdout + result.stderr
+        table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", text, re.DOTALL)
+        counts = Counter({name: int(n) for name, n in re.findall(r"(\w+) +(\d+)", table[1])} if table else {})
+        del counts["all"]
+        return counts
+
+    def times(self, pattern: str) -> dict[str, int]:
+        """When each result was last written, in nanoseconds."""
+        return {str(p.relative_to(self.folder)): p.stat().st_mtime_ns for p in self.folder.glob(pattern)}
+
+    def contents(self, pattern: str) -> dict[str, bytes]:
+        return {str(p.relative_to(self.folder)): p.read_bytes() for p in self.folder.glob(pattern)}
+
+
+def choice_rows(start: int, count: int) -> list[dict[str, Any]]:
+    """Rows in the schema of BoolQ."""
+    animals = ["whale", "trout", "bat", "eagle", "frog", "horse"]
+    return [
+        {
+            "passage": f"The {animals[i % 6]} number {i} lives near lake {i * 7 % 13}.",
+            "question": f"is the {animals[i % 6]} number {i} a fish",
+            "idx": i,
+            "label": int(i % 6 == 1),
+        }
+        for i in range(start, start + count)
+    ]
+
+
+def sum_rows(count: int) -> list[dict[str, Any]]:
+    """Rows in the schema of ASDiv."""
+    return [
+        {
+            "body": f"Anna has {i} apples and buys {i % 5 + 1} more.",
+            "question": "How many apples has she?",
+            "answer": f"{i + i % 5 + 1} (apples)",
+        }
+        for i in range(count)
+    ]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def tiny_config() -> dict[str, Any]:
+    """The default configuration made small: a random model, two data sets of local rows, two masks."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config["models"] = {"tiny": {"source": "files", "path": "local/tiny", "dtype": "float32"}}
+    sizes = {"candidates": 8, "items": 8}
+    config["datasets"] = {
+        "animals": {
+            "task": "boolq",
+            "source": "files",
+            "files": {"train": "local/train.jsonl", "validation": "local/validation.jsonl"},
+            "max_tokens": {"candidates": 100, "items": 100, "tokenizer": "tiny"},
+            **sizes,
+        },
+        "sums": {
+            "task": "asdiv_generate",
+            "source": "files",
+            "files": {"validation": "local/sums.jsonl"},
+            "max_new_tokens": 3,
+            **sizes,
+        },
+    }
+    config["masks"] = ["causal", "self_only"]
+    config["evaluation"]["block"] = {"candidates": 4, "items": 8}
+    config["correlation"] |= {"permutations": 200, "bootstrap": 100, "nested_splits": 2}
+    config["selection"] |= {"splits": 4, "bootstrap": 100, "selectors": ["random", "oracle", "search_4", "length"]}
+    return config
+
+
+def build_study(folder: Path) -> Study:
+    """Copy the workflow to `folder` and give it the tiny study."""
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    model = folder / "local/tiny"
+    build_model("llama").save_pretrained(model)
+    build_tokenizer().save_pretrained(model)
+    write_rows(folder / "local/train.jsonl", choice_rows(0, 40))
+    write_rows(folder / "local/validation.jsonl", choice_rows(100, 40))
+    write_rows(folder / "local/sums.jsonl", sum_rows(60))
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(tiny_config(), sort_keys=False))
+    return Study(folder)
