@@ -1,5 +1,6 @@
 """Checks the configuration and names what the rules share. No rule stands here."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,8 +16,9 @@ MODELS = list(config["models"])
 DATASETS = list(config["datasets"])
 MASKS = list(config["masks"])
 
-# Where a task is defined; task files of the user's own stand there too.
-TASKS = Path(workflow.basedir, "config/tasks")
+# Where a task is defined; task files of the user's own stand there too. A relative path, since Snakemake would take a
+# study that was moved to another folder for one with other inputs.
+TASKS = Path(os.path.relpath(Path(workflow.basedir, "config/tasks")))
 
 # A job that runs a model takes every core it may have, and one GPU where jobs are given one.
 MODEL_THREADS = workflow.cores or 4
