@@ -76,14 +76,14 @@ def test_growth_keeps_the_earlier_rows(study):
     assert after.head(8).equals(before)
 
 
-def test_device_and_batch_sizes_rerun_nothing_but_the_run_record(study):
+def test_device_and_batch_sizes_rerun_nothing_but_records_and_pages(study):
     def change(config):
         config["device"] = "cpu"
         config["evaluation"]["batch_tokens"] = 64
         config["activations"]["batch_tokens"] = 64
 
     study.configure(change)
-    assert rules(study.planned()) <= {"run_record", "report", "index"}
+    assert rules(study.planned()) <= {"run_record", "run_record_of_dataset", "page", "index"}
 
 
 def test_smallest_useful_effect_spares_everything_before_the_correlation(study):
