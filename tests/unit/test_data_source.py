@@ -5,28 +5,11 @@ import polars as pl
 import pytest
 
 from iclscope import data_source, hub
-from iclscope.errors import StudyError
 from iclscope.files import sha256
 from iclscope.jsonl import read_rows, write_rows
+from preparing import COMMIT, PINNED, refused, source_of
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROWS = [{"question": "Is it?", "label": 1}, {"question": "Was it?", "label": 0}]
-PINNED = {"package": "p", "version": "1.0", "sha256": "0" * 64}
-
-
-def source_of(folder):
-    return json.loads((folder / "source.json").read_text())
-
-
-def refused(function, *parts, **arguments):
-    """The message of the error that the call must end with, leaving no folder."""
-    with pytest.raises(StudyError) as caught:
-        function(**arguments)
-    folder = arguments["folder"]
-    assert not folder.exists()
-    assert not folder.parent.exists() or not list(folder.parent.iterdir())
-    assert all(part in str(caught.value) for part in parts), str(caught.value)
-    return str(caught.value)
 
 
 def write(path, rows):

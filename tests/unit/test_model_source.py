@@ -1,4 +1,3 @@
-import json
 import zipfile
 
 import pytest
@@ -6,26 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from iclscope import gguf, hub, model_source, models
-from iclscope.errors import StudyError
 from iclscope.files import sha256
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-PINNED = {"package": "p", "version": "1.0", "sha256": "0" * 64}
-
-
-def source_of(folder):
-    return json.loads((folder / "source.json").read_text())
-
-
-def refused(function, *parts, **arguments):
-    """The message of the error that the call must end with, leaving no folder."""
-    with pytest.raises(StudyError) as caught:
-        function(**arguments)
-    folder = arguments["folder"]
-    assert not folder.exists()
-    assert not folder.parent.exists() or not list(folder.parent.iterdir())
-    assert all(part in str(caught.value) for part in parts), str(caught.value)
-    return str(caught.value)
+from preparing import COMMIT, PINNED, refused, source_of
 
 
 @pytest.fixture
