@@ -60,8 +60,8 @@ def test_scores_like_one_sequence_at_a_time(build, prompts):
 
 
 def test_generates_what_the_slots_generate(tiny_model, tiny_tokenizer, prompts):
-    packed = generate(tiny_model, tiny_tokenizer, [prompts], Stopping((), 8), 256, 2)[0]
-    plain = generate_plain(tiny_model, tiny_tokenizer, [prompts], Stopping((), 8), 256)[0]
+    packed = generate(tiny_model, tiny_tokenizer, [prompts], 16, Stopping((), 8))[0]
+    plain = generate_plain(tiny_model, tiny_tokenizer, [prompts], 256, Stopping((), 8))[0]
     assert [answer.tokens for answer in plain] == [answer.tokens for answer in packed]
     assert [answer.text for answer in plain] == [answer.text for answer in packed]
 
@@ -69,7 +69,7 @@ def test_generates_what_the_slots_generate(tiny_model, tiny_tokenizer, prompts):
 @pytest.mark.parametrize("build", [bloom, mamba])
 def test_generates_as_transformers_does(build, tiny_tokenizer, prompts):
     model = build().requires_grad_(False)
-    answers = generate_plain(model, tiny_tokenizer, [prompts], Stopping((), 6), 256)[0]
+    answers = generate_plain(model, tiny_tokenizer, [prompts], 256, Stopping((), 6))[0]
     for prompt, answer in zip(prompts, answers, strict=True):
         alone = model.generate(torch.tensor([prompt.context]), max_new_tokens=6, do_sample=False, pad_token_id=1)
         assert answer.tokens == alone[0, len(prompt.context) :].tolist()

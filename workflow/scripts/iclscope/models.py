@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from iclscope.errors import StudyError
+from iclscope.linear_maps import pack_for_cpu
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
         target,
         torch.get_num_threads(),
     )
+    pack_for_cpu(model)
     return model, tokenizer
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iclscope.generation import Answer, Ending, Stopping
 from iclscope.packing import Prompt
-from iclscope.scoring import logits_at, score
+from iclscope.scoring import logits_at, logprobs_of, score
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ def generate_plain(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     groups: Sequence[Sequence[Prompt]],
-    stopping: Stopping,
     batch_tokens: int,
+    stopping: Stopping,
     advance: Callable[[int], Any] = lambda finished: None,
 ) -> list[list[Answer]]:
     """As `generation.generate`, one prompt at a time and without a cache of our own."""
@@ -101,7 +101,7 @@ def _score_batch(model: Any, prompts: Sequence[Prompt], batch: Sequence[tuple[in
         use_cache=False,
     )
     targets = torch.from_numpy(places[:, 2]).to(model.device)
-    logprobs = (logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1)).double().cpu().numpy()
+    logprobs = logprobs_of(logits, torch.arange(len(places), device=model.device), targets)
     return np.bincount(places[:, 0], weights=logprobs, minlength=len(batch)).tolist()
 
 

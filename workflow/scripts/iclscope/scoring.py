@@ -15,6 +15,7 @@ from iclscope.attention import attention_input
 from iclscope.packing import Batch, Prompt, pack, shared_length
 from iclscope.tokens import encode, split_trailing_space
 
+LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
 LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
 
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
@@ -98,20 +99,26 @@ def forward(
     positions = torch.from_numpy(batch.positions).to(device)
     past = torch.arange(shared, device=device).expand(rows, shared)
     cache = DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix])
-    places = np.concatenate([batch.wanted[:, :2], np.array(extra, dtype=np.int64).reshape(-1, 2)])
+    # Choices branch off one place, which predicts the first token of each: it enters the language-model head once.
+    places, place = np.unique(batch.wanted[:, :2], axis=0, return_inverse=True)
     logits = logits_at(
         model,
-        places,
+        np.concatenate([places, np.array(extra, dtype=np.int64).reshape(-1, 2)]),
         input_ids=torch.from_numpy(batch.tokens).to(device),
         attention_mask=attention_input(model, allowed, positions, torch.cat([past, positions], dim=1)),
         position_ids=positions,
         past_key_values=cache,
         use_cache=True,
     )
-    asked, rest = logits[: len(batch.wanted)], logits[len(batch.wanted) :]
-    targets = torch.from_numpy(batch.wanted[:, 2]).to(device)
-    logprobs = asked.gather(1, targets[:, None])[:, 0] - asked.logsumexp(dim=1)
-    return logprobs.double().cpu().numpy(), (rest, cache)
+    asked, rest = logits[: len(places)], logits[len(places) :]
+    logprobs = logprobs_of(asked, torch.from_numpy(place).to(device), torch.from_numpy(batch.wanted[:, 2]).to(device))
+    return logprobs, (rest, cache)
+
+
+def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:
+    """Log probability in nats, float64 [n], of each `token` [n]; `place` [n] is its row of `logits` [places, V]."""
+    total = torch.cat([part.logsumexp(dim=1) for part in logits.split(LOGSUMEXP_ROWS)])
+    return (logits[place, token] - total[place]).double().cpu().numpy()
 
 
 def logits_at(model: Any, places: np.ndarray, **inputs: Any) -> torch.Tensor:
