@@ -27,10 +27,10 @@ def groups_of(tokenizer):
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma", "gemma2", "gemma3", "mistral", "gpt2"])
-@pytest.mark.parametrize("slots", [2, 64])
-def test_equals_one_by_one_decoding(kind, slots, tiny_model_of, tiny_tokenizer):
+@pytest.mark.parametrize("batch_tokens", [16, 512])  # 2 and 64 slots
+def test_equals_one_by_one_decoding(kind, batch_tokens, tiny_model_of, tiny_tokenizer):
     model, groups = tiny_model_of(kind), groups_of(tiny_tokenizer)
-    answers = generate(model, tiny_tokenizer, groups, Stopping((), 12), 128, slots)
+    answers = generate(model, tiny_tokenizer, groups, batch_tokens, Stopping((), 12))
     for prompts, mine in zip(groups, answers, strict=True):
         for prompt, answer in zip(prompts, mine, strict=True):
             alone = model.generate(
@@ -45,7 +45,7 @@ def test_equals_one_by_one_decoding(kind, slots, tiny_model_of, tiny_tokenizer):
 
 def test_scores_the_gold_answer_as_scoring_does(tiny_model, tiny_tokenizer):
     groups = groups_of(tiny_tokenizer)
-    answers = generate(tiny_model, tiny_tokenizer, groups, Stopping((), 3), 128, 4)
+    answers = generate(tiny_model, tiny_tokenizer, groups, 32, Stopping((), 3))
     for prompts, mine in zip(groups, answers, strict=True):
         for wanted, answer in zip(score(tiny_model, prompts, 128), mine, strict=True):
             np.testing.assert_allclose(answer.logprobs, wanted, atol=1e-4)
@@ -53,9 +53,9 @@ def test_scores_the_gold_answer_as_scoring_does(tiny_model, tiny_tokenizer):
 
 def test_stop_sequence_ends_and_is_cut_off(tiny_model, tiny_tokenizer):
     groups = groups_of(tiny_tokenizer)[:1]
-    free = generate(tiny_model, tiny_tokenizer, groups, Stopping((), 12), 128, 8)[0]
+    free = generate(tiny_model, tiny_tokenizer, groups, 128, Stopping((), 12))[0]
     stop = tiny_tokenizer.decode(free[1].tokens[4])
-    stopped = generate(tiny_model, tiny_tokenizer, groups, Stopping((stop,), 12), 128, 8)[0][1]
+    stopped = generate(tiny_model, tiny_tokenizer, groups, 128, Stopping((stop,), 12))[0][1]
     assert stop not in stopped.text
     assert stopped.text == free[1].text.split(stop)[0]
     assert len(stopped.tokens) <= 5
@@ -63,7 +63,7 @@ def test_stop_sequence_ends_and_is_cut_off(tiny_model, tiny_tokenizer):
 
 def test_counts_every_answer_once(tiny_model, tiny_tokenizer):
     counted = []
-    generate(tiny_model, tiny_tokenizer, groups_of(tiny_tokenizer), Stopping((), 4), 128, 3, counted.append)
+    generate(tiny_model, tiny_tokenizer, groups_of(tiny_tokenizer), 24, Stopping((), 4), counted.append)
     assert sum(counted) == len(PREFIXES) * len(ITEMS)
 
 

@@ -89,7 +89,7 @@ def test_generated_answers_are_the_harness_s(name, loaded, harness, tmp_path):
     encoder = PromptEncoder(tokenizer)
     groups = [encoder.encode(rendering.render(task, one)["prefix"], items) for one in demonstrations]
     stopping = Stopping(tuple(tasks.stop_sequences(task)), NEW_TOKENS)
-    answers = generate(model, tokenizer, groups, stopping, 2048, 8)
+    answers = generate(model, tokenizer, groups, 64, stopping)
     for demonstration, group in zip(demonstrations, answers, strict=True):
         prompts = [one_shot(task, demonstration, document) for document in documents]
         settings = {"until": tasks.stop_sequences(task), "do_sample": False, "max_gen_toks": NEW_TOKENS}

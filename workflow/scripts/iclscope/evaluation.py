@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import polars as pl
 
 from iclscope import logs, models
 from iclscope.errors import StudyError
-from iclscope.generation import Answer, Stopping, generate
-from iclscope.packing import Prompt
+from iclscope.generation import Answer, NotFiniteError, Stopping, generate
+from iclscope.pack_length import PackLength
+from iclscope.packing import Prompt, computed_tokens
 from iclscope.plain import generate_plain, score_plain, takes_masks
 from iclscope.scoring import PromptEncoder, score, zero_shot_prompts
 from iclscope.tables import EVALUATION, POOL
@@ -21,7 +22,6 @@ from iclscope.tables import EVALUATION, POOL
 logger = logging.getLogger(__name__)
 
 ZERO_SHOT = -1
-SLOTS = 64  # answers generated at a time
 
 Row = Mapping[str, Any]
 
@@ -37,13 +37,14 @@ def run_block(
     dataset: str,
     dtype: str,
     device: str,
-    batch_tokens: int,
+    batch_tokens: int | str,
     output: str | Path,
     provenance: Mapping[str, Any],
 ) -> None:
     """Evaluate candidates × items (id ranges, end exclusive) and write one block; with candidate 0 goes the zero-shot.
 
-    settings: `task` and `max_new_tokens` (or None) of the data set, for generated answers.
+    settings: `task` and `max_new_tokens` (or None) of the data set, for generated answers. batch_tokens: tokens per
+    forward pass, or `auto`.
     """
     rows = POOL.read(pool)
     demonstrations = _rows(rows, "candidate", candidates)
@@ -56,36 +57,66 @@ def run_block(
     scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
     new_tokens = scorer.stopping.max_new_tokens if scorer else 0
     _check_lengths(prompts, new_tokens, models.context_length(model), name, questions)
-    results = _evaluate(model, tokenizer, prompts, questions, scorer, batch_tokens)
-    frame = _frame(prompts, questions, results)
-    _check_finite(frame, name)
-    EVALUATION.write(frame, output, provenance)
+    length = PackLength(None if batch_tokens == "auto" else int(batch_tokens))
+    packed = takes_masks(model, next(iter(prompts.values())), length.tokens)
+    logger.info("%d prompts of %d items", len(prompts), len(questions))
+    if scorer:
+        answer = partial(generate if packed else generate_plain, model, tokenizer)
+        results = _generate_all(answer, prompts, questions, scorer, length, name)
+    else:
+        results = _score_all(partial(score if packed else score_plain, model), prompts, questions, length, name)
+    EVALUATION.write(_frame(prompts, questions, results), output, provenance)
 
 
-def _evaluate(
-    model: Any,
-    tokenizer: Any,
+def _score_all(
+    scorer: Callable[..., list[np.ndarray]],
     prompts: Mapping[int, list[Prompt]],
     items: Sequence[Row],
-    scorer: "GenerationScorer | None",
-    batch_tokens: int,
-) -> list[list[dict[str, Any]]]:
-    """What each prompt gave, by candidate and item: the columns of the evaluation table that depend on the model."""
-    pairs = len(prompts) * len(items)
-    logger.info("%d prompts of %d items, %d pairs", len(prompts), len(items), pairs)
-    packed = takes_masks(model, next(iter(prompts.values())), batch_tokens)
-    if scorer:
-        answer = partial(generate, slots=SLOTS) if packed else generate_plain
-        groups = list(prompts.values())
-        with logs.bar(pairs, "answers", "pairs") as bar:
-            answers = answer(model, tokenizer, groups, scorer.stopping, batch_tokens, advance=bar.update)
-        return [[_generated(one, scorer, i) for i, one in enumerate(group)] for group in answers]
-    choose = score if packed else score_plain
-    results = []
-    for group in logs.progress(prompts.values(), len(prompts), "demonstrations", "candidates"):
-        scored = choose(model, group, batch_tokens)
-        results.append([_chosen(logprobs, item) for logprobs, item in zip(scored, items, strict=True)])
-    return results
+    length: PackLength,
+    model: str,
+) -> Iterator[list[dict[str, Any]]]:
+    """The columns of the evaluation table that depend on the model, demonstration by demonstration."""
+    for candidate, group in logs.progress(prompts.items(), len(prompts), "demonstrations", "candidates"):
+        scores = length.run(partial(scorer, group), computed_tokens(group))
+        _check_finite(scores, model, candidate, items)
+        yield [_chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
+
+
+def _generate_all(
+    answer: Callable[..., list[list[Answer]]],
+    prompts: Mapping[int, list[Prompt]],
+    items: Sequence[Row],
+    scorer: "GenerationScorer",
+    length: PackLength,
+    model: str,
+) -> Iterator[list[dict[str, Any]]]:
+    """Likewise for generated answers: demonstration by demonstration while the pack length is sought, then at once."""
+    waiting = list(prompts.items())
+    with logs.bar(len(prompts) * len(items), "answers", "pairs") as bar:
+        while waiting:
+            now, waiting = (waiting, []) if length.settled else (waiting[:1], waiting[1:])
+            groups = [group for _, group in now]
+            work = partial(answer, groups, stopping=scorer.stopping, advance=bar.update)
+            try:
+                answers = length.run(work, sum(map(computed_tokens, groups)))
+            except NotFiniteError as error:
+                raise _not_finite(model, now[error.group][0], items[error.prompt]) from None
+            for (candidate, _), group in zip(now, answers, strict=True):
+                _check_finite([answer.logprobs for answer in group], model, candidate, items)
+                yield [_generated(one, scorer, i) for i, one in enumerate(group)]
+
+
+def _check_finite(scores: Sequence[np.ndarray], model: str, candidate: int, items: Sequence[Row]) -> None:
+    for item, logprobs in zip(items, scores, strict=True):
+        if not np.isfinite(logprobs).all():
+            raise _not_finite(model, candidate, item)
+
+
+def _not_finite(model: str, candidate: int, item: Row) -> StudyError:
+    return StudyError(
+        f"model {model} gives a log probability that is not finite for candidate {candidate} and item {item['id']}; "
+        f"try models.{model}.dtype: float32"
+    )
 
 
 class GenerationScorer:
@@ -171,7 +202,7 @@ def _generated(answer: Answer, scorer: GenerationScorer, item: int) -> dict[str,
 
 
 def _frame(
-    prompts: Mapping[int, list[Prompt]], items: Sequence[Row], results: Sequence[Sequence[dict[str, Any]]]
+    prompts: Mapping[int, list[Prompt]], items: Sequence[Row], results: Iterable[Sequence[dict[str, Any]]]
 ) -> pl.DataFrame:
     def rows() -> Iterator[dict[str, Any]]:
         for (candidate, group), values in zip(prompts.items(), results, strict=True):
@@ -186,12 +217,3 @@ def _frame(
                 }
 
     return pl.DataFrame(list(rows()), schema=EVALUATION.schema)
-
-
-def _check_finite(frame: pl.DataFrame, model: str) -> None:
-    bad = frame.filter(~pl.col("logprobs").list.eval(pl.element().is_finite()).list.all())
-    if len(bad):
-        raise StudyError(
-            f"model {model} gives a log probability that is not finite for candidate {bad['candidate'][0]} and item "
-            f"{bad['item'][0]}; try models.{model}.dtype: float32"
-        )

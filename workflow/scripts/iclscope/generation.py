@@ -13,6 +13,9 @@ from iclscope.attention import attention_input
 from iclscope.packing import Prompt, pack, shared_length
 from iclscope.scoring import add_up, encode_prefix, forward
 
+TOKENS_PER_SLOT = 8  # of a packed batch: a decoding step feeds one token per slot, so that more slots fill the device
+CONTEXT_TOKENS = 4  # decoded before a stop sequence, since a tokenizer may strip what a text begins with
+
 
 @dataclass
 class Answer:
@@ -31,6 +34,14 @@ class Stopping:
     max_new_tokens: int
 
 
+class NotFiniteError(ArithmeticError):
+    """Logits that are infinite or undefined, at `prompt` of `group` (indices)."""
+
+    def __init__(self, group: int, prompt: int) -> None:
+        super().__init__(f"logits of prompt {prompt} of group {group} are not finite")
+        self.group, self.prompt = group, prompt
+
+
 class _SlotLayer(DynamicLayer):
     """Keys and values of one layer, a slot per running answer, each slot filled to its own length."""
 
@@ -38,16 +49,27 @@ class _SlotLayer(DynamicLayer):
         super().__init__()
         self.keys, self.values = keys, values
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self.lengths = torch.zeros(0, dtype=torch.long)
+        self.places: tuple[torch.Tensor, torch.Tensor] | None = None  # slot and column of each new token
+        self.longest = 0
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Write the new token of each running slot behind its earlier ones."""
-        running = len(self.lengths)
-        slots = torch.arange(running, device=self.keys.device)
-        self.keys[slots, :, self.lengths] = key_states[:, :, 0]
-        self.values[slots, :, self.lengths] = value_states[:, :, 0]
-        longest = int(self.lengths.max()) + 1
-        return self.keys[:running, :, :longest], self.values[:running, :, :longest]
+        assert self.places is not None
+        slots, columns = self.places
+        self.keys[slots, :, columns] = key_states[:, :, 0]
+        self.values[slots, :, columns] = value_states[:, :, 0]
+        return self.keys[: len(slots), :, : self.longest], self.values[: len(slots), :, : self.longest]
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """A prompt that was encoded: the row and columns of a packed batch's cache that hold it, and its first token."""
+
+    answer: Answer
+    cache: DynamicCache
+    row: int
+    columns: np.ndarray
+    token: int
 
 
 class _Slots:
@@ -59,40 +81,44 @@ class _Slots:
         self._columns = columns
         self._layers: list[_SlotLayer] = []
         self.running: list[Answer] = []
-        self._lengths = torch.zeros(capacity, dtype=torch.long, device=model.device)
-        self._last = torch.zeros(capacity, dtype=torch.long, device=model.device)
+        self._lengths = np.zeros(capacity, dtype=np.int64)
+        self._last = np.zeros(capacity, dtype=np.int64)
 
     @property
     def free(self) -> int:
         return self._capacity - len(self.running)
 
-    def enter(self, answer: Answer, cache: DynamicCache, row: int, past: torch.Tensor, token: int) -> None:
-        """Give `answer` a slot with the cache columns `past` of `row`, about to continue after `token`."""
-        slot = len(self.running)
+    def enter(self, arrivals: Sequence[_Arrival]) -> None:
+        """Give each of the arrivals, which come from one packed batch, a slot."""
+        start, end = len(self.running), len(self.running) + len(arrivals)
+        lengths = [len(arrival.columns) for arrival in arrivals]
+        # What stands behind the end of a shorter prompt is never looked at, and overwritten by its answer.
+        columns = np.stack([np.resize(arrival.columns, max(lengths)) for arrival in arrivals])
+        place = torch.from_numpy(columns).to(self._model.device)
+        rows = torch.tensor([[arrival.row] for arrival in arrivals], device=self._model.device)
+        cache = arrivals[0].cache
         if not self._layers:
-            self._layers = [self._empty(layer.keys, layer.values) for layer in cache.layers]
+            self._layers = [_SlotLayer(self._blank(layer.keys), self._blank(layer.values)) for layer in cache.layers]
         for mine, layer in zip(self._layers, cache.layers, strict=True):
-            mine.keys[slot, :, : len(past)] = layer.keys[row][:, past]
-            mine.values[slot, :, : len(past)] = layer.values[row][:, past]
-        self._lengths[slot], self._last[slot] = len(past), token
-        self.running.append(answer)
+            mine.keys[start:end, :, : max(lengths)] = layer.keys[rows, :, place].transpose(1, 2)
+            mine.values[start:end, :, : max(lengths)] = layer.values[rows, :, place].transpose(1, 2)
+        self._lengths[start:end] = lengths
+        self._last[start:end] = [arrival.token for arrival in arrivals]
+        self.running += [arrival.answer for arrival in arrivals]
 
-    def _empty(self, keys: torch.Tensor, values: torch.Tensor) -> _SlotLayer:
-        def blank(like: torch.Tensor) -> torch.Tensor:
-            return like.new_zeros(self._capacity, like.shape[1], self._columns, like.shape[3])
+    def _blank(self, like: torch.Tensor) -> torch.Tensor:
+        return like.new_zeros(self._capacity, like.shape[1], self._columns, like.shape[3])
 
-        return _SlotLayer(blank(keys), blank(values))
-
-    def step(self) -> list[int]:
-        """Feed the last token of every running answer and return the most likely next one of each."""
-        running = len(self.running)
-        lengths = self._lengths[:running]
+    def step(self) -> tuple[list[int], list[bool]]:
+        """Feed the last token of every running answer; its most likely next one, and whether logits were finite."""
+        running, device = len(self.running), self._model.device
+        lengths = torch.from_numpy(self._lengths[:running]).to(device)
+        longest = int(self._lengths[:running].max()) + 1
         for layer in self._layers:
-            layer.lengths = lengths
-        longest = int(lengths.max()) + 1
-        columns = torch.arange(longest, device=lengths.device).expand(running, longest)
+            layer.places, layer.longest = (torch.arange(running, device=device), lengths), longest
+        columns = torch.arange(longest, device=device).expand(running, longest)
         logits = self._model(
-            input_ids=self._last[:running, None],
+            input_ids=torch.from_numpy(self._last[:running, None]).to(device),
             attention_mask=attention_input(
                 self._model, columns[:, None, :] <= lengths[:, None, None], lengths[:, None], columns
             ),
@@ -100,19 +126,21 @@ class _Slots:
             past_key_values=_cache_of(self._layers),
             use_cache=True,
         ).logits[:, 0]
-        best = logits.float().argmax(dim=-1)
+        highest, best = logits.max(dim=-1)
         self._lengths[:running] += 1
-        self._last[:running] = best
-        return best.tolist()
+        self._last[:running] = best.cpu().numpy()
+        return self._last[:running].tolist(), highest.isfinite().tolist()
 
     def leave(self, finished: Sequence[int]) -> None:
         """Free the slots of finished answers; the last running answer moves into each freed slot."""
         for slot in sorted(finished, reverse=True):
             end = len(self.running) - 1
             if slot != end:
+                length = int(self._lengths[end])
                 for layer in self._layers:
-                    layer.keys[slot], layer.values[slot] = layer.keys[end], layer.values[end]
-                self._lengths[slot], self._last[slot] = self._lengths[end].clone(), self._last[end].clone()
+                    layer.keys[slot, :, :length] = layer.keys[end, :, :length]
+                    layer.values[slot, :, :length] = layer.values[end, :, :length]
+                self._lengths[slot], self._last[slot] = self._lengths[end], self._last[end]
                 self.running[slot] = self.running[end]
             self.running.pop()
 
@@ -127,40 +155,45 @@ def generate(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     groups: Sequence[Sequence[Prompt]],
-    stopping: Stopping,
     batch_tokens: int,
-    slots: int,
+    stopping: Stopping,
     advance: Callable[[int], Any] = lambda finished: None,
 ) -> list[list[Answer]]:
     """Answer every prompt greedily and score its continuations.
 
-    groups: prompts that share a prefix (one demonstration) stand together. Whenever a slot is free, prompts of the
-    next packed batch enter it; `advance` is told how many answers have ended. Returns the groups' answers in order.
+    groups: prompts that share a prefix (one demonstration) stand together. batch_tokens: tokens of a packed batch of
+    prompts; a share of it answers at a time. Whenever a slot is free, prompts of the next packed batch enter it;
+    `advance` is told how many answers have ended. Returns the groups' answers in order; raises NotFiniteError.
     """
     columns = max(len(p.context) for group in groups for p in group) + stopping.max_new_tokens
     answers = [[Answer(np.zeros(0)) for _ in group] for group in groups]
-    entering = _prefilled(model, groups, answers, batch_tokens)
-    pool = _Slots(model, slots, columns)
     ended = Ending(tokenizer, stopping)
-    exhausted = False
-    while not exhausted or pool.running:
-        while pool.free and not exhausted:
-            if (new := next(entering, None)) is None:
-                exhausted = True
-                break
-            answer, cache, row, past, token = new
+    entering = _prefilled(model, groups, answers, batch_tokens, ended, advance)
+    pool = _Slots(model, max(1, batch_tokens // TOKENS_PER_SLOT), columns)
+    arrivals: list[_Arrival] = []
+    while True:
+        while pool.free and (arrivals or (arrivals := next(entering, []))):
+            count = pool.free
+            pool.enter(arrivals[:count])
+            arrivals = arrivals[count:]
+        if not pool.running:
+            return answers
+        for answer, token, finite in zip(pool.running, *pool.step(), strict=True):
+            if not finite:
+                raise _not_finite(answers, answer)
             answer.tokens.append(token)
-            if ended([answer]):
-                advance(1)
-            else:
-                pool.enter(answer, cache, row, past, token)
-        if pool.running:
-            for answer, token in zip(pool.running, pool.step(), strict=True):
-                answer.tokens.append(token)
-            finished = ended(pool.running)
-            pool.leave(finished)
-            advance(len(finished))
-    return answers
+        finished = ended(pool.running)
+        pool.leave(finished)
+        advance(len(finished))
+
+
+def _not_finite(answers: Sequence[Sequence[Answer]], bad: Answer) -> NotFiniteError:
+    return next(
+        NotFiniteError(group, prompt)
+        for group, mine in enumerate(answers)
+        for prompt, answer in enumerate(mine)
+        if answer is bad
+    )
 
 
 class Ending:
@@ -171,25 +204,40 @@ class Ending:
         self._limit = stopping.max_new_tokens
         self._end = tokenizer.eos_token_id
         self._stops = [s for s in (*stopping.sequences, tokenizer.eos_token) if s]
+        # A stop sequence that the newest token completes lies in the last tokens, each of which is a byte at least.
+        self._window = max((len(stop.encode()) for stop in self._stops), default=0) + CONTEXT_TOKENS
 
     def __call__(self, answers: Sequence[Answer]) -> list[int]:
-        """Which of the answers have just ended, by index."""
-        texts = self._tokenizer.batch_decode([a.tokens for a in answers], skip_special_tokens=True)
+        """Which of the answers have just ended, by index; to be asked after every token."""
+        tails = self._decode([answer.tokens[-self._window :] for answer in answers])
         finished = []
-        for index, (answer, text) in enumerate(zip(answers, texts, strict=True)):
-            stopped = any(stop in text for stop in self._stops)
-            if stopped or answer.tokens[-1] == self._end or len(answer.tokens) >= self._limit:
-                for stop in self._stops:
-                    text = text.split(stop)[0]
-                answer.text = text
-                finished.append(index)
+        for index, (answer, tail) in enumerate(zip(answers, tails, strict=True)):
+            over = answer.tokens[-1] == self._end or len(answer.tokens) >= self._limit
+            if over or self._stopped(tail):
+                (text,) = self._decode([answer.tokens])
+                if over or self._stopped(text):
+                    for stop in self._stops:
+                        text = text.split(stop)[0]
+                    answer.text = text
+                    finished.append(index)
         return finished
+
+    def _decode(self, tokens: list[list[int]]) -> list[str]:
+        return self._tokenizer.batch_decode(tokens, skip_special_tokens=True)
+
+    def _stopped(self, text: str) -> bool:
+        return any(stop in text for stop in self._stops)
 
 
 def _prefilled(
-    model: Any, groups: Sequence[Sequence[Prompt]], answers: list[list[Answer]], batch_tokens: int
-) -> Iterator[tuple[Answer, DynamicCache, int, torch.Tensor, int]]:
-    """Yield each prompt once encoded: its answer, the cache, row and columns that hold it, and its first token."""
+    model: Any,
+    groups: Sequence[Sequence[Prompt]],
+    answers: list[list[Answer]],
+    batch_tokens: int,
+    ended: Ending,
+    advance: Callable[[int], Any],
+) -> Iterator[list[_Arrival]]:
+    """Encode the prompts batch by batch, take the first token of each answer and yield those that go on, never none."""
     for prompts, mine in zip(groups, answers, strict=True):
         shared = shared_length([prompt.context for prompt in prompts])
         prefix = encode_prefix(model, prompts[0].context[:shared])
@@ -198,13 +246,13 @@ def _prefilled(
             ends = [(row, column + length - 1) for _, row, column, length in batch.trunks]
             logprobs, (logits, cache) = forward(model, prefix, shared, batch, extra=ends)
             add_up(sums, batch, logprobs)
-            first = logits.argmax(dim=-1).tolist()
-            for (index, row, column, length), token in zip(batch.trunks, first, strict=True):
+            arrivals = []
+            for (index, row, column, length), token in zip(batch.trunks, logits.argmax(dim=-1).tolist(), strict=True):
                 mine[index].logprobs = sums[index].astype(np.float32)
-                yield mine[index], cache, row, _past(shared, column, length, model.device), token
-
-
-def _past(shared: int, column: int, length: int, device: torch.device) -> torch.Tensor:
-    """Cache columns of one trunk: the shared prefix, then its own."""
-    own = torch.arange(shared + column, shared + column + length, device=device)
-    return torch.cat([torch.arange(shared, device=device), own])
+                mine[index].tokens.append(token)
+                columns = np.concatenate([np.arange(shared), shared + column + np.arange(length)])
+                arrivals.append(_Arrival(mine[index], cache, row, columns, token))
+            over = set(ended([arrival.answer for arrival in arrivals]))
+            advance(len(over))
+            if running := [arrival for place, arrival in enumerate(arrivals) if place not in over]:
+                yield running

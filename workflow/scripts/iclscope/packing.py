@@ -60,12 +60,12 @@ def shared_length(contexts: Sequence[Sequence[int]]) -> int:
     return limit
 
 
-def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int = 128) -> list[Batch]:
+def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int = 64) -> list[Batch]:
     """Lay out prompts, longest first, into rows of about `width` tokens and batches of about `batch_tokens`.
 
     The layout is a function of the prompts' lengths alone; a prompt longer than `width` widens its batch.
     """
-    lengths = [_segment_length(prompt, shared) for prompt in prompts]
+    lengths = [segment_length(prompt, shared) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (-lengths[i], i))
     batches, waiting = [], order
     while waiting:
@@ -85,12 +85,19 @@ def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int =
     return batches
 
 
-def _segment_length(prompt: Prompt, shared: int) -> int:
+def computed_tokens(prompts: Sequence[Prompt]) -> int:
+    """Tokens that a model reads to score prompts which share a prefix, padding left out."""
+    shared = shared_length([prompt.context for prompt in prompts])
+    return shared + sum(segment_length(prompt, shared) for prompt in prompts)
+
+
+def segment_length(prompt: Prompt, shared: int) -> int:
+    """Tokens of a prompt's trunk and branches behind `shared` tokens."""
     return len(prompt.context) - shared + sum(max(0, len(c) - 1) for c in prompt.continuations)
 
 
 def _lay_out(rows: list[list[int]], prompts: Sequence[Prompt], shared: int) -> Batch:
-    width = max(sum(_segment_length(prompts[i], shared) for i in row) for row in rows)
+    width = max(sum(segment_length(prompts[i], shared) for i in row) for row in rows)
     tokens = np.zeros((len(rows), width), dtype=np.int64)
     positions = np.full((len(rows), width), shared, dtype=np.int64)
     owner = np.full((len(rows), width), -1, dtype=np.int64)
