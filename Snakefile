@@ -36,6 +36,8 @@ wildcard_constraints:
     mask="|".join(map(re.escape, MASKS)),
     role="candidates|items",
     block=blocks.NAME,
+    end=r"\d+",
+    asked="[0-9a-f]+",
 
 
 rule all:

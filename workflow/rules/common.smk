@@ -1,5 +1,7 @@
 """Checks the configuration and names what the rules share. No rule stands here."""
 
+import hashlib
+import json
 import os
 import re
 import sys
@@ -76,14 +78,54 @@ def settings_without(*keys):
     return chosen
 
 
-def all_blocks(wildcards):
-    """Input function: every block of a data set's score matrix."""
-    size, entry = config["evaluation"]["block"], config["datasets"][wildcards.dataset]
+def block_files(wildcards, items):
+    """The blocks of a data set's score matrix with the first `items` items."""
+    size, candidates = config["evaluation"]["block"], config["datasets"][wildcards.dataset]["candidates"]
+    folder = f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/blocks"
     return [
-        f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/blocks/{blocks.name(candidates, items)}.parquet"
-        for candidates in blocks.cut(entry["candidates"], size["candidates"])
-        for items in blocks.cut(entry["items"], size["items"])
+        f"{folder}/{blocks.name(rows, columns)}.parquet"
+        for rows in blocks.cut(candidates, size["candidates"])
+        for columns in blocks.cut(items, size["items"])
     ]
+
+
+def asked_of_matrix(wildcards):
+    """Params function: how many candidates and items a score matrix may have, and when fewer items are enough."""
+    asked = {key: config["datasets"][wildcards.dataset][key] for key in ("candidates", "items")}
+    if "stop_at_reliability" in config["evaluation"]:
+        asked["reliability"] = config["evaluation"]["stop_at_reliability"]
+        asked["targets"] = config["quality"]["targets"]
+    return asked
+
+
+def all_blocks(wildcards):
+    """Input function: every block or, with `stop_at_reliability`, the list of those that were needed.
+
+    The list is named by what was asked for: where that changes, Snakemake does not take the old matrix for the new one.
+    """
+    asked = asked_of_matrix(wildcards)
+    if "reliability" not in asked:
+        return block_files(wildcards, asked["items"])
+    name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+    return f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/needed/{name}.json"
+
+
+def blocks_so_far(wildcards):
+    """Input function: the blocks with the items before the wildcard `end`."""
+    return block_files(wildcards, int(wildcards.end))
+
+
+def needed_blocks(wildcards):
+    """Input function: blocks column by column of items, until every target that the data set has is reliable."""
+    asked = asked_of_matrix(wildcards)
+    for _, end in blocks.cut(asked["items"], config["evaluation"]["block"]["items"])[:-1]:
+        so_far = checkpoints.reliability_so_far.get(
+            model=wildcards.model, dataset=wildcards.dataset, end=f"{end:05d}"
+        ).output[0]
+        alphas = json.loads(Path(so_far).read_text())["alpha"]
+        if all((alphas[target] or 0) >= asked["reliability"] for target in asked["targets"] if target in alphas):
+            return block_files(wildcards, end)
+    return block_files(wildcards, asked["items"])
 
 
 def study_of(dataset):

@@ -2,6 +2,9 @@
 
 Inputs:  <results>/samples/{dataset}/pool.parquet, <resources>/models/{model}/
 Outputs: <results>/evaluation/{model}/{dataset}/blocks/{block}.parquet
+         with `stop_at_reliability`, which adds blocks until the items are reliable enough:
+         <results>/evaluation/{model}/{dataset}/reliability/{end}.json  alpha of the items before `end`
+         <results>/evaluation/{model}/{dataset}/needed/{asked}.json     the blocks that were enough
          <results>/evaluation/{model}/{dataset}.parquet
 
 Blocks read the pool, which does not change when more candidates or items are asked for: growth adds blocks only.
@@ -34,6 +37,41 @@ rule evaluation_block:
         "../scripts/evaluation_block.py"
 
 
+checkpoint reliability_so_far:
+    input:
+        blocks_so_far,
+    output:
+        "<results>/evaluation/{model}/{dataset}/reliability/{end}.json",
+    log:
+        "<logs>/evaluation/{model}-{dataset}-reliability-{end}.log",
+    benchmark:
+        "<benchmarks>/evaluation/{model}-{dataset}-reliability-{end}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code_digest("reliability_so_far"),
+    script:
+        "../scripts/reliability_so_far.py"
+
+
+rule blocks_needed:
+    input:
+        needed_blocks,
+    output:
+        "<results>/evaluation/{model}/{dataset}/needed/{asked}.json",
+    log:
+        "<logs>/evaluation/{model}-{dataset}-needed-{asked}.log",
+    benchmark:
+        "<benchmarks>/evaluation/{model}-{dataset}-needed-{asked}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        settings=asked_of_matrix,
+        code=code_digest("blocks_needed"),
+    script:
+        "../scripts/blocks_needed.py"
+
+
 rule evaluation:
     input:
         all_blocks,
@@ -46,7 +84,7 @@ rule evaluation:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings=lambda wildcards: {key: config["datasets"][wildcards.dataset][key] for key in ("candidates", "items")},
+        settings=asked_of_matrix,
         code=code_digest("evaluation"),
     script:
         "../scripts/evaluation.py"

@@ -1,0 +1,56 @@
+"""Optional stopping: Cronbach's alpha of the blocks so far against a hand-worked example."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from iclscope import stopping
+from iclscope.tables import EVALUATION
+
+# Three candidates x three items: the items vary by 1, 1 and 1/3, and the candidates' sums 3, 5 and 8 by 19/3.
+GOLD = np.array([[0.0, 1.0, 2.0], [1.0, 2.0, 2.0], [2.0, 3.0, 3.0]])
+ALPHA = 1.5 * (1 - (1 + 1 + 1 / 3) / (19 / 3))
+
+
+def write_blocks(folder):
+    """A block per column of items, with the zero-shot prompt."""
+    files = []
+    for item in range(3):
+        gold = [0.0, *GOLD[:, item]]
+        frame = pl.DataFrame(
+            {
+                "candidate": [-1, 0, 1, 2],
+                "item": [item] * 4,
+                "logprobs": [[value] for value in gold],
+                "gold_logprob": gold,
+                "margin": [None] * 4,
+                "correct": [0.0] * 4,
+                "correct_norm": [None] * 4,
+                "text": [None] * 4,
+                "scores": [None] * 4,
+                "prompt_tokens": [9] * 4,
+            },
+            schema=EVALUATION.schema,
+        )
+        files.append(folder / f"{item}.parquet")
+        EVALUATION.write(frame, files[-1], {})
+    return files
+
+
+def test_writes_the_alpha_of_every_target_that_has_scores(tmp_path):
+    output = tmp_path / "record.json"
+    stopping.write_reliability(blocks=write_blocks(tmp_path), output=output)
+    record = json.loads(output.read_text())
+    assert record["items"] == 3
+    gold = pytest.approx(ALPHA)
+    # always wrong: nothing varies, and nothing is known; margin and acc_norm are no scores of this data set
+    assert record["alpha"] == {"accuracy": None, "gold_logprob": gold, "gain": gold}
+
+
+def test_lists_the_blocks_that_were_enough(tmp_path):
+    blocks = [f"blocks/c00000-00004_i{start:05d}-{start + 8:05d}.parquet" for start in (0, 8)]
+    asked = {"candidates": 4, "items": 48, "reliability": 0.9, "targets": ["margin"]}
+    stopping.write_needed(blocks=blocks, settings=asked, output=tmp_path / "needed.json")
+    assert stopping.read_needed(tmp_path / "needed.json") == {"blocks": blocks, "candidates": 4, "items": 16}
