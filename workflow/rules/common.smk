@@ -16,6 +16,9 @@ MODELS = list(config["models"])
 DATASETS = list(config["datasets"])
 MASKS = list(config["masks"])
 
+# What shapes activations; the size of a batch does not.
+EXTRACTION = {key: config["activations"][key] for key in ("sites", "top_k")}
+
 # Where a task is defined; task files of the user's own stand there too. A relative path, since Snakemake would take a
 # study that was moved to another folder for one with other inputs.
 TASKS = Path(os.path.relpath(Path(workflow.basedir, "config/tasks")))
@@ -89,6 +92,13 @@ def all_blocks(wildcards):
 def study_of(dataset):
     """The configuration as it concerns one data set."""
     return {**config, "datasets": {dataset: config["datasets"][dataset]}}
+
+
+def whole_activations():
+    """The token activations of every model, data set and mask, where the study keeps them."""
+    files = "<results>/token_activations/{model}/{dataset}/{mask}.parquet"
+    kept = config["activations"].get("store") == "full"
+    return expand(files, model=MODELS, dataset=DATASETS, mask=MASKS) if kept else []
 
 
 FINAL_TABLES = ["correlation", "headline", "quality", "reliability", "selection"]
