@@ -41,8 +41,8 @@ MODEL = ROOT / "resources/models/smollm2-135m"
 OUTPUT = ROOT / "results/benchmarks/extraction.json"
 LENGTHS = (30, 57)  # tokens of a demonstration, as in the default study
 BATCH_TOKENS, TOP_K, ROUNDS = 1024, 8, 3
-CANDIDATES = 96
-GROWTH = (64, 128, 256)
+CANDIDATES = 24
+GROWTH = (24, 48, 96)
 PARTS = ("cost", "memory", "metrics")
 METHODS = ("iclscope", "iclscope, file written", "hooks", "TransformerLens")
 LENS_SITES = (".hook_mlp_out", ".mlp.out.hook_in", ".hook_resid_post")
@@ -209,8 +209,8 @@ def main() -> None:
             results[part] = [in_process(sys.executable, METHODS[1], str(count), "1") for count in GROWTH]
         else:
             results[part] = in_process(sys.executable, "metrics")
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps({**results, "machine": machine()}, indent=2) + "\n")
+        OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+        OUTPUT.write_text(json.dumps({**results, "machine": machine()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

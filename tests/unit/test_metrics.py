@@ -84,7 +84,7 @@ def test_every_metric_is_tested():
 def test_docstrings_give_shape_and_source(name):
     text = METRICS_BY_NAME[name].function.__doc__
     assert "[rows]" in text
-    assert "Source: " in text
+    assert "Source:" in text
 
 
 @pytest.mark.parametrize("pooling", RANGES)
