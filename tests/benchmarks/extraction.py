@@ -42,7 +42,7 @@ OUTPUT = ROOT / "results/benchmarks/extraction.json"
 LENGTHS = (30, 57)  # tokens of a demonstration, as in the default study
 BATCH_TOKENS, TOP_K, ROUNDS = 1024, 8, 3
 CANDIDATES = 24
-GROWTH = (24, 48, 96)
+GROWTH = (64, 128, 192)
 PARTS = ("cost", "memory", "metrics")
 METHODS = ("iclscope", "iclscope, file written", "hooks", "TransformerLens")
 LENS_SITES = (".hook_mlp_out", ".mlp.out.hook_in", ".hook_resid_post")
@@ -126,6 +126,16 @@ def measure(method: str, count: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def measure_memory(count: int) -> dict[str, Any]:
+    """The peak memory that extraction to a file adds to a bare pass over some batches, in MB."""
+    model, _ = models.load(MODEL, "float32", "cpu")
+    made = batches(demonstrations(count), BATCH_TOKENS)
+    bare(model, made[:2])
+    without = peak()
+    written(model, made)
+    return {"candidates": count, "added_peak_mb": round(peak() - without)}
+
+
 def measure_metrics() -> dict[str, Any]:
     """Seconds for every metric and pooling of 1,000 candidates at 28 layers of one site, from file to file."""
     count, layers = 1000, 28
@@ -197,7 +207,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.measure:
         method, *numbers = arguments.measure
-        found = measure_metrics() if method == "metrics" else measure(method, *map(int, numbers))
+        special = {"metrics": measure_metrics, "memory": measure_memory}
+        found = special[method](*map(int, numbers)) if method in special else measure(method, *map(int, numbers))
         sys.stdout.write(json.dumps(found) + "\n")
         return
     results = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
@@ -206,7 +217,7 @@ def main() -> None:
             pythons = {**dict.fromkeys(METHODS[:3], sys.executable), METHODS[3]: arguments.lens}
             results[part] = [in_process(p, m, str(CANDIDATES), str(ROUNDS)) for m, p in pythons.items() if p]
         elif part == "memory":
-            results[part] = [in_process(sys.executable, METHODS[1], str(count), "1") for count in GROWTH]
+            results[part] = [in_process(sys.executable, "memory", str(count)) for count in GROWTH]
         else:
             results[part] = in_process(sys.executable, "metrics")
         OUTPUT.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ Outputs: <results>/activations/{model}/{dataset}/{mask}.parquet        a row per
          <results>/token_activations/{model}/{dataset}/{mask}.parquet  a row per token, layer and site (store: full)
 
 The activations are kept (`update`) when their job runs again for a new mask: it makes those that are missing or
-outdated. Rules that read one of them take it as `ancient`, and what shapes it as inputs and params of their own.
+outdated. Rules that read one of them take it through `activations_of`, and what shapes it as inputs and params of their own.
 """
 
 

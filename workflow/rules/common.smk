@@ -8,7 +8,8 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from iclscope import blocks, settings
-from iclscope.provenance import code_digest
+from iclscope.parquet import read_provenance
+from iclscope.provenance import code_digest, digest
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
 
@@ -87,6 +88,15 @@ def all_blocks(wildcards):
         for candidates in blocks.cut(entry["candidates"], size["candidates"])
         for items in blocks.cut(entry["items"], size["items"])
     ]
+
+
+def activations_of(wildcards):
+    """Input function: the activations under a mask; as `ancient` where their job, if it runs, will leave them alone."""
+    file = "activations/{model}/{dataset}/{mask}.parquet".format(**wildcards)
+    path = Path(config.get("pathvars", {}).get("results", "results"), file)
+    wanted = digest([EXTRACTION, config["models"][wildcards.model]["dtype"], code_digest("activations")])
+    kept = path.is_file() and read_provenance(path).get("extraction") == wanted
+    return ancient(f"<results>/{file}") if kept else f"<results>/{file}"
 
 
 def study_of(dataset):

@@ -7,7 +7,7 @@ Outputs: <results>/metrics/{model}/{dataset}/{mask}.parquet
 
 rule metrics:
     input:
-        activations=ancient("<results>/activations/{model}/{dataset}/{mask}.parquet"),
+        activations=activations_of,
         candidates="<results>/samples/{dataset}/candidates.parquet",
         model="<resources>/models/{model}/source.json",
     output:

@@ -196,8 +196,7 @@ def write_chunks(frames: Iterable[pl.DataFrame], writer: TableWriter) -> None:
 
 
 def _write_chunk(waiting: Sequence[pl.DataFrame], writer: TableWriter) -> None:
-    for group in pl.concat(waiting).sort("site", "layer", "candidate").partition_by("site", "layer"):
-        writer.append(group)
+    writer.append(pl.concat(waiting).sort("site", "layer", "candidate"), by=["site", "layer"])
 
 
 def estimated_bytes(tokens: int, candidates: int, blocks: Sequence[Block], sites: Sequence[str], top_k: int) -> int:
@@ -241,7 +240,8 @@ def run(
     sites, top_k = settings["sites"], settings["top_k"]
     check_sites(sites)
     functions = {mask: named(mask) for mask in outputs}
-    recipe = digest([provenance["settings"], provenance["inputs"], dtype, code])
+    extraction = digest([provenance["settings"], dtype, code])
+    recipe = digest([extraction, provenance["inputs"]])
     waiting = [mask for mask, path in outputs.items() if not _is_made(path, recipe)] or list(outputs)
     model, tokenizer = models.load(model_folder, dtype, device)
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
@@ -255,7 +255,7 @@ def run(
     )  # fmt: skip
     for mask in waiting:
         frames = extract(model, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
-        with ACTIVATIONS.writer(outputs[mask], {**provenance, "recipe": recipe}) as writer:
+        with ACTIVATIONS.writer(outputs[mask], {**provenance, "extraction": extraction, "recipe": recipe}) as writer:
             write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
 
 
