@@ -47,4 +47,5 @@ rule all:
         "<results>/summary.parquet",
         "<results>/verdict.json",
         "<results>/run.json",
+        whole_activations(),
     localrule: True

@@ -69,7 +69,7 @@ def draw_stages(graph: nx.DiGraph) -> Figure:
     axes = figure.subplots()
     axes.set(xlim=(-0.44, 6.44), ylim=(-0.62, 2.3))
     axes.axis("off")
-    for name in graph.nodes:
+    for name in sorted(graph.nodes):
         _stage(axes, name)
     for first, then in sorted(graph.edges):
         (x, y, *_), (u, v, *_) = STAGES[first], STAGES[then]

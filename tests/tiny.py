@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 from transformers import (
     Gemma2Config,
@@ -51,10 +51,17 @@ def build_model(kind: str, **overrides: Any) -> PreTrainedModel:
     return model.eval().requires_grad_(False)
 
 
-def build_tokenizer(bos: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer as GPT-2's, trained on three sentences; with `bos` it puts one before every text."""
+def build_tokenizer(bos: bool = False, joining: bool = False) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer as GPT-2's, trained on three sentences; with `bos` it puts one before every text.
+
+    With `joining` it splits text as Llama 3 and Qwen 2 do: punctuation and the line breaks after it are one token.
+    """
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if joining:
+        words = pre_tokenizers.Split(Regex(r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+"), "isolated")
+        bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, bytewise])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -62,7 +69,7 @@ def build_tokenizer(bos: bool = False) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXT * 3, trainer)
+    tokenizer.train_from_iterator([*TEXT * 3, *["They breathe air.\n\nQuestion:"] * 3 * joining], trainer)
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 import torch
-from transformers import AutoModelForCausalLM, MixtralConfig, OPTConfig
+from transformers import AutoModelForCausalLM, MambaConfig, MixtralConfig, OPTConfig
 
 from iclscope import activations, models
-from iclscope.activations import Demonstration, batches, extract, model_input, stream_tokens, write_chunks
+from iclscope.activations import Demonstration, batches, extract, model_input, write_chunks
 from iclscope.errors import StudyError
 from iclscope.masks import MASKS, named
 from iclscope.parquet import read_provenance
@@ -68,7 +68,9 @@ def test_a_model_without_mlp_modules_is_refused():
     model = AutoModelForCausalLM.from_config(
         OPTConfig(vocab_size=99, hidden_size=32, ffn_dim=64, num_attention_heads=4)
     )
-    with pytest.raises(StudyError, match="OPTDecoderLayer has no single MLP module"):
+    with pytest.raises(
+        StudyError, match="OPTDecoderLayer cannot be read: looked for one MLP module beside its attention, found Linear"
+    ):
         find_blocks(model)
 
 
@@ -81,7 +83,13 @@ def test_experts_are_refused():
         num_attention_heads=4,
         num_key_value_heads=2,
     )
-    with pytest.raises(StudyError, match="MixtralDecoderLayer has no single MLP"):
+    with pytest.raises(StudyError, match="MixtralDecoderLayer cannot be read: looked for"):
+        find_blocks(AutoModelForCausalLM.from_config(config))
+
+
+def test_a_model_without_attention_is_refused():
+    config = MambaConfig(vocab_size=99, hidden_size=32, num_hidden_layers=2)
+    with pytest.raises(StudyError, match=r"looked for a ModuleList whose blocks .* …Attention, found MambaBlock;"):
         find_blocks(AutoModelForCausalLM.from_config(config))
 
 
@@ -275,19 +283,6 @@ def test_vectors_beyond_float16_are_clipped_with_a_warning(tiny_model_of, caplog
     assert rows["max_abs"].explode().max() > 1e6
 
 
-def test_stream_of_tokens_is_the_whole_tensor(tiny_model):
-    stream = list(stream_tokens(tiny_model, demonstrations(), named("causal"), "mlp_out", 1, 64))
-    assert len(stream) > 1
-    for candidate, position, x in stream:
-        assert len(candidate) == len(position) == len(x)
-        for one in demonstrations():
-            mine = candidate == one.id
-            if mine.any():
-                assert position[mine].tolist() == list(range(len(one.tokens.ids)))
-                wanted = full_tensors(tiny_model, one)["mlp_out", 1]
-                np.testing.assert_allclose(x[torch.from_numpy(mine)], wanted, rtol=1e-4, atol=1e-5)
-
-
 # Files
 
 
@@ -307,6 +302,31 @@ def test_one_layer_is_a_few_row_groups(tiny_model, tmp_path, monkeypatch):
     assert len(groups) <= 5 * 9
 
 
+def test_polars_reads_one_layer_without_the_rest_of_the_file(tiny_model, tmp_path):
+    """The bytes of all other layers and sites may be anything."""
+    path = tmp_path / "a.parquet"
+    with ACTIVATIONS.writer(path, {}) as writer:
+        write_chunks(extract(tiny_model, demonstrations(), named("causal"), SITES, 4, 40), writer)
+    wanted = table(tiny_model, batch_tokens=40).filter(pl.col.site == "resid", pl.col.layer == 1)
+    kept, data = 0, bytearray(path.read_bytes())
+    metadata = pq.ParquetFile(path).metadata
+    places = {name: ACTIVATIONS.schema.names().index(name) for name in ("layer", "site")}
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        statistics = {name: group.column(place).statistics for name, place in places.items()}
+        for column in map(group.column, range(group.num_columns)):
+            start = column.dictionary_page_offset or column.data_page_offset
+            if (statistics["layer"].min, statistics["site"].min) == (1, "resid"):
+                kept += column.total_compressed_size
+            else:
+                data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(data)
+    found = pl.scan_parquet(path).filter(pl.col.site == "resid", pl.col.layer == 1).collect()
+    assert found.sort("candidate").equals(wanted.sort("candidate"))
+    assert kept < len(data) / 4
+    with pytest.raises(pl.exceptions.ComputeError):
+        pl.read_parquet(path)
+
+
 def sample(text_rows):
     rows = []
     for i, (question, answer) in enumerate(text_rows):
@@ -322,31 +342,85 @@ def sample(text_rows):
     return pl.DataFrame(rows, schema=SAMPLE.schema)
 
 
-def test_run(tiny_model, tiny_tokenizer, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(models, "load", lambda folder, dtype, device: (tiny_model, tiny_tokenizer))
-    rows = sample([("Question: is the sky blue?\nAnswer:", "yes"), ("Question: is a whale a fish?\nAnswer:", "no")])
-    SAMPLE.write(rows, tmp_path / "candidates.parquet", {})
-    arguments = {
-        "candidates": tmp_path / "candidates.parquet",
-        "model_folder": tmp_path,
-        "settings": {"sites": ["resid", "mlp_out"], "top_k": 3, "batch_tokens": 100},
-        "dtype": "float32",
-        "device": "cpu",
-        "output": tmp_path / "causal.parquet",
-        "provenance": {"seed": 1},
-    }
+@pytest.fixture
+def study(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    """Extraction of two candidates under the given masks; `study.loads` counts how often the model was loaded."""
+
+    class Study:
+        loads = 0
+        rows = sample([("Question: is the sky blue?\nAnswer:", "yes"), ("Question: is a whale a fish?\nAnswer:", "no")])
+
+        def path(self, mask):
+            return tmp_path / f"{mask}.parquet"
+
+        def run(self, masks, **changes):
+            settings = {"sites": ["resid", "mlp_out"], "top_k": 3}
+            arguments = {
+                "candidates": tmp_path / "candidates.parquet",
+                "model_folder": tmp_path,
+                "outputs": {mask: self.path(mask) for mask in masks},
+                "settings": {**settings, "batch_tokens": 100},
+                "dtype": "float32",
+                "device": "cpu",
+                "code": "0123",
+                "provenance": {"seed": 1, "settings": settings, "inputs": {"candidates.parquet": "ab"}},
+            }
+            before = {mask: self.path(mask).stat().st_ino for mask in masks if self.path(mask).exists()}
+            activations.run(**{**arguments, **changes})
+            return [mask for mask in masks if self.path(mask).stat().st_ino != before.get(mask)]
+
+    made = Study()
+
+    def load(folder, dtype, device):
+        made.loads += 1
+        return tiny_model, tiny_tokenizer
+
+    monkeypatch.setattr(models, "load", load)
+    SAMPLE.write(made.rows, tmp_path / "candidates.parquet", {})
+    return made
+
+
+def test_run(study, tiny_tokenizer, caplog):
     with caplog.at_level(logging.INFO):
-        activations.run(mask="causal", **arguments)
-    assert "mask causal: 2 candidates" in caplog.text
-    assert "MB before compression" in caplog.text
-    found = ACTIVATIONS.read(tmp_path / "causal.parquet")
+        study.run(["causal"])
+    assert "masks causal: 2 candidates" in caplog.text
+    assert "MB each before compression" in caplog.text
+    found = ACTIVATIONS.read(study.path("causal"))
     assert found.height == 2 * 3 * 2
     assert found.equals(found.sort("site", "layer", "candidate"))
-    assert json.dumps(read_provenance(tmp_path / "causal.parquet")["seed"]) == "1"
-    ids = tiny_tokenizer(rows["prefix"][0][: rows["answer_end"][0]])["input_ids"]
+    assert json.dumps(read_provenance(study.path("causal"))["seed"]) == "1"
+    ids = tiny_tokenizer(study.rows["prefix"][0][: study.rows["answer_end"][0]])["input_ids"]
     assert found["n_tokens"][0] == len(ids)
     with pytest.raises(StudyError, match="masks: 'all' is unknown"):
-        activations.run(mask="all", **arguments)
+        study.run(["all"])
+
+
+def test_all_masks_share_one_load_of_the_model(study):
+    assert study.run(list(MASKS)) == list(MASKS)
+    assert study.loads == 1
+    first, second = (ACTIVATIONS.read(study.path(mask)) for mask in ("causal", "bidirectional"))
+    assert not first["mean"].equals(second["mean"])
+
+
+def test_a_new_mask_leaves_the_others_alone(study):
+    study.run(["causal", "self_only"])
+    assert study.run(["causal", "prefix_lm", "self_only"]) == ["prefix_lm"]
+    study.path("causal").unlink()
+    assert study.run(["causal", "prefix_lm"]) == ["causal"]
+    data = bytearray(study.path("causal").read_bytes())
+    data[100] ^= 1
+    study.path("causal").write_bytes(data)
+    assert study.run(["causal", "prefix_lm"]) == ["causal"]
+
+
+def test_whatever_shapes_activations_makes_all_of_them_again(study):
+    masks = ["causal", "self_only"]
+    study.run(masks)
+    record = {"seed": 1, "settings": {"sites": ["resid"], "top_k": 3}, "inputs": {"candidates.parquet": "ab"}}
+    assert study.run([*masks, "prefix_lm"], code="4567") == [*masks, "prefix_lm"]
+    assert study.run([*masks, "bidirectional"], code="4567", dtype="bfloat16") == [*masks, "bidirectional"]
+    assert study.run([*masks, "prefix_lm"], provenance=record) == [*masks, "prefix_lm"]
+    assert study.run(masks, provenance=record) == masks  # nothing was missing: the job was forced
 
 
 def test_a_candidate_longer_than_the_context_is_refused(tiny_model_of, tiny_tokenizer):

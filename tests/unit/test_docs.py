@@ -207,12 +207,25 @@ def fill(table, rows_of_keys):
     return frame.select(table.schema.names()).cast(dict(table.schema))
 
 
+def write_activations(results):
+    """Activations of two candidates, as statistics and whole, of the width that the snippets expect."""
+    vector, key = np.ones(576, np.float16), {"site": "resid", "layer": 12, "candidate": [0, 1]}
+    lists = {c.name: [[0.0]] * 2 for c in tables.ACTIVATIONS.columns if isinstance(c.dtype, pl.List)}
+    lists |= {"mean_vector": [vector] * 2, "last_vector": [vector] * 2}
+    path = results / "activations/smollm2-135m/boolq/causal.parquet"
+    tables.ACTIVATIONS.write(fill(tables.ACTIVATIONS, {**key, **lists}), path, {})
+    key |= {"candidate": [0, 0, 1], "position": [0, 1, 0], "vector": [vector] * 3}
+    path = results / "token_activations/smollm2-135m/boolq/causal.parquet"
+    tables.TOKEN_ACTIVATIONS.write(fill(tables.TOKEN_ACTIVATIONS, key), path, {})
+
+
 def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
     key = {"target": "margin", "family": "activation", "mask": "causal", "site": "resid", "layer": 3, "pooling": "all"}
     signals = [{**key, "metric": "mean", "rho": 0.2}, {**key, "metric": "massive", "rho": None}]
     record = {"settings": {}, "git_commit": "unknown", "versions": {}, "inputs": {}}
     path = tmp_path / "results/correlation/smollm2-135m/boolq.parquet"
     tables.CORRELATION.write(fill(tables.CORRELATION, signals), path, record)
+    write_activations(tmp_path / "results")
     for job in ("evaluation/smollm2-135m-boolq", "run_record"):
         file = tmp_path / f"benchmarks/{job}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -222,7 +235,8 @@ def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
         if not code.startswith("# workflow/"):
             exec(code, {})
     printed = capsys.readouterr().out
-    for wanted in ("resid", "p corrected for its whole family, Westfall-Young maxT", "evaluation", "run_record"):
+    shapes = "(2, 576) float16", "0 0 torch.Size([3, 576])"
+    for wanted in ("resid", "p corrected for its whole family, Westfall-Young maxT", "evaluation", *shapes):
         assert wanted in printed
 
 

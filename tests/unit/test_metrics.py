@@ -80,6 +80,13 @@ def test_every_metric_is_tested():
     assert set(RANGES) == set(POOLINGS)
 
 
+@pytest.mark.parametrize("name", METRICS_BY_NAME)
+def test_docstrings_give_shape_and_source(name):
+    text = METRICS_BY_NAME[name].function.__doc__
+    assert "[rows]" in text
+    assert "Source:" in text
+
+
 @pytest.mark.parametrize("pooling", RANGES)
 @pytest.mark.parametrize("name", DIRECT)
 def test_equals_its_definition_on_the_whole_tensor(name, pooling):

@@ -51,9 +51,9 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.elements if tag in tags]
 
 
-def build(folder, tables, models=("small", "large"), verdict=None):
-    """Write figures, page and index as the workflow would; returns both pages."""
-    paths = synthetic.write(tables, folder)
+def build(folder, tables, models=("small", "large"), verdict=None, more=None):
+    """Write figures, page and index as the workflow would; returns both pages. more: further tables by name."""
+    paths = {**synthetic.write(tables, folder), **(more or {})}
     figures.run(model="any", dataset="data", tables=paths, folder=folder / "plots")
     (folder / "run.json").write_text(json.dumps(RUN))
     if verdict:

@@ -4,12 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iclscope.scoring import PromptEncoder
 from iclscope.tokens import encode, encode_demonstration, split_trailing_space
+from tiny import build_tokenizer
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "bos"])
 def tokenizer(request, tiny_tokenizer, bos_tokenizer):
     return bos_tokenizer if request.param else tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def joining_tokenizer():
+    return build_tokenizer(joining=True)
 
 
 def demonstration(description, question, delimiter, answer, after="\n\n"):
@@ -18,6 +25,7 @@ def demonstration(description, question, delimiter, answer, after="\n\n"):
     answer_start = start + len(question) + len(delimiter)
     return {
         "prefix": description + question + delimiter + answer + after,
+        "question": question,
         "question_start": start,
         "question_end": start + len(question),
         "answer_start": answer_start,
@@ -118,8 +126,22 @@ class TestDemonstration:
 
     def test_the_delimiter_before_the_next_item_is_left_out(self, tiny_tokenizer):
         parts = ("", "Question: fish?\nAnswer:", " ", "no")
-        with_next, without = (demonstration(*parts, after=after) for after in ("\n\nQuestion:", ""))
-        assert encode_demonstration(tiny_tokenizer, with_next) == encode_demonstration(tiny_tokenizer, without)
+        first, second = (demonstration(*parts, after=after) for after in ("\n\n", "\n\n###\n"))
+        assert encode_demonstration(tiny_tokenizer, first) == encode_demonstration(tiny_tokenizer, second)
+
+    @pytest.mark.parametrize("answer", ["yes", "It is a mammal.", "#### 12", "no?!"])
+    def test_tokens_are_those_of_the_scoring_prefix(self, tokenizer, joining_tokenizer, answer):
+        """Also where the tokenizer joins the end of the answer and the line breaks behind it."""
+        items = [{"question": f"Question: {what}?\nAnswer:", "target_delimiter": " ", "choices": ["yes", "no"]}
+                 for what in ("fish", "is the sky blue", "12")]  # fmt: skip
+        row = demonstration("So:\n", "Question: is a whale a fish?\nAnswer:", " ", answer)
+        for one in (tokenizer, joining_tokenizer):
+            tokens = encode_demonstration(one, row)
+            for prompt in PromptEncoder(one).encode(row["prefix"], items):
+                assert prompt.context[: len(tokens.ids)] == tokens.ids
+            assert one.decode(tokens.ids, skip_special_tokens=True).rstrip("\n") == row["prefix"].rstrip("\n")
+        joined = joining_tokenizer.decode(tokens.ids[-1:]).endswith(".\n\n")
+        assert joined == answer.endswith(".")  # or the case would not be tried
 
     @given(
         description=st.text(max_size=8),
@@ -129,7 +151,9 @@ class TestDemonstration:
     )
     def test_any_text_keeps_its_question_and_answer(self, tiny_tokenizer, description, question, delimiter, answer):
         tokens = encode_demonstration(tiny_tokenizer, demonstration(description, question, delimiter, answer))
-        assert tiny_tokenizer.decode(tokens.ids) == description + question + delimiter + answer
+        text = tiny_tokenizer.decode(tokens.ids)
+        assert text.startswith(description + question + delimiter + answer)
+        assert not text.removeprefix(description + question + delimiter + answer).strip("\n")  # of a joined token
         assert answer in text_of(tiny_tokenizer, tokens, tokens.answer)
         assert question in text_of(tiny_tokenizer, tokens, (tokens.question[0], tokens.answer[1]))
         assert tokens.question[1] <= tokens.answer[0]

@@ -43,6 +43,54 @@ def test_new_mask_is_extracted_alone(study):
     assert not {"evaluation_block", "evaluation", "features", "quality", "pool", "sample"} & rules(planned)
 
 
+def test_a_new_mask_leaves_the_files_of_the_others_as_they_are(study):
+    study.configure(lambda config: config["masks"].append("prefix_lm"))
+    before = study.contents("results/activations/**/*") | study.contents("results/metrics/**/*")
+    times = study.times("results/metrics/**/*.parquet")
+    study.run("results/metrics/tiny/animals/prefix_lm.parquet", "results/metrics/tiny/sums/prefix_lm.parquet")
+    after = study.contents("results/activations/**/*") | study.contents("results/metrics/**/*")
+    new = {f"results/{s}/tiny/{d}/prefix_lm.parquet" for s in ("activations", "metrics") for d in ("animals", "sums")}
+    assert after.keys() - before.keys() == new
+    assert {file: after[file] for file in before} == before
+    times_after = study.times("results/metrics/**/*.parquet")
+    assert {file: times_after[file] for file in times} == times
+    for data in ("animals", "sums"):
+        log = (study.folder / f"logs/activations/tiny-{data}.log").read_text()
+        assert "masks prefix_lm: " in log
+        assert log.count("million parameters") == 1
+
+
+def test_a_deleted_mask_is_extracted_alone(study):
+    for stage in ("activations", "metrics"):
+        (study.folder / f"results/{stage}/tiny/animals/causal.parquet").unlink()
+    planned = study.planned()
+    assert (planned["activations"], planned["metrics"]) == (1, 1)
+    study.run("results/metrics/tiny/animals/causal.parquet")
+    assert "masks causal: " in (study.folder / "logs/activations/tiny-animals.log").read_text()
+    assert not {"activations", "metrics"} & rules(study.planned())
+
+
+def test_edit_of_a_mask_redoes_all_that_depends_on_it(study):
+    path = study.folder / MODULES / "masks.py"
+    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    planned = study.planned()
+    assert (planned["activations"], planned["metrics"], planned["massive"]) == (2, 4, 2)
+    assert "evaluation_block" not in planned
+
+
+def test_whole_activations_are_made_on_request_alone(study):
+    study.configure(lambda config: config["activations"].update(store="full"))
+    planned = study.planned()
+    assert planned["token_activations"] == 4
+    assert rules(planned) <= {"token_activations", "run_record", "run_record_of_dataset", "page", "index"}
+    result = study.snakemake("results/token_activations/tiny/sums/causal.parquet")
+    assert result.returncode == 0
+    assert "store: full writes about 0.00 GB for mask causal" in result.stderr
+    frame = pl.read_parquet(study.folder / "results/token_activations/tiny/sums/causal.parquet")
+    assert frame["candidate"].n_unique() == 8
+    assert frame["layer"].n_unique() == 3
+
+
 def test_settings_of_one_data_set_touch_only_its_files(study):
     study.configure(lambda config: config["datasets"]["animals"]["max_tokens"].update(candidates=90))
     before = study.times("results/*/**/*")

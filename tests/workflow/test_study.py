@@ -13,8 +13,8 @@ def test_every_result_is_there(finished):
         *(f"{stage}/tiny/{d}/{m}.parquet" for stage in ("activations", "metrics") for d in ("animals", "sums")
           for m in ("causal", "self_only")),
         *(f"{stage}/tiny/{d}.parquet" for d in ("animals", "sums")
-          for stage in ("features", "embeddings", "evaluation", "quality", "reliability", "correlation", "headline",
-                        "selection")),
+          for stage in ("massive", "features", "embeddings", "evaluation", "quality", "reliability", "correlation",
+                        "headline", "selection")),
         *(f"plots/tiny/{d}/rho_by_layer.{kind}" for d in ("animals", "sums") for kind in ("png", "svg")),
         "report/index.html", "report/animals.html", "report/sums.html", "summary.parquet", "verdict.json", "run.json",
     ]  # fmt: skip
@@ -43,6 +43,12 @@ def test_stages_leave_logs_and_benchmarks(finished):
     assert (finished.folder / "logs/metrics/tiny-animals-causal.log").is_file()
     benchmark = (finished.folder / "benchmarks/metrics/tiny-animals-causal.jsonl").read_text()
     assert json.loads(benchmark.splitlines()[0])["s"] > 0
+
+
+def test_all_masks_of_a_data_set_share_one_load_of_the_model(finished):
+    log = (finished.folder / "logs/activations/tiny-sums.log").read_text()
+    assert "masks causal, self_only: 8 candidates" in log
+    assert log.count("million parameters") == 1
 
 
 def test_second_run_does_nothing(finished):

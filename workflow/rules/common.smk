@@ -10,13 +10,17 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from iclscope import blocks, settings
-from iclscope.provenance import code_digest
+from iclscope.parquet import read_provenance
+from iclscope.provenance import code_digest, digest
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
 
 MODELS = list(config["models"])
 DATASETS = list(config["datasets"])
 MASKS = list(config["masks"])
+
+# What shapes activations; the size of a batch does not.
+EXTRACTION = {key: config["activations"][key] for key in ("sites", "top_k")}
 
 # Where a task is defined; task files of the user's own stand there too. A relative path, since Snakemake would take a
 # study that was moved to another folder for one with other inputs.
@@ -128,9 +132,25 @@ def needed_blocks(wildcards):
     return block_files(wildcards, asked["items"])
 
 
+def activations_of(wildcards):
+    """Input function: the activations under a mask; as `ancient` where their job, if it runs, will leave them alone."""
+    file = "activations/{model}/{dataset}/{mask}.parquet".format(**wildcards)
+    path = Path(config.get("pathvars", {}).get("results", "results"), file)
+    wanted = digest([EXTRACTION, config["models"][wildcards.model]["dtype"], code_digest("activations")])
+    kept = path.is_file() and read_provenance(path).get("extraction") == wanted
+    return ancient(f"<results>/{file}") if kept else f"<results>/{file}"
+
+
 def study_of(dataset):
     """The configuration as it concerns one data set."""
     return {**config, "datasets": {dataset: config["datasets"][dataset]}}
+
+
+def whole_activations():
+    """The token activations of every model, data set and mask, where the study keeps them."""
+    files = "<results>/token_activations/{model}/{dataset}/{mask}.parquet"
+    kept = config["activations"].get("store") == "full"
+    return expand(files, model=MODELS, dataset=DATASETS, mask=MASKS) if kept else []
 
 
 FINAL_TABLES = ["correlation", "headline", "quality", "reliability", "selection"]

@@ -1,13 +1,15 @@
 """Turns activation statistics into one number per candidate, layer, site, pooling and metric.
 
-Inputs:  <results>/activations/{model}/{dataset}/{mask}.parquet
+Inputs:  <results>/activations/{model}/{dataset}/{mask}.parquet, and what that was made from
 Outputs: <results>/metrics/{model}/{dataset}/{mask}.parquet
 """
 
 
 rule metrics:
     input:
-        "<results>/activations/{model}/{dataset}/{mask}.parquet",
+        activations=activations_of,
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        model="<resources>/models/{model}/source.json",
     output:
         ensure("<results>/metrics/{model}/{dataset}/{mask}.parquet", non_empty=True),
     log:
@@ -18,6 +20,8 @@ rule metrics:
         "../../envs/analysis.yaml"
     params:
         settings=lookup("metrics", within=config),
-        code=code_digest("metrics"),
+        extraction=EXTRACTION,
+        dtype=lookup("models/{model}/dtype", within=config),
+        code=[code_digest("metrics"), code_digest("activations")],
     script:
         "../scripts/metrics.py"

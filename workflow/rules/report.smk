@@ -89,6 +89,7 @@ rule page:
     input:
         **final_tables(["{dataset}"]),
         figures=expand("<results>/plots/{model}/{{dataset}}/rho_by_layer.svg", model=MODELS),
+        massive=expand("<results>/massive/{model}/{{dataset}}.parquet", model=MODELS),
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",
         verdict="<results>/verdict/{dataset}.json",

@@ -9,10 +9,10 @@ with job(snakemake) as provenance:
     activations.run(
         candidates=snakemake.input.candidates,
         model_folder=Path(snakemake.input.model).parent,
-        mask=snakemake.wildcards.mask,
+        outputs={Path(path).stem: path for path in snakemake.output},
         settings={**snakemake.config["activations"], **snakemake.params.settings},
         dtype=snakemake.params.dtype,
         device=snakemake.config["device"],
-        output=snakemake.output[0],
+        code=snakemake.params.code,
         provenance=provenance,
     )

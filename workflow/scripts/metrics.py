@@ -5,7 +5,7 @@ from iclscope.jobs import job
 
 with job(snakemake) as provenance:
     metrics.run(
-        activations=snakemake.input[0],
+        activations=snakemake.input.activations,
         settings=snakemake.params.settings,
         output=snakemake.output[0],
         provenance=provenance,

@@ -7,9 +7,10 @@ from iclscope.jobs import job
 
 with job(snakemake):
     dataset, models = snakemake.wildcards.dataset, snakemake.params.models
+    tables = results.paths_by_study(snakemake.input, [dataset], models)[dataset]
     report.run_page(
         dataset=dataset,
-        models=results.paths_by_study(snakemake.input, [dataset], models)[dataset],
+        models={m: {**tables[m], "massive": file} for m, file in zip(models, snakemake.input.massive, strict=True)},
         folders={model: Path(file).parent for model, file in zip(models, snakemake.input.figures, strict=True)},
         candidates=snakemake.input.candidates,
         run_record=snakemake.input.run_record,

@@ -20,9 +20,11 @@ import torch
 from iclscope import models
 from iclscope.attention import attention_input
 from iclscope.errors import StudyError
+from iclscope.files import is_sealed
 from iclscope.logs import progress
 from iclscope.masks import MaskFunction, Segments, named, padded
-from iclscope.parquet import TableWriter
+from iclscope.parquet import TableWriter, read_provenance
+from iclscope.provenance import digest
 from iclscope.sites import Block, check_sites, find_blocks, reading
 from iclscope.tables import ACTIVATIONS, SAMPLE
 from iclscope.token_statistics import PER_TOKEN, TOP, VECTORS, summarise
@@ -97,7 +99,7 @@ def extract(
     clipped: set[tuple[str, int]] = set()
     for batch in batches(demonstrations, batch_tokens):
         lengths = torch.tensor([len(one.tokens.ids) for one in batch])
-        found = _read(model, blocks, sites, batch, mask, partial(summarise, lengths=lengths, top_k=top_k))
+        found = read_batch(model, blocks, sites, batch, mask, partial(summarise, lengths=lengths, top_k=top_k))
         frames = []
         for site in sites:
             layers = [found.pop((site, layer)) for layer in range(len(blocks))]
@@ -111,31 +113,7 @@ def extract(
         logger.warning("pooled vectors exceed float16 and were clipped to %g at %s", FLOAT16_LIMIT, sorted(clipped))
 
 
-def stream_tokens(
-    model: Any,
-    demonstrations: Sequence[Demonstration],
-    mask: MaskFunction,
-    site: str,
-    layer: int,
-    batch_tokens: int,
-) -> Iterator[tuple[np.ndarray, np.ndarray, torch.Tensor]]:
-    """Yield the activations of single tokens at one site and layer, for instance to train a sparse autoencoder.
-
-    Each batch is (candidate int32 [tokens], position int32 [tokens], activation [tokens, d] in the model's dtype).
-    """
-    check_sites([site])
-    block = find_blocks(model)[layer]
-    for batch in batches(demonstrations, batch_tokens):
-        lengths = [len(one.tokens.ids) for one in batch]
-        x = _read(model, [block], [site], batch, mask, torch.Tensor.detach)[site, 0]
-        yield (
-            np.repeat(np.array([one.id for one in batch], dtype=np.int32), lengths),
-            np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-            torch.cat([row[:length] for row, length in zip(x, lengths, strict=True)]),
-        )
-
-
-def _read(
+def read_batch(
     model: Any,
     blocks: Sequence[Block],
     sites: Sequence[str],
@@ -184,16 +162,16 @@ def _rows(batch: Sequence[Demonstration], site: str, found: dict[str, np.ndarray
         **dict(zip(SPANS, np.tile(spans, (layers, 1)).T, strict=True)),
     }
     for name in PER_TOKEN:
-        columns[name] = _lists(found[name][:, is_token], np.tile(lengths, layers))
+        columns[name] = as_lists(found[name][:, is_token], np.tile(lengths, layers))
     for name in TOP:
-        columns[name] = _lists(found[name], np.full(layers * rows, found[name].shape[-1]))
+        columns[name] = as_lists(found[name], np.full(layers * rows, found[name].shape[-1]))
     for name in VECTORS:
         clipped = np.clip(found[name], -FLOAT16_LIMIT, FLOAT16_LIMIT).astype(np.float16)
-        columns[name] = _lists(clipped, np.full(layers * rows, clipped.shape[-1]))
+        columns[name] = as_lists(clipped, np.full(layers * rows, clipped.shape[-1]))
     return pl.DataFrame({name: columns[name] for name in ACTIVATIONS.schema})
 
 
-def _lists(values: np.ndarray, lengths: np.ndarray) -> pl.Series:
+def as_lists(values: np.ndarray, lengths: np.ndarray) -> pl.Series:
     """A list column from its values in order and the length of each list."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, pa.array(values.ravel())))
@@ -218,8 +196,7 @@ def write_chunks(frames: Iterable[pl.DataFrame], writer: TableWriter) -> None:
 
 
 def _write_chunk(waiting: Sequence[pl.DataFrame], writer: TableWriter) -> None:
-    for group in pl.concat(waiting).sort("site", "layer", "candidate").partition_by("site", "layer"):
-        writer.append(group)
+    writer.append(pl.concat(waiting).sort("site", "layer", "candidate"), by=["site", "layer"])
 
 
 def estimated_bytes(tokens: int, candidates: int, blocks: Sequence[Block], sites: Sequence[str], top_k: int) -> int:
@@ -247,26 +224,41 @@ def run(
     *,
     candidates: str | Path,
     model_folder: str | Path,
-    mask: str,
+    outputs: Mapping[str, str | Path],
     settings: Mapping[str, Any],
     dtype: str,
     device: str,
-    output: str | Path,
+    code: str,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write the activations of `candidates` under `mask`; settings are those of the config key `activations`."""
-    function, sites, top_k = named(mask), settings["sites"], settings["top_k"]
+    """Write the activations of `candidates` under each mask of `outputs` (mask → file), loading the model once.
+
+    A file that the same recipe has made already is left alone, so that a new mask computes itself only; where that
+    holds for all of them, the job was forced and all are made again. settings: those of the config key `activations`;
+    code: digest of the code, which counts for the recipe.
+    """
+    sites, top_k = settings["sites"], settings["top_k"]
     check_sites(sites)
+    functions = {mask: named(mask) for mask in outputs}
+    extraction = digest([provenance["settings"], dtype, code])
+    recipe = digest([extraction, provenance["inputs"]])
+    waiting = [mask for mask, path in outputs.items() if not _is_made(path, recipe)] or list(outputs)
     model, tokenizer = models.load(model_folder, dtype, device)
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
     blocks = find_blocks(model)
     tokens = sum(len(one.tokens.ids) for one in demonstrations)
     passes = len(batches(demonstrations, settings["batch_tokens"]))
     logger.info(
-        "mask %s: %d candidates, %d tokens in %d batches, %d layers, sites %s; about %.0f MB before compression",
-        mask, len(demonstrations), tokens, passes, len(blocks), ", ".join(sites),
+        "masks %s: %d candidates, %d tokens in %d batches, %d layers, sites %s; about %.0f MB each before compression",
+        ", ".join(waiting), len(demonstrations), tokens, passes, len(blocks), ", ".join(sites),
         estimated_bytes(tokens, len(demonstrations), blocks, sites, top_k) / 1e6,
     )  # fmt: skip
-    frames = extract(model, demonstrations, function, sites, top_k, settings["batch_tokens"])
-    with ACTIVATIONS.writer(output, provenance) as writer:
-        write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
+    for mask in waiting:
+        frames = extract(model, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
+        with ACTIVATIONS.writer(outputs[mask], {**provenance, "extraction": extraction, "recipe": recipe}) as writer:
+            write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
+
+
+def _is_made(path: str | Path, recipe: str) -> bool:
+    """Whether `path` is an undamaged table that was made by `recipe`."""
+    return Path(path).is_file() and is_sealed(path) and read_provenance(path).get("recipe") == recipe

@@ -163,7 +163,7 @@ def last_token(spans: Mapping[str, np.ndarray]) -> Span:
     return spans["n_tokens"] - 1, spans["n_tokens"]
 
 
-# Metrics: float64 [rows] from TokenStatistics. x is the activation of the pooled tokens, [tokens, d].
+# Metrics: float64 [rows] from TokenStatistics. x is the activation of the t pooled tokens, [t, d].
 
 MetricFunction = Callable[[TokenStatistics], np.ndarray]
 
@@ -194,59 +194,84 @@ def metric(undefined: str = "") -> Callable[[MetricFunction], MetricFunction]:
 
 @metric()
 def mean(stats: TokenStatistics) -> np.ndarray:
-    """Mean of x over tokens and neurons."""
+    """Mean over tokens and neurons, sum x / (t d) [rows].
+
+    Source: `numpy.mean`; pooled from the tokens' means.
+    """
     return stats.pooled[0]
 
 
 @metric()
 def variance(stats: TokenStatistics) -> np.ndarray:
-    """Variance of x over tokens and neurons (divisor n)."""
+    """Variance over tokens and neurons, m2 = sum (x - mean)^2 / (t d) [rows].
+
+    Source: `numpy.var` (divisor n); pooled from the tokens' moments by the law of total variance.
+    """
     return stats.pooled[1]
 
 
 @metric(CONSTANT_TOKENS)
 def skewness(stats: TokenStatistics) -> np.ndarray:
-    """Third standardised moment of x over tokens and neurons: m3 / m2^1.5."""
+    """Third standardised moment over tokens and neurons, m3 / m2^1.5 [rows].
+
+    Source: g1 of Joanes and Gill (1998), Comparing measures of sample skewness and kurtosis; `scipy.stats.skew`.
+    """
     _, second, third, _ = stats.pooled
     return third / second**1.5
 
 
 @metric(CONSTANT_TOKENS)
 def kurtosis(stats: TokenStatistics) -> np.ndarray:
-    """Excess kurtosis of x over tokens and neurons: m4 / m2^2 - 3."""
+    """Excess kurtosis over tokens and neurons, m4 / m2^2 - 3 [rows].
+
+    Source: g2 of Joanes and Gill (1998), Comparing measures of sample skewness and kurtosis; `scipy.stats.kurtosis`.
+    """
     _, second, _, fourth = stats.pooled
     return fourth / second**2 - 3
 
 
 @metric()
 def variance_token(stats: TokenStatistics) -> np.ndarray:
-    """Variance over neurons, averaged over tokens."""
+    """Variance over neurons, sum (x - mean)^2 / d, averaged over tokens [rows].
+
+    Source: `numpy.var` (divisor n) of each token.
+    """
     return stats.average(stats["variance"])
 
 
 @metric(CONSTANT_TOKEN)
 def skewness_token(stats: TokenStatistics) -> np.ndarray:
-    """Skewness over neurons, averaged over tokens."""
+    """Skewness over neurons, m3 / m2^1.5, averaged over tokens [rows].
+
+    Source: g1 of Joanes and Gill (1998), `scipy.stats.skew`, of each token.
+    """
     return stats.average(stats["skewness"])
 
 
 @metric(CONSTANT_TOKEN)
 def kurtosis_token(stats: TokenStatistics) -> np.ndarray:
-    """Excess kurtosis over neurons, averaged over tokens."""
+    """Excess kurtosis over neurons, m4 / m2^2 - 3, averaged over tokens [rows].
+
+    Source: g2 of Joanes and Gill (1998), `scipy.stats.kurtosis`, of each token.
+    """
     return stats.average(stats["kurtosis"])
 
 
 @metric()
 def max_abs(stats: TokenStatistics) -> np.ndarray:
-    """max |x| over tokens and neurons."""
+    """Largest magnitude over tokens and neurons, max |x| [rows].
+
+    Source: the quantity that Sun et al. (2024), Massive Activations in Large Language Models, compare with the median.
+    """
     return stats.largest(stats["max_abs"])
 
 
 @metric("the median |x| is zero")
 def log_max_median(stats: TokenStatistics) -> np.ndarray:
-    """log(max |x| / median |x|): how massive the largest activation is, continuously (after Sun et al. 2024).
+    """How massive the largest activation is, log(max |x| / median |x|) [rows].
 
-    The median is that over tokens of each token's median over neurons.
+    The median is that over tokens of each token's median over neurons. Source: the ratio behind the definition of Sun
+    et al. (2024), Massive Activations in Large Language Models, without its thresholds.
     """
     middle = stats.median(stats["median_abs"])
     return np.log(stats.largest(stats["max_abs"]) / np.where(middle > 0, middle, np.nan))
@@ -254,31 +279,37 @@ def log_max_median(stats: TokenStatistics) -> np.ndarray:
 
 @metric()
 def massive(stats: TokenStatistics) -> np.ndarray:
-    """Number of massive activations: |x| > 100 and > 1000 times the median |x| of the demonstration at this layer.
+    """Number of massive activations, #{|x| > 100 and |x| > 1000 median |x|} [rows].
 
-    Source: Sun, Chen, Kolter and Liu (2024), Massive Activations in Large Language Models. The median is over all
-    tokens and neurons, whatever the pooling.
+    The median is over all tokens and neurons of the demonstration at this layer and site, whatever the pooling. Source:
+    Sun, Chen, Kolter and Liu (2024), Massive Activations in Large Language Models.
     """
     return stats.total(stats["massive"])
 
 
 @metric(ZERO_TOKEN)
 def top_share(stats: TokenStatistics) -> np.ndarray:
-    """Share of a token's k largest |x| in its sum of |x|, averaged over tokens; k is `activations.top_k`."""
+    """Sum of a token's k largest |x| over its sum of |x|, averaged over tokens [rows]; k is `activations.top_k`.
+
+    Source: concentration ratio CR_k; Hall and Tideman (1967), Measures of Concentration.
+    """
     return stats.average(stats["top_share"])
 
 
 @metric()
 def l2_norm(stats: TokenStatistics) -> np.ndarray:
-    """Euclidean norm of a token's activation, averaged over tokens."""
+    """Euclidean norm of a token's activation, sqrt(sum x^2), averaged over tokens [rows].
+
+    Source: `numpy.linalg.norm` of each token.
+    """
     return stats.average(stats.norm)
 
 
 @metric(ZERO_TOKEN)
 def participation_ratio(stats: TokenStatistics) -> np.ndarray:
-    """(sum x^2)^2 / sum x^4 over neurons, from 1 (one neuron) to d (all alike), averaged over tokens.
+    """(sum x^2)^2 / sum x^4 over neurons, 1 (one neuron) to d (all alike), averaged over tokens [rows].
 
-    Inverse participation ratio of Bell and Dean (1970), inverted; sum x^4 from the central moments.
+    Source: Bell and Dean (1970), Atomic vibrations in vitreous silica; sum x^4 comes from the central moments.
     """
     m, m2 = stats["mean"], stats["variance"]
     raw_second = m2 + m**2
@@ -288,7 +319,7 @@ def participation_ratio(stats: TokenStatistics) -> np.ndarray:
 
 @metric(ZERO_TOKEN)
 def hoyer(stats: TokenStatistics) -> np.ndarray:
-    """(sqrt(d) - sum |x| / ||x||) / (sqrt(d) - 1) over neurons, 0 (all alike) to 1 (one neuron), averaged over tokens.
+    """(sqrt(d) - sum |x| / ||x||) / (sqrt(d) - 1) over neurons, 0 (all alike) to 1 (one), averaged over tokens [rows].
 
     Source: Hoyer (2004), Non-negative Matrix Factorization with Sparseness Constraints.
     """
@@ -298,7 +329,10 @@ def hoyer(stats: TokenStatistics) -> np.ndarray:
 
 @metric(ZERO_TOKEN)
 def entropy(stats: TokenStatistics) -> np.ndarray:
-    """Entropy in nats of p = |x| / sum |x| over neurons (Shannon 1948), 0 to log d, averaged over tokens."""
+    """-sum p log p in nats, p = |x| / sum |x| over neurons, 0 to log d, averaged over tokens [rows].
+
+    Source: Shannon (1948), A Mathematical Theory of Communication; `scipy.stats.entropy`.
+    """
     return stats.average(stats["entropy_abs"])
 
 

@@ -5,7 +5,7 @@ metadata and their provenance in the schema metadata (key `iclscope`).
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +122,17 @@ class TableWriter:
     table: Table
     parquet: pq.ParquetWriter
 
-    def append(self, frame: pl.DataFrame, row_group_size: int | None = None) -> None:
+    def append(self, frame: pl.DataFrame, row_group_size: int | None = None, by: Sequence[str] = ()) -> None:
         """Check `frame` and write it as row groups of its own, of at most `row_group_size` rows (default: 2**20).
 
-        Keys are checked within `frame`; that they differ between pieces is up to the caller.
+        A new row group begins where a column of `by` changes. Keys are checked within `frame`; that they differ
+        between pieces is up to the caller.
         """
         self.table.check(frame)
-        self.parquet.write_table(frame.to_arrow().cast(self.parquet.schema), row_group_size)
+        rows, start = frame.to_arrow().cast(self.parquet.schema), 0
+        for length in frame.select(pl.struct(by).rle().struct.field("len")).to_series() if by else [frame.height]:
+            self.parquet.write_table(rows.slice(start, length), row_group_size)
+            start += length
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from iclscope import captions, figures, findings, sheets
 from iclscope.captions import Caption
 from iclscope.files import write_text
 from iclscope.findings import Finding
+from iclscope.massive_sheet import massive
 from iclscope.results import Results
 from iclscope.sheets import Sheet
 from iclscope.style import svg
@@ -132,6 +133,8 @@ def _chapter(
         for name in figures.FIGURES
     }
     signal_sheets = {"top_signals": sheets.top_signals(results), "undefined": sheets.undefined_signals(results)}
+    if "massive" in tables:
+        signal_sheets["massive"] = massive(tables["massive"])
     verdict = [Finding("Verdict", " ".join(mine["sentences"]))] if mine.get("sentences") else []
     return Chapter(
         model=results.model,

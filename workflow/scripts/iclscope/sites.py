@@ -5,7 +5,7 @@ mlp_out   output of the MLP module, before any norm that follows it
 resid     output of the block: the residual stream
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,8 @@ def find_blocks(model: Any) -> list[Block]:
     candidates = [blocks for blocks in lists if all(any(map(_is_attention, block.children())) for block in blocks)]
     if not candidates:
         raise StudyError(
-            f"models: {type(decoder).__name__} has no list of blocks with an attention module each; "
+            f"models: {type(decoder).__name__} cannot be read: looked for a ModuleList whose blocks each have a child "
+            f"module named …Attention, found {_names(type(m[0]).__name__ for m in lists) or 'no ModuleList'}; "
             "choose a decoder-only transformer"
         )
     hidden = model.config.get_text_config().hidden_size
@@ -60,14 +61,21 @@ def _parts(block: nn.Module, hidden: int) -> Block:
     name = type(block).__name__
     others = [part for part in block.children() if not _is_attention(part) and _linear_maps(part)]
     if len(others) != 1 or isinstance(others[0], (nn.Linear, Conv1D)):
-        raise StudyError(f"models: {name} has no single MLP module beside its attention; it cannot be read")
+        raise StudyError(
+            f"models: {name} cannot be read: looked for one MLP module beside its attention, "
+            f"found {_names(type(part).__name__ for part in others) or 'none'}"
+        )
     down = _linear_maps(others[0])[-1]
     if _shape(down)[1] != hidden:
         raise StudyError(
-            f"models: the last linear map of {type(others[0]).__name__} in {name} should be the down projection, "
-            f"but has {_shape(down)[1]} outputs instead of the hidden size {hidden}"
+            f"models: {name} cannot be read: looked for the down projection as the last linear map of "
+            f"{type(others[0]).__name__}, but that has {_shape(down)[1]} outputs instead of the hidden size {hidden}"
         )
     return Block(block, others[0], down)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
 
 
 def _linear_maps(module: nn.Module) -> list[nn.Module]:

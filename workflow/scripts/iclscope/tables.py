@@ -99,6 +99,39 @@ ACTIVATIONS = Table(
     ("candidate", "layer", "site"),
 )
 
+TOKEN_ACTIVATIONS = Table(
+    "token_activations",
+    "The whole activation of every token (store: full); a row group holds one layer and site of some candidates",
+    (
+        _CANDIDATE,
+        Column("position", pl.Int32, "token of the demonstration, 0 is the first", "tokens"),
+        _LAYER,
+        _SITE,
+        Column("vector", pl.List(pl.Float16), "activation [d]", "activation"),
+    ),
+    ("candidate", "position", "layer", "site"),
+)
+
+MASSIVE = Table(
+    "massive",
+    "Where massive activations and the largest ones occur, a row per mask, site and layer",
+    (
+        Column("mask", pl.String, "attention mask"),
+        _SITE,
+        _LAYER,
+        Column("candidates", pl.Int32, "number of candidates"),
+        Column("massive", pl.Int64, "massive activations of all candidates together"),
+        Column("with_massive", pl.Int32, "candidates that have one"),
+        Column("positions", pl.List(pl.Int32), "token positions that have one: up to five, the commonest first"),
+        Column("tokens", pl.List(pl.String), "texts of tokens that have one: up to five, the commonest first"),
+        Column("largest_position", pl.Int32, "commonest token position of a candidate's max |x|"),
+        Column("largest_token", pl.String, "commonest text of the token with a candidate's max |x|"),
+        Column("low", pl.Float32, "smallest max |x| of a candidate", "activation"),
+        Column("high", pl.Float32, "largest max |x| of a candidate", "activation"),
+    ),
+    ("mask", "site", "layer"),
+)
+
 METRICS = Table(
     "metrics",
     "One number per candidate, layer, site, pooling and metric; sorted so that each metric's candidates are adjacent",
@@ -277,7 +310,7 @@ SUMMARY = Table(
 TABLES = {
     table.name: table
     for table in (
-        POOL, SAMPLE, EVALUATION, ACTIVATIONS, METRICS, FEATURES, EMBEDDINGS,
+        POOL, SAMPLE, EVALUATION, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES, EMBEDDINGS,
         QUALITY, RELIABILITY, CORRELATION, HEADLINE, SELECTION, SUMMARY,
     )
 }  # fmt: skip

@@ -42,10 +42,11 @@ def split_trailing_space(context: str) -> tuple[str, str]:
 def encode_demonstration(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> DemonstrationTokens:
     """Tokens of a candidate's description, question and answer, and where question and answer lie.
 
-    row: a row of the sample table. A token belongs to the question or answer if it holds a character of it; one that
-    holds characters of both belongs to the answer.
+    row: a row of the sample table. The tokens are those with which its prompts begin: it is tokenised with the
+    delimiter and a question behind it, since some tokenizers join the end of an answer and the line breaks after it.
+    A token belongs to the question or answer if it holds a character of it; one of both belongs to the answer.
     """
-    text = row["prefix"][: row["answer_end"]]
+    text = row["prefix"] + row["question"]
     encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not _brings_bos(tokenizer, text))
     offsets = encoding["offset_mapping"]
 
@@ -57,4 +58,4 @@ def encode_demonstration(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, A
     answer = tokens_between(row["answer_start"], row["answer_end"])
     if question[1] > answer[0] >= question[0]:
         question = (question[0], answer[0])
-    return DemonstrationTokens(list(encoding["input_ids"]), question, answer)
+    return DemonstrationTokens(list(encoding["input_ids"])[: tokens_between(0, row["answer_end"])[1]], question, answer)

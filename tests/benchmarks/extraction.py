@@ -1,0 +1,228 @@
+"""What it costs to read activations, beside a bare forward pass, TransformerLens, and hooks that keep whole tensors.
+
+PYTHONPATH=workflow/scripts python tests/benchmarks/extraction.py [--lens PYTHON] [PART ...]
+
+Writes results/benchmarks/extraction.json. Parts: cost, memory, metrics; all unless some are named. PYTHON is the
+interpreter of an environment of its own that has transformer-lens; without it that comparison is left out.
+Every method runs in a process of its own, in turns with a bare forward pass over the same batches.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from iclscope import metrics, models
+from iclscope.activations import Demonstration, batches, extract, model_input, write_chunks
+from iclscope.masks import named
+from iclscope.sites import SITES, find_blocks, reading
+from iclscope.tables import ACTIVATIONS
+from iclscope.tokens import DemonstrationTokens
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+logger = logging.getLogger("benchmark")
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "resources/models/smollm2-135m"
+OUTPUT = ROOT / "results/benchmarks/extraction.json"
+LENGTHS = (30, 57)  # tokens of a demonstration, as in the default study
+BATCH_TOKENS, TOP_K, ROUNDS = 1024, 8, 3
+CANDIDATES = 24
+GROWTH = (64, 128, 192)
+PARTS = ("cost", "memory", "metrics")
+METHODS = ("iclscope", "iclscope, file written", "hooks", "TransformerLens")
+LENS_SITES = (".hook_mlp_out", ".mlp.out.hook_in", ".hook_resid_post")
+
+Batches = list[list[Demonstration]]
+
+
+def demonstrations(count: int) -> list[Demonstration]:
+    """Demonstrations of random tokens; only their lengths matter for time and memory."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(*LENGTHS, count).tolist()
+    return [
+        Demonstration(i, DemonstrationTokens(rng.integers(2, 40000, n).tolist(), (0, n - 3), (n - 3, n)))
+        for i, n in enumerate(lengths)
+    ]
+
+
+def bare(model: Any, made: Batches) -> None:
+    """The model alone, without its head, as the extraction calls it."""
+    for batch in made:
+        with torch.inference_mode():
+            model.get_decoder()(**model_input(model, [one.tokens for one in batch], named("causal")))
+
+
+def iclscope(model: Any, made: Batches) -> None:
+    """Statistics and pooled vectors of all sites, as rows of the activations table."""
+    flat = [one for batch in made for one in batch]
+    for _ in extract(model, flat, named("causal"), list(SITES), TOP_K, BATCH_TOKENS):
+        pass
+
+
+def written(model: Any, made: Batches) -> None:
+    """The same, compressed and written to a file."""
+    flat = [one for batch in made for one in batch]
+    frames = extract(model, flat, named("causal"), list(SITES), TOP_K, BATCH_TOKENS)
+    with tempfile.TemporaryDirectory() as folder, ACTIVATIONS.writer(Path(folder, "a.parquet"), {}) as writer:
+        write_chunks(frames, writer)
+
+
+def hooks(model: Any, made: Batches) -> list[Any]:
+    """Whole tensors of all sites, kept for all candidates."""
+    kept: list[Any] = []
+    with reading(find_blocks(model), list(SITES), lambda site, layer, x: kept.append((site, layer, x))):
+        bare(model, made)
+    return kept
+
+
+def lens(model: Any, made: Batches) -> list[Any]:
+    """`run_with_cache` of TransformerLens at the same sites, kept for all candidates."""
+    inputs = [model_input(model.original_model, [one.tokens for one in batch], named("causal")) for batch in made]
+    with torch.inference_mode():
+        return [
+            model.run_with_cache(one["input_ids"], names_filter=lambda name: name.endswith(LENS_SITES))[1]
+            for one in inputs
+        ]
+
+
+def measure(method: str, count: int, rounds: int) -> dict[str, Any]:
+    """Seconds of a bare pass and of `method` in turns, and the peak memory that `method` adds to it, in MB."""
+    model, tokenizer = models.load(MODEL, "float32", "cpu")
+    made = batches(demonstrations(count), BATCH_TOKENS)
+    function, subject = {"iclscope": iclscope, "iclscope, file written": written, "hooks": hooks}.get(method), model
+    bare(model, made[:2])
+    without = peak()
+    if function is None:  # it changes the model, so that a bare pass is no longer bare
+        before = [seconds(lambda: bare(model, made)) for _ in range(rounds)]
+        from transformer_lens.model_bridge import TransformerBridge
+
+        subject = TransformerBridge.boot_transformers(str(MODEL), hf_model=model, tokenizer=tokenizer, device="cpu")
+        times = [(first, seconds(lambda: lens(subject, made))) for first in before]
+    else:
+        times = [(seconds(lambda: bare(model, made)), seconds(lambda: function(subject, made))) for _ in range(rounds)]
+    return {
+        "method": method,
+        "candidates": count,
+        "tokens": sum(len(one.tokens.ids) for batch in made for one in batch),
+        "bare_seconds": round(statistics.median(first for first, _ in times), 2),
+        "seconds": round(statistics.median(second for _, second in times), 2),
+        "ratio": round(statistics.median(second / first for first, second in times), 3),
+        "added_peak_mb": round(peak() - without),
+    }
+
+
+def measure_memory(count: int) -> dict[str, Any]:
+    """The peak memory that extraction to a file adds to a bare pass over some batches, in MB."""
+    model, _ = models.load(MODEL, "float32", "cpu")
+    made = batches(demonstrations(count), BATCH_TOKENS)
+    bare(model, made[:2])
+    without = peak()
+    written(model, made)
+    return {"candidates": count, "added_peak_mb": round(peak() - without)}
+
+
+def measure_metrics() -> dict[str, Any]:
+    """Seconds for every metric and pooling of 1,000 candidates at 28 layers of one site, from file to file."""
+    count, layers = 1000, 28
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(*LENGTHS, count)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.parquet")
+        with ACTIVATIONS.writer(path, {}) as writer:
+            for layer in range(layers):
+                writer.append(statistics_of(layer, lengths, rng))
+        settings = {"poolings": list(metrics.POOLINGS), "names": list(metrics.METRICS_BY_NAME)}
+        made = Path(folder, "m.parquet")
+        time_taken = seconds(lambda: metrics.run(activations=path, settings=settings, output=made, provenance={}))
+        values = pl.scan_parquet(made).select(pl.len()).collect().item()
+    return {"candidates": count, "layers": layers, "values": values, "seconds": round(time_taken, 2)}
+
+
+def statistics_of(layer: int, lengths: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:
+    """Rows of the activations table with random statistics; vectors have the width of the paper's models."""
+    columns: dict[str, Any] = {"candidate": range(len(lengths)), "layer": layer, "site": "mlp_out"}
+    columns |= {"n_tokens": lengths, "question_start": 0, "question_end": lengths - 3, "answer_start": lengths - 3}
+    columns["answer_end"] = lengths
+    frame = pl.DataFrame(columns)
+    for column in ACTIVATIONS.columns[frame.width :]:
+        length = 3072 if column.name.endswith("vector") else TOP_K if column.name.startswith("top_") else None
+        sizes = lengths if length is None or column.name == "top_share" else [length] * len(lengths)
+        frame = frame.with_columns(pl.Series(column.name, [rng.uniform(0.5, 2, n) for n in sizes]).cast(column.dtype))
+    return frame.cast(dict(ACTIVATIONS.schema))
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    """Wall-clock time of a call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def peak() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def in_process(python: str, *words: str) -> dict[str, Any]:
+    """One measurement in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+    command = [python, __file__, "--measure", *words]
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(result.stdout.splitlines()[-1])
+    logger.info("%s", found)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    info = Path("/proc/cpuinfo")
+    named_so = (
+        [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    )
+    processor = named_so[0].partition(": ")[2] if named_so else platform.processor()
+    return {"processor": processor, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "model": MODEL.name}
+
+
+def main() -> None:
+    """Measure the parts that are asked for and write them beside those of earlier runs."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lens")
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
+    arguments = parser.parse_args()
+    if arguments.measure:
+        method, *numbers = arguments.measure
+        special = {"metrics": measure_metrics, "memory": measure_memory}
+        found = special[method](*map(int, numbers)) if method in special else measure(method, *map(int, numbers))
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    results = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    for part in arguments.parts or PARTS:
+        if part == "cost":
+            pythons = {**dict.fromkeys(METHODS[:3], sys.executable), METHODS[3]: arguments.lens}
+            results[part] = [in_process(p, m, str(CANDIDATES), str(ROUNDS)) for m, p in pythons.items() if p]
+        elif part == "memory":
+            results[part] = [in_process(sys.executable, "memory", str(count)) for count in GROWTH]
+        else:
+            results[part] = in_process(sys.executable, "metrics")
+        OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+        OUTPUT.write_text(json.dumps({**results, "machine": machine()}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
