@@ -20,8 +20,9 @@ MASKS = list(config["masks"])
 # study that was moved to another folder for one with other inputs.
 TASKS = Path(os.path.relpath(Path(workflow.basedir, "config/tasks")))
 
-# A job that runs a model takes every core it may have, and one GPU where jobs are given one.
-MODEL_THREADS = workflow.cores or 4
+# A job that runs a model takes one GPU where jobs are given one, and its share of the cores. A cluster limits neither.
+CORES, GPUS = (getattr(workflow.global_resources.get(name), "value", None) for name in ("_cores", "gpu"))
+MODEL_THREADS = max(1, CORES // (GPUS or 1)) if CORES else 4
 
 
 def wheel_of(section):
@@ -78,12 +79,10 @@ def settings_without(*keys):
 
 def all_blocks(wildcards):
     """Input function: every block of a data set's score matrix."""
-    size, entry = config["evaluation"]["block"], config["datasets"][wildcards.dataset]
-    return [
-        f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/blocks/{blocks.name(candidates, items)}.parquet"
-        for candidates in blocks.cut(entry["candidates"], size["candidates"])
-        for items in blocks.cut(entry["items"], size["items"])
-    ]
+    entry = config["datasets"][wildcards.dataset]
+    grid = blocks.grid(entry["candidates"], entry["items"], blocks.size(config, wildcards.dataset))
+    folder = f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/blocks"
+    return [f"{folder}/{blocks.name(candidates, items)}.parquet" for candidates, items in grid]
 
 
 def study_of(dataset):

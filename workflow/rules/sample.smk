@@ -23,7 +23,7 @@ rule pool:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=settings_without("candidates", "items", "max_new_tokens"),
+        settings=settings_without("candidates", "items", "max_new_tokens", "block"),
         seed=config["seed"],
         code=code_digest("pool"),
     script:

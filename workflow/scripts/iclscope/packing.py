@@ -65,7 +65,7 @@ def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int =
 
     The layout is a function of the prompts' lengths alone; a prompt longer than `width` widens its batch.
     """
-    lengths = [_segment_length(prompt, shared) for prompt in prompts]
+    lengths = [segment_length(prompt, shared) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (-lengths[i], i))
     batches, waiting = [], order
     while waiting:
@@ -85,12 +85,13 @@ def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int =
     return batches
 
 
-def _segment_length(prompt: Prompt, shared: int) -> int:
+def segment_length(prompt: Prompt, shared: int) -> int:
+    """Tokens of a prompt and its continuations in a row, without the shared prefix."""
     return len(prompt.context) - shared + sum(max(0, len(c) - 1) for c in prompt.continuations)
 
 
 def _lay_out(rows: list[list[int]], prompts: Sequence[Prompt], shared: int) -> Batch:
-    width = max(sum(_segment_length(prompts[i], shared) for i in row) for row in rows)
+    width = max(sum(segment_length(prompts[i], shared) for i in row) for row in rows)
     tokens = np.zeros((len(rows), width), dtype=np.int64)
     positions = np.full((len(rows), width), shared, dtype=np.int64)
     owner = np.full((len(rows), width), -1, dtype=np.int64)

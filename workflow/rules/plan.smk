@@ -1,0 +1,60 @@
+"""Says what the study will cost before anything runs, without the weights of a model on the hub.
+
+Inputs:  <results>/samples/{dataset}/pool.parquet  of all data sets
+         config and tokenizer of all models
+Outputs: <resources>/architectures/{model}/source.json  config and tokenizer of a model on the hub
+         <results>/plan.parquet, <results>/plan.txt
+"""
+
+
+def architecture_of(model):
+    """The folder with a model's config and tokenizer: only the hub gives them without the weights."""
+    folder = "architectures" if config["models"][model]["source"] == "hub" else "models"
+    return f"<resources>/{folder}/{model}/source.json"
+
+
+rule prepare_architecture:
+    output:
+        "<resources>/architectures/{model}/source.json",
+    log:
+        "<logs>/prepare/architecture-{model}.log",
+    benchmark:
+        "<benchmarks>/prepare/architecture-{model}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    params:
+        settings=lambda wildcards: settings.without(config["models"][wildcards.model], "dtype"),
+        code=code_digest("prepare_architecture"),
+    script:
+        "../scripts/prepare_architecture.py"
+
+
+rule estimate:
+    input:
+        pools=expand("<results>/samples/{dataset}/pool.parquet", dataset=DATASETS),
+        models=[architecture_of(model) for model in MODELS],
+    output:
+        table="<results>/plan.parquet",
+        text="<results>/plan.txt",
+    log:
+        "<logs>/plan.log",
+    benchmark:
+        "<benchmarks>/plan.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=1,
+    params:
+        settings=config,
+        code=code_digest("plan"),
+    script:
+        "../scripts/plan.py"
+
+
+rule plan:
+    input:
+        "<results>/plan.txt",
+    localrule: True
+    shell:
+        "cat {input}"
