@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
-from iclscope import models, workload
+from iclscope import devices, models, workload
 from iclscope.activations import extract, tokenise
 from iclscope.evaluation import SLOTS
 from iclscope.generation import Stopping, generate
@@ -98,7 +98,7 @@ def _random_model(folder: str | Path, dtype: str, device: str) -> Any:
         text.layer_types = text.layer_types[:layers]
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=models.DTYPES[dtype])
-    model = model.to(models.pick_device(device)).eval().requires_grad_(False)
+    model = model.to(devices.take(models.pick_device(device))).eval().requires_grad_(False)
     generator = torch.Generator(model.device).manual_seed(0)
     for weights in model.parameters():
         weights.uniform_(-0.02, 0.02, generator=generator)
