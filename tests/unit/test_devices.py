@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,7 +48,7 @@ def test_jobs_never_share_a_device_and_use_all(locks):
     assert {place for place, _, _ in spans} == {0.0, 1.0}
     for place in (0.0, 1.0):
         mine = sorted((begin, end) for used, begin, end in spans if used == place)
-        assert all(earlier[1] <= later[0] for earlier, later in zip(mine, mine[1:], strict=False))
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(mine))
 
 
 def test_device_of_a_killed_job_is_free_again(locks):

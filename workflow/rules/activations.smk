@@ -20,6 +20,8 @@ rule activations:
     threads: MODEL_THREADS
     resources:
         gpu=1,
+        mem_mb=model_memory,
+        runtime=240,
     params:
         settings={key: config["activations"][key] for key in ("sites", "top_k")},
         dtype=lookup("models/{model}/dtype", within=config),

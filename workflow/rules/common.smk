@@ -25,6 +25,24 @@ CORES, GPUS = (getattr(workflow.global_resources.get(name), "value", None) for n
 MODEL_THREADS = max(1, CORES // (GPUS or 1)) if CORES else 4
 
 
+def model_memory(wildcards, input, attempt):
+    """Resources function: MB that a job with a model needs, its weights twice while they are loaded.
+
+    More at every attempt: a cluster that ran out of memory tries again with more. Known once the model is there, for
+    which Snakemake waits on this error.
+    """
+    if not Path(input.model).is_file():
+        raise FileNotFoundError(input.model)
+    weights = sum(file.stat().st_size for file in Path(input.model).parent.glob("*.safetensors"))
+    return attempt * (4000 + 2 * weights // 1_000_000)
+
+
+def block_minutes(wildcards, attempt):
+    """Resources function: the longest that a block of the score matrix may take, by the pairs in it."""
+    (first, last), (start, end) = blocks.parse(wildcards.block)
+    return attempt * (60 + (last - first) * (end - start) // 1000)
+
+
 def wheel_of(section):
     """Input function: the wheel that a model or data set (the wildcard named by `section`) comes from, if any."""
 

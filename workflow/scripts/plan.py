@@ -10,7 +10,9 @@ with job(snakemake) as provenance:
     plan.run(
         config=config,
         pools=dict(zip(config["datasets"], snakemake.input.pools, strict=True)),
-        folders={model: Path(file).parent for model, file in zip(config["models"], snakemake.input.models, strict=True)},
+        folders={
+            model: Path(file).parent for model, file in zip(config["models"], snakemake.input.models, strict=True)
+        },
         task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
         table=snakemake.output.table,
         text=snakemake.output.text,

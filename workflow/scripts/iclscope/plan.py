@@ -118,9 +118,7 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
     return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens)
 
 
-def choose_rates(
-    config: Config, folders: Mapping[str, str | Path], samples: Mapping[str, Sample]
-) -> dict[str, Rates]:
+def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Mapping[str, Sample]) -> dict[str, Rates]:
     """Rates of each model on the device: given in the config, else measured here."""
     if device := config.get("plan"):
         return {
@@ -198,8 +196,9 @@ def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iter
     correlating = CORRELATION_DRAW * draws * targets * signals * candidates
     choosing = SELECTION_DRAW * config["selection"]["splits"] * signals * candidates
     tokens = characters / 4
-    yield "metrics", Cost(
-        masks, METRIC_VALUE * signals * candidates, METRICS_VALUE * places * tokens, masks * LIGHT_START
+    yield (
+        "metrics",
+        Cost(masks, METRIC_VALUE * signals * candidates, METRICS_VALUE * places * tokens, masks * LIGHT_START),
     )
     yield "quality", Cost(1, 8 * targets * candidates, QUALITY_PAIR * pairs, LIGHT_START)
     yield "correlation", Cost(1, SIGNAL * targets * signals, correlating, LIGHT_START)
@@ -239,7 +238,10 @@ def describe(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
     table.append(_cells({**sums, "stage": "everything", "model": None, "dataset": None, "start_share": starting}))
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
     for row in table:
-        words = [cell.ljust(width) if k < 3 else cell.rjust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        words = [
+            cell.ljust(width) if k < 3 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(words).rstrip())
     lines.append("Hours of one device, or of one core for stages without a model. Tokens are exact, padding left out;")
     lines.append("generated tokens are expected ones: as many as the reference answer has, and a stop sequence.")

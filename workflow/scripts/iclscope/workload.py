@@ -1,7 +1,7 @@
 """What a study will compute, counted before it runs: tokens by the engine's own functions, FLOPs from config.json.
 
 Tokens are those that a model really reads, padding left out, and equal the run's exactly; only how long generated
-answers will be is an estimate. Not counted is the check of each block that packed scoring can be trusted, a few prompts.
+answers will be is an estimate. Not counted are the few prompts on which each block checks that packing can be trusted.
 """
 
 from collections import defaultdict
@@ -48,8 +48,8 @@ NOTHING = Work()
 class Architecture:
     """A model, which need not have weights (PyTorch's meta device), and what follows from its shape.
 
-    parameters: all of them. linear: weights of the blocks, which multiply every token. head: those of the language-model
-    head, which multiply a prediction. attention: layers × heads × width of a head.
+    parameters: all of them. linear: weights of the blocks, which multiply every token. head: those of the
+    language-model head, which multiply a prediction. attention: layers × heads × width of a head.
     """
 
     model: Any
