@@ -9,6 +9,7 @@ sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from iclscope import blocks, settings
 from iclscope.provenance import code_digest
+from snakemake.common.tbdstring import TBDString
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
 
@@ -28,11 +29,10 @@ MODEL_THREADS = max(1, CORES // (GPUS or 1)) if CORES else 4
 def model_memory(wildcards, input, attempt):
     """Resources function: MB that a job with a model needs, its weights twice while they are loaded.
 
-    More at every attempt: a cluster that ran out of memory tries again with more. Known once the model is there, for
-    which Snakemake waits on this error.
+    More at every attempt: a cluster that ran out of memory tries again with more. Not known before the model is there.
     """
     if not Path(input.model).is_file():
-        raise FileNotFoundError(input.model)
+        return TBDString()
     weights = sum(file.stat().st_size for file in Path(input.model).parent.glob("*.safetensors"))
     return attempt * (4000 + 2 * weights // 1_000_000)
 
