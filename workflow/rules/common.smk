@@ -77,6 +77,12 @@ def counting_model(wildcards):
     return f"<resources>/models/{limits['tokenizer']}/source.json" if limits else []
 
 
+def architecture_of(model):
+    """The folder with a model's config and tokenizer: only the hub gives them without the weights."""
+    folder = "architectures" if config["models"][model]["source"] == "hub" else "models"
+    return f"<resources>/{folder}/{model}/source.json"
+
+
 def opposite_count(wildcards):
     """Params function: for items, how many candidates there are, since both may come from the two ends of one split.
 

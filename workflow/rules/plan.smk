@@ -7,12 +7,6 @@ Outputs: <resources>/architectures/{model}/source.json  config and tokenizer of 
 """
 
 
-def architecture_of(model):
-    """The folder with a model's config and tokenizer: only the hub gives them without the weights."""
-    folder = "architectures" if config["models"][model]["source"] == "hub" else "models"
-    return f"<resources>/{folder}/{model}/source.json"
-
-
 rule prepare_architecture:
     output:
         "<resources>/architectures/{model}/source.json",
@@ -55,6 +49,10 @@ rule estimate:
 rule plan:
     input:
         "<results>/plan.txt",
+    log:
+        "<logs>/plan.txt",
     localrule: True
+    conda:
+        "../../envs/analysis.yaml"
     shell:
-        "cat {input}"
+        "tee {log} < {input}"
