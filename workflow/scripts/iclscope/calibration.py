@@ -64,7 +64,7 @@ def measure(
 
     samples: candidates and items of each data set. activations: that section of the config. seconds: about how long.
     """
-    model, tokenizer = _random_model(folder, dtype, device), models.load_tokenizer(folder)
+    model, tokenizer = random_model(folder, dtype, device), models.load_tokenizer(folder)
     shape, encoder = workload.shape_of(model), PromptEncoder(tokenizer)
 
     def scoring() -> Iterator[Step]:
@@ -88,7 +88,7 @@ def measure(
     )
 
 
-def _random_model(folder: str | Path, dtype: str, device: str) -> Any:
+def random_model(folder: str | Path, dtype: str, device: str) -> Any:
     """A model of this architecture with random weights, cut to a few layers where it is large."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     whole, text = workload.architecture(folder), config.get_text_config()
