@@ -85,14 +85,18 @@ def shape_of(model: Any) -> Architecture:
     )
 
 
-def packed(prompts: Sequence[Prompt], behind: int = 0) -> Work:
-    """Work of scoring prompts that share a prefix; `behind`: tokens before theirs, shared by all and not in them."""
-    shared = shared_length([prompt.context for prompt in prompts]) + behind
-    segments = [segment_length(prompt, shared - behind) for prompt in prompts]
-    own = sum(segments)
-    triangles = sum(n * (n + 1) // 2 for n in segments)
+def packed(prompts: Sequence[Prompt], before: Sequence[int] = (0,)) -> Work:
+    """Work of scoring prompts that share a prefix, once for each number of tokens that come before theirs."""
+    shared = shared_length([prompt.context for prompt in prompts])
+    segments = [segment_length(prompt, shared) for prompt in prompts]
+    own, triangles = sum(segments), sum(n * (n + 1) // 2 for n in segments)
     predictions = sum(len(continuation) for prompt in prompts for continuation in prompt.continuations)
-    return Work(shared + own, predictions, shared * (shared + 1) // 2 + shared * own + triangles)
+    prefixes = [shared + tokens for tokens in before]
+    return Work(
+        sum(prefixes) + own * len(prefixes),
+        predictions * len(prefixes),
+        sum(n * (n + 1) // 2 + n * own for n in prefixes) + triangles * len(prefixes),
+    )
 
 
 def scoring(encoder: PromptEncoder, prefixes: Sequence[str], items: Sequence[Row]) -> Work:
@@ -107,9 +111,8 @@ def scoring(encoder: PromptEncoder, prefixes: Sequence[str], items: Sequence[Row
     total = NOTHING
     for tail, group in members.items():
         prompts = encoder.encode(tail, items)
-        for prefix in group:
-            (whole,) = encoder.encode(prefix, items[:1])
-            total += packed(prompts, len(whole.context) - len(prompts[0].context))
+        whole = [encoder.encode(prefix, items[:1])[0] for prefix in group]
+        total += packed(prompts, [len(prompt.context) - len(prompts[0].context) for prompt in whole])
     return total
 
 
