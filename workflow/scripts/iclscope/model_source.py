@@ -50,8 +50,9 @@ def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -
     """Make the folder `folder` of config and tokenizer, without weights, from `models.<name>` with `source: hub`."""
     snapshot, commit = hub.download_architecture(settings["repo"], settings.get("revision"), f"models.{name}")
     with files.atomic_folder(folder) as target:
-        for path in sorted(path for path in snapshot.iterdir() if path.is_file() and path.suffix != ".safetensors"):
-            shutil.copyfile(path, target / path.name)
+        for path in snapshot.iterdir():
+            if path.suffix in (".json", ".model", ".txt", ".jinja"):
+                shutil.copyfile(path, target / path.name)
         record = {"source": "hub", "repo": settings["repo"], "commit": commit}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
 
