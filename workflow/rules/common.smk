@@ -71,16 +71,16 @@ def task_file(wildcards):
     return str(file) if file.is_file() else []
 
 
+def architecture_of(model):
+    """Where a model's config and tokenizer are; the hub gives them without the weights."""
+    folder = "architectures" if config["models"][model]["source"] == "hub" else "models"
+    return f"<resources>/{folder}/{model}/source.json"
+
+
 def counting_model(wildcards):
     """Input function: the model whose tokenizer counts the tokens of a data set with a `max_tokens` filter."""
     limits = config["datasets"][wildcards.dataset].get("max_tokens")
-    return f"<resources>/models/{limits['tokenizer']}/source.json" if limits else []
-
-
-def architecture_of(model):
-    """The folder with a model's config and tokenizer: only the hub gives them without the weights."""
-    folder = "architectures" if config["models"][model]["source"] == "hub" else "models"
-    return f"<resources>/{folder}/{model}/source.json"
+    return architecture_of(limits["tokenizer"]) if limits else []
 
 
 def opposite_count(wildcards):
