@@ -37,8 +37,8 @@ DOWNLOAD = 50e6  # bytes per second
 LOAD = 0.5e9  # bytes of weights per second, from a disk that does not remember them
 
 # Bytes on disk after compression.
-ACTIVATIONS_SHARE = 0.9  # of those before
-METRIC_VALUE, PAIR, SIGNAL, PICTURES = 9, 25, 150, 1_000_000
+ACTIVATIONS_SHARE = 0.8  # of those before
+METRIC_VALUE, PAIR, SIGNAL, PICTURES = 5, 15, 100, 1_000_000
 
 BYTES = {"float32": 4, "bfloat16": 2}
 
