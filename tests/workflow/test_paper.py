@@ -51,12 +51,12 @@ def finished_paper(paper):
         shutil.copytree(ROWS / name, paper.folder / "local" / name)
     config["datasets"] = {name: config["datasets"][name] for name in present}
     (paper.folder / "config/mini.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    paper.run("--configfile", "config/mini.yaml", "plan", "all")
+    paper.run("plan", "all", "--configfile", "config/mini.yaml")
     return paper
 
 
 def test_all_of_it_is_planned(paper):
-    counts = paper.planned("--configfile", "config/paper.yaml", "all")
+    counts = paper.planned("all", "--configfile", "config/paper.yaml")
     models, datasets, masks = 2, 4, 6
     assert counts["prepare_model"] == models
     assert counts["pool"] == datasets

@@ -23,8 +23,8 @@ from iclscope.workload import Architecture, Work
 
 SECONDS = 10.0  # for all models together
 MOST_WEIGHTS = 3e8  # in the blocks of a calibrated model; a larger one is cut to fewer layers, which are all alike
-ITEMS = 32  # behind a demonstration
-NEW_TOKENS = 8
+ITEMS = 16  # behind a demonstration; as many demonstrations are read at a time
+NEW_TOKENS = 4
 START = 15.0  # seconds until a job's libraries are imported, on a shared file system
 
 Row = Mapping[str, Any]
