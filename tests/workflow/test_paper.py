@@ -33,7 +33,6 @@ def paper(tmp_path_factory):
         entry |= {"source": "files", "candidates": CANDIDATES, "items": ITEMS, "max_new_tokens": 4}
         entry["block"] = {"candidates": CANDIDATES // 2, "items": ITEMS}
         entry["files"] = {split: f"local/{name}/{file}.jsonl" for split, file in SPLITS.items()}
-    del config["plan"]
     config["correlation"] |= {"permutations": 200, "bootstrap": 100, "nested_splits": 2}
     config["selection"] |= {"splits": 4, "bootstrap": 100}
     (study.folder / "config/paper.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
