@@ -1,14 +1,18 @@
 # Sets up .venv and runs. Nothing else hides here.
 
 PYTHON ?= python3
+STUDY ?= config/paper.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: study test clean
+.PHONY: study plan test clean
 
 study: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all --resources gpu=1
 	@echo "The report lies in results/report/index.html"
+
+plan: $(VENV)/study.stamp
+	$(BIN)/snakemake --cores all --resources gpu=1 --quiet rules --configfile $(STUDY) -- plan
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -24,7 +28,7 @@ $(VENV)/study.stamp: pyproject.toml envs/requirements.txt
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/study.stamp
-	$(BIN)/pip install --editable ".[test]"
+	$(BIN)/pip install --editable ".[slurm,test]"
 	touch $@
 
 clean:

@@ -28,6 +28,7 @@ include: "workflow/rules/correlation.smk"
 include: "workflow/rules/selection.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/plan.smk"
 
 
 wildcard_constraints:

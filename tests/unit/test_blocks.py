@@ -47,3 +47,19 @@ def test_names_sort_as_the_blocks_do():
 @pytest.mark.parametrize("text", ["c0-1", "c0-1_i0-", "c-1-2_i0-1", "../c0-1_i0-1", "c0-1_i0-1.parquet", ""])
 def test_other_texts_are_no_block_names(text):
     assert not re.fullmatch(blocks.NAME, text)
+
+
+def test_blocks_have_the_size_of_their_data_set_where_it_names_one():
+    common, own = {"candidates": 8, "items": 3}, {"candidates": 5, "items": 2}
+    config = {"evaluation": {"block": common}, "datasets": {"a": {}, "b": {"block": own}}}
+    assert (blocks.size(config, "a"), blocks.size(config, "b")) == (common, own)
+
+
+def test_grid_covers_every_pair_once():
+    pairs = [
+        (candidate, item)
+        for (first, last), (start, end) in blocks.grid(11, 7, {"candidates": 4, "items": 3})
+        for candidate in range(first, last)
+        for item in range(start, end)
+    ]
+    assert sorted(pairs) == [(candidate, item) for candidate in range(11) for item in range(7)]

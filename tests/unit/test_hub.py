@@ -88,6 +88,20 @@ def test_model_comes_without_other_formats_and_with_its_commit(monkeypatch, tmp_
     assert (asked["repo"], asked["revision"]) == ("owner/model", "main")
 
 
+def test_architecture_comes_without_weights(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda repo, **options: asked.update(options) or str(tmp_path / COMMIT)
+    )
+    assert hub.download_architecture("owner/model", None, "models.m") == (tmp_path / COMMIT, COMMIT)
+    wanted = ["config.json", "tokenizer.json", "tokenizer.model"]
+    weights = ["model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin", "original/params.json"]
+    chosen = huggingface_hub.utils.filter_repo_objects(
+        wanted + weights, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
+    )
+    assert list(chosen) == wanted
+
+
 def info(_, repo, revision=None):
     return huggingface_hub.DatasetInfo(id=repo, sha=COMMIT, tags=[], downloads=0, likes=0, private=False, siblings=[])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from iclscope import gguf, hub, model_source, models
+from iclscope import gguf, hub, model_source, models, workload
 from iclscope.files import sha256
 from preparing import COMMIT, PINNED, refused, source_of
 
@@ -152,3 +152,13 @@ def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model)
     record = source_of(folder)
     assert (record["repo"], record["commit"]) == ("owner/model", COMMIT)
     assert (folder / "tokenizer.json").exists()
+
+
+def test_architecture_of_the_hub_holds_no_weights(tmp_path, saved_model, tiny_model, monkeypatch):
+    monkeypatch.setattr(hub, "download_architecture", lambda repo, revision, key: (saved_model, COMMIT))
+    folder = tmp_path / "architectures" / "m"
+    model_source.prepare_architecture(name="m", settings={"source": "hub", "repo": "owner/model"}, folder=folder)
+    assert not list(folder.glob("*.safetensors"))
+    assert source_of(folder) == {"source": "hub", "repo": "owner/model", "commit": COMMIT}
+    assert models.load_tokenizer(folder)("Is the sky blue?")["input_ids"]
+    assert workload.architecture(folder).parameters == tiny_model.num_parameters()

@@ -25,6 +25,8 @@ rule activations:
     threads: MODEL_THREADS
     resources:
         gpu=1,
+        mem_mb=model_memory,
+        runtime=240,
     params:
         settings=EXTRACTION,
         dtype=lookup("models/{model}/dtype", within=config),

@@ -12,6 +12,7 @@ sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 from iclscope import blocks, settings
 from iclscope.parquet import read_provenance
 from iclscope.provenance import code_digest, digest
+from snakemake.common.tbdstring import TBDString
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
 
@@ -26,8 +27,26 @@ EXTRACTION = {key: config["activations"][key] for key in ("sites", "top_k")}
 # study that was moved to another folder for one with other inputs.
 TASKS = Path(os.path.relpath(Path(workflow.basedir, "config/tasks")))
 
-# A job that runs a model takes every core it may have, and one GPU where jobs are given one.
-MODEL_THREADS = workflow.cores or 4
+# A job that runs a model takes one GPU where jobs are given one, and its share of the cores. A cluster limits neither.
+CORES, GPUS = (getattr(workflow.global_resources.get(name), "value", None) for name in ("_cores", "gpu"))
+MODEL_THREADS = max(1, CORES // (GPUS or 1)) if CORES else 4
+
+
+def model_memory(wildcards, input, attempt):
+    """Resources function: MB that a job with a model needs, its weights twice while they are loaded.
+
+    More at every attempt: a cluster that ran out of memory tries again with more. Not known before the model is there.
+    """
+    if not Path(input.model).is_file():
+        return TBDString()
+    weights = sum(file.stat().st_size for file in Path(input.model).parent.glob("*.safetensors"))
+    return attempt * (4000 + 2 * weights // 1_000_000)
+
+
+def block_minutes(wildcards, attempt):
+    """Resources function: the longest that a block of the score matrix may take, by the pairs in it."""
+    (first, last), (start, end) = blocks.parse(wildcards.block)
+    return attempt * (60 + (last - first) * (end - start) // 1000)
 
 
 def wheel_of(section):
@@ -58,10 +77,16 @@ def task_file(wildcards):
     return str(file) if file.is_file() else []
 
 
+def architecture_of(model):
+    """Where a model's config and tokenizer are; the hub gives them without the weights."""
+    folder = "architectures" if config["models"][model]["source"] == "hub" else "models"
+    return f"<resources>/{folder}/{model}/source.json"
+
+
 def counting_model(wildcards):
     """Input function: the model whose tokenizer counts the tokens of a data set with a `max_tokens` filter."""
     limits = config["datasets"][wildcards.dataset].get("max_tokens")
-    return f"<resources>/models/{limits['tokenizer']}/source.json" if limits else []
+    return architecture_of(limits["tokenizer"]) if limits else []
 
 
 def opposite_count(wildcards):
@@ -84,13 +109,10 @@ def settings_without(*keys):
 
 def block_files(wildcards, items):
     """The blocks of a data set's score matrix with the first `items` items."""
-    size, candidates = config["evaluation"]["block"], config["datasets"][wildcards.dataset]["candidates"]
+    candidates = config["datasets"][wildcards.dataset]["candidates"]
     folder = f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/blocks"
-    return [
-        f"{folder}/{blocks.name(rows, columns)}.parquet"
-        for rows in blocks.cut(candidates, size["candidates"])
-        for columns in blocks.cut(items, size["items"])
-    ]
+    grid = blocks.grid(candidates, items, blocks.size(config, wildcards.dataset))
+    return [f"{folder}/{blocks.name(rows, columns)}.parquet" for rows, columns in grid]
 
 
 def asked_of_matrix(wildcards):
@@ -122,7 +144,7 @@ def blocks_so_far(wildcards):
 def needed_blocks(wildcards):
     """Input function: blocks column by column of items, until every target that the data set has is reliable."""
     asked = asked_of_matrix(wildcards)
-    for _, end in blocks.cut(asked["items"], config["evaluation"]["block"]["items"])[:-1]:
+    for _, end in blocks.cut(asked["items"], blocks.size(config, wildcards.dataset)["items"])[:-1]:
         so_far = checkpoints.reliability_so_far.get(
             model=wildcards.model, dataset=wildcards.dataset, end=f"{end:05d}"
         ).output[0]

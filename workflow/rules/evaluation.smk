@@ -27,6 +27,8 @@ rule evaluation_block:
     threads: MODEL_THREADS
     resources:
         gpu=1,
+        mem_mb=model_memory,
+        runtime=block_minutes,
     params:
         settings=lambda wildcards: {
             key: config["datasets"][wildcards.dataset].get(key) for key in ("task", "max_new_tokens")

@@ -23,6 +23,8 @@ rule features:
     threads: MODEL_THREADS
     resources:
         gpu=1,
+        mem_mb=model_memory,
+        runtime=240,
     params:
         settings=lookup("features", within=config),
         dtype=lookup("models/{model}/dtype", within=config),

@@ -1,7 +1,8 @@
 """Draws candidates and items: seeded permutations of all usable rows, rendered to text once.
 
 Inputs:  <resources>/data/{dataset}/source.json   rows by split
-         <resources>/models/{model}/source.json   only where a max_tokens filter counts with its tokenizer
+         <resources>/models/{model}/source.json   only where a max_tokens filter counts with its tokenizer;
+                                                  of a model on the hub, <resources>/architectures/{model}/source.json
          config/tasks/{task}.yaml                 only for tasks of our own
 Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of both roles, in order
          <results>/samples/{dataset}/candidates.parquet  its first rows, as many as configured
@@ -23,7 +24,7 @@ rule pool:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=settings_without("candidates", "items", "max_new_tokens"),
+        settings=settings_without("candidates", "items", "max_new_tokens", "block"),
         seed=config["seed"],
         code=code_digest("pool"),
     script:

@@ -1,6 +1,9 @@
 """The blocks of the score matrix: fixed ranges of candidates and items, so that a larger matrix has the same ones."""
 
 import re
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
 
 NAME = r"c\d+-\d+_i\d+-\d+"
 
@@ -10,6 +13,17 @@ Range = tuple[int, int]
 def cut(total: int, size: int) -> list[Range]:
     """Ranges (end exclusive) of `size` that cover 0 … total; the last may be shorter."""
     return [(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def size(config: Mapping[str, Any], dataset: str) -> Mapping[str, int]:
+    """Candidates and items of a block: the data set's own `block`, else that of the evaluation."""
+    own: Mapping[str, int] | None = config["datasets"][dataset].get("block")
+    return own or config["evaluation"]["block"]
+
+
+def grid(candidates: int, items: int, block: Mapping[str, int]) -> list[tuple[Range, Range]]:
+    """The ranges of candidates and items of all blocks of a score matrix."""
+    return list(product(cut(candidates, block["candidates"]), cut(items, block["items"])))
 
 
 def name(candidates: Range, items: Range) -> str:

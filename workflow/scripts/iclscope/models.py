@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from iclscope import devices
 from iclscope.errors import StudyError
 from iclscope.linear_maps import pack_for_cpu
 
@@ -32,14 +33,14 @@ def pick_device(name: str) -> torch.device:
 
 
 def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the prepared model of `folder` for inference, from local files only.
+    """Load the prepared model of `folder` for inference, from local files only, onto a GPU that no other job holds.
 
     dtype: float32 or bfloat16. device: as in the config. Attention runs through fused scaled dot products, which
     honour the explicit masks that scoring and extraction pass, but for models that cap the attention logits or for
     which transformers has no fused attention.
     """
     transformers_logging.disable_progress_bar()
-    target = pick_device(device)
+    target = devices.take(pick_device(device))
     tokenizer = load_tokenizer(folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)

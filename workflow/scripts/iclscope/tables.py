@@ -307,10 +307,28 @@ SUMMARY = Table(
     ("model", "dataset", "target"),
 )
 
+PLAN = Table(
+    "plan",
+    "What a study will cost, a row per stage, model and data set",
+    (
+        Column("stage", pl.String, "name of the stage"),
+        Column("model", pl.String, "name of the model in the config; empty: no model runs", nullable=True),
+        Column("dataset", pl.String, "name of the data set in the config; empty: whichever", nullable=True),
+        Column("jobs", pl.Int32, "jobs of the stage"),
+        Column("tokens", pl.Int64, "tokens that the model reads, padding left out", "tokens"),
+        Column("new_tokens", pl.Int64, "tokens that it is expected to generate", "tokens"),
+        Column("flops", pl.Float64, "floating-point operations of the model", "FLOP"),
+        Column("bytes", pl.Int64, "size of the results on disk, a rough estimate", "bytes"),
+        Column("hours", pl.Float64, "hours of one device, or of one core without a model", "hours"),
+        Column("start_share", pl.Float64, "share of the hours in which jobs start and load the model"),
+    ),
+    ("stage", "model", "dataset"),
+)
+
 TABLES = {
     table.name: table
     for table in (
         POOL, SAMPLE, EVALUATION, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES, EMBEDDINGS,
-        QUALITY, RELIABILITY, CORRELATION, HEADLINE, SELECTION, SUMMARY,
+        QUALITY, RELIABILITY, CORRELATION, HEADLINE, SELECTION, SUMMARY, PLAN,
     )
 }  # fmt: skip

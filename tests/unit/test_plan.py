@@ -1,0 +1,113 @@
+"""The plan of a study: what its lines say, from pools and architectures alone."""
+
+import json
+
+import polars as pl
+import pytest
+
+from iclscope import calibration, models, plan, workload
+from iclscope.calibration import Rates
+from iclscope.errors import StudyError
+from iclscope.tables import PLAN, POOL
+from test_workload import candidate, item
+
+
+@pytest.fixture
+def config(default_config):
+    sizes = {"task": "boolq", "source": "files", "candidates": 6, "items": 5}
+    return default_config | {
+        "models": {"tiny": {"source": "files", "path": "x", "dtype": "bfloat16"}},
+        "datasets": {"animals": sizes | {"block": {"candidates": 4, "items": 5}}, "others": sizes},
+        "plan": {"teraflops": 2.0, "gigabytes_per_second": 10.0},
+        "masks": ["causal", "self_only"],
+    }
+
+
+@pytest.fixture
+def planned(config, tiny_model, tiny_tokenizer, tmp_path):
+    """A function that plans the study of `config`, of models without weights."""
+    tiny_model.config.save_pretrained(tmp_path / "tiny")
+    tiny_tokenizer.save_pretrained(tmp_path / "tiny")
+    extra = {"split": "train", "cluster": None, "tokens": None, "document": json.dumps({})}
+    rows = [{"role": "candidate", **candidate(n), "source_row": n, **extra} for n in range(8)]
+    rows += [{"role": "item", **item(n), "source_row": n, **extra} for n in range(5)]
+    POOL.write(pl.DataFrame(rows, schema=POOL.schema), tmp_path / "pool.parquet", {})
+
+    def run():
+        plan.run(
+            config=config,
+            pools=dict.fromkeys(config["datasets"], tmp_path / "pool.parquet"),
+            folders={"tiny": tmp_path / "tiny"},
+            task_folder=tmp_path,
+            table=tmp_path / "plan.parquet",
+            text=tmp_path / "plan.txt",
+            provenance={},
+        )
+        return PLAN.read(tmp_path / "plan.parquet"), (tmp_path / "plan.txt").read_text()
+
+    return run
+
+
+def test_every_stage_has_a_line_for_its_model_and_data_set(planned):
+    frame, text = planned()
+    of_models = {"activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "plots"}
+    for dataset in ("animals", "others"):
+        mine = frame.filter(dataset=dataset)
+        assert set(mine.filter(model="tiny")["stage"]) == of_models
+        assert set(mine.filter(pl.col("model").is_null())["stage"]) == {"prepare", "sample", "report"}
+    assert frame.filter(pl.col("dataset").is_null()).select("stage", "model").rows() == [("prepare", "tiny")]
+    assert len(text.splitlines()) == 1 + 1 + frame.height + 1 + 2
+
+
+def test_jobs_and_work_are_those_of_the_configuration(planned, config, tiny_model, tiny_tokenizer):
+    frame, _ = planned()
+    jobs = {(row["dataset"], row["stage"]): row["jobs"] for row in frame.filter(model="tiny").iter_rows(named=True)}
+    assert jobs["animals", "activations"] == len(config["masks"])
+    assert jobs["animals", "evaluation"] == 2  # its own blocks of four candidates
+    assert jobs["others", "evaluation"] == 1
+    read = frame.filter(dataset="animals", stage="activations").row(0, named=True)
+    texts = [candidate(n)["prefix"].rstrip() for n in range(6)]
+    assert read["tokens"] == 2 * sum(len(tiny_tokenizer(text)["input_ids"]) for text in texts)
+    shape = workload.shape_of(tiny_model)
+    assert 2 * shape.linear * read["tokens"] < read["flops"] < 2 * 2 * shape.linear * read["tokens"]
+
+
+def test_hours_follow_from_the_rates_and_the_start_of_jobs(planned, config):
+    slow, _ = planned()
+    config["plan"]["teraflops"] *= 1e-6
+    slower, _ = planned()
+    line = pl.col("stage") == "evaluation"
+    begin, wait = (frame.filter(line)["start_share"] * frame.filter(line)["hours"] * 3600 for frame in (slow, slower))
+    assert begin.to_list() == pytest.approx(wait.to_list())
+    jobs = slow.filter(line)["jobs"]
+    assert (begin / jobs).to_list() == pytest.approx([calibration.START] * 2, rel=1e-3)
+    work = slower.filter(line)["hours"] * (1 - slower.filter(line)["start_share"]) * 3600
+    assert work.to_list() == pytest.approx((slower.filter(line)["flops"] / 2e6).to_list())
+
+
+def test_generating_is_bound_by_memory_or_by_arithmetic():
+    assert calibration.given(100.0, 500.0, 2) == Rates(1e14, 1e14, 64 * 500e9, calibration.START)
+    assert calibration.given(1.0, 500.0, 2).generation == 1e12
+
+
+def test_more_rows_than_the_data_has_are_refused(planned, config):
+    config["datasets"]["others"]["candidates"] = 9
+    with pytest.raises(StudyError, match=r"datasets\.others\.candidates: 9 are asked for, but the data has 8"):
+        planned()
+
+
+def test_a_machine_is_measured_by_the_engine_itself(planned, config, monkeypatch):
+    monkeypatch.setattr(calibration, "SECONDS", 0.2)
+    del config["plan"]
+    frame, text = planned()
+    assert "TFLOP/s at scoring" in text
+    assert (frame["hours"] > 0).all()
+
+
+def test_a_large_model_is_measured_on_a_few_of_its_layers(tiny_model, tmp_path, monkeypatch):
+    tiny_model.config.save_pretrained(tmp_path)
+    shape = workload.shape_of(tiny_model)
+    monkeypatch.setattr(calibration, "MOST_WEIGHTS", shape.linear * 2 / 3)
+    small = calibration.random_model(tmp_path, "bfloat16", "cpu")
+    assert len(workload.shape_of(small).blocks) == 2
+    assert small.dtype == models.DTYPES["bfloat16"]

@@ -1,0 +1,58 @@
+"""Says what the study will cost before anything runs, without the weights of a model on the hub.
+
+Inputs:  <results>/samples/{dataset}/pool.parquet  of all data sets
+         config and tokenizer of all models
+Outputs: <resources>/architectures/{model}/source.json  config and tokenizer of a model on the hub
+         <results>/plan.parquet, <results>/plan.txt
+"""
+
+
+rule prepare_architecture:
+    output:
+        "<resources>/architectures/{model}/source.json",
+    log:
+        "<logs>/prepare/architecture-{model}.log",
+    benchmark:
+        "<benchmarks>/prepare/architecture-{model}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    params:
+        settings=lambda wildcards: settings.without(config["models"][wildcards.model], "dtype"),
+        code=code_digest("prepare_architecture"),
+    script:
+        "../scripts/prepare_architecture.py"
+
+
+rule estimate:
+    input:
+        pools=expand("<results>/samples/{dataset}/pool.parquet", dataset=DATASETS),
+        models=[architecture_of(model) for model in MODELS],
+    output:
+        table="<results>/plan.parquet",
+        text="<results>/plan.txt",
+    log:
+        "<logs>/plan.log",
+    benchmark:
+        "<benchmarks>/plan.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=1,
+    params:
+        settings=config,
+        code=code_digest("plan"),
+    script:
+        "../scripts/plan.py"
+
+
+rule plan:
+    input:
+        "<results>/plan.txt",
+    log:
+        "<logs>/plan.txt",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    shell:
+        "tee {log} < {input}"

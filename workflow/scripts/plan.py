@@ -1,0 +1,20 @@
+"""Adapter of rule estimate."""
+
+from pathlib import Path
+
+from iclscope import plan
+from iclscope.jobs import job
+
+with job(snakemake) as provenance:
+    config = snakemake.params.settings
+    plan.run(
+        config=config,
+        pools=dict(zip(config["datasets"], snakemake.input.pools, strict=True)),
+        folders={
+            model: Path(file).parent for model, file in zip(config["models"], snakemake.input.models, strict=True)
+        },
+        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        table=snakemake.output.table,
+        text=snakemake.output.text,
+        provenance=provenance,
+    )
