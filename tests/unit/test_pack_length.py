@@ -25,7 +25,7 @@ class Device:
 
         return run
 
-    def length_after(self, pieces, amount=10**6, given=None):
+    def length_after(self, pieces, amount=10**6, given="auto"):
         length = PackLength(given, clock=lambda: self.now)
         for _ in range(pieces):
             assert length.run(self.work(amount), amount) == amount

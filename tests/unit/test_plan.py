@@ -86,7 +86,7 @@ def test_hours_follow_from_the_rates_and_the_start_of_jobs(planned, config):
 
 
 def test_generating_is_bound_by_memory_or_by_arithmetic():
-    assert calibration.given(100.0, 500.0, 2) == Rates(1e14, 1e14, 64 * 500e9, calibration.START)
+    assert calibration.given(100.0, 200.0, 2) == Rates(1e14, 1e14, 256 * 200e9, calibration.START)
     assert calibration.given(1.0, 500.0, 2).generation == 1e12
 
 

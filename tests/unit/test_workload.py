@@ -50,12 +50,13 @@ class Meter:
         for module in (scoring, generation):
             self._watch(monkeypatch, module, "pack", self._batches)
             self._watch(monkeypatch, module, "encode_prefix", self._prefix)
+        self._watch(monkeypatch, scoring, "logits_at", self._head)
 
     def _watch(self, monkeypatch, module, name, note):
         original = getattr(module, name)
 
-        def watched(*arguments):
-            result = original(*arguments)
+        def watched(*arguments, **named):
+            result = original(*arguments, **named)
             note(arguments, result)
             return result
 
@@ -63,7 +64,9 @@ class Meter:
 
     def _batches(self, _, batches):
         self.tokens += sum(int((batch.branch != PADDING).sum()) for batch in batches)
-        self.predictions += sum(len(batch.wanted) for batch in batches)
+
+    def _head(self, arguments, _):
+        self.predictions += len(arguments[1])
 
     def _prefix(self, arguments, _):
         self.tokens += len(arguments[1])
@@ -109,9 +112,8 @@ def test_prompts_of_generated_answers_are_counted_exactly(model, tokenizer, mete
     encoder = PromptEncoder(tokenizer)
     planned = workload.evaluation(encoder, candidates, items, {"candidates": 3, "items": 6})
     groups = [zero_shot_prompts(encoder, items), *(encoder.encode(c["prefix"], items) for c in candidates)]
-    generation.generate(model, tokenizer, groups, Stopping((), 2), 256, slots=4)
-    first_tokens = 4 * 6
-    assert (planned.tokens, planned.predictions) == (meter.tokens, meter.predictions + first_tokens)
+    generation.generate(model, tokenizer, groups, 32, Stopping((), 2))
+    assert (planned.tokens, planned.predictions) == (meter.tokens, meter.predictions)
 
 
 def test_generated_answers_are_reckoned_as_long_as_the_reference_but_within_the_limit(tiny_tokenizer):

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from transformers.initialization import no_init_weights
 
 from iclscope import devices, models, workload
 from iclscope.activations import extract, tokenise
-from iclscope.evaluation import SLOTS
-from iclscope.generation import Stopping, generate
+from iclscope.generation import MOST_SLOTS, Stopping, generate, slots_of
+from iclscope.linear_maps import pack_for_cpu
 from iclscope.masks import named
+from iclscope.pack_length import PackLength
 from iclscope.scoring import PromptEncoder, score
 from iclscope.workload import Architecture, Work
 
@@ -48,14 +50,14 @@ def given(teraflops: float, gigabytes_per_second: float, bytes_per_weight: int) 
     Generating reads all weights for one token of each running answer, and is bound by whichever takes longer.
     """
     flops = teraflops * 1e12
-    return Rates(flops, flops, min(flops, 2 * SLOTS * gigabytes_per_second * 1e9 / bytes_per_weight), START)
+    return Rates(flops, flops, min(flops, 2 * MOST_SLOTS * gigabytes_per_second * 1e9 / bytes_per_weight), START)
 
 
 def measure(
     folder: str | Path,
     samples: Samples,
     activations: Mapping[str, Any],
-    batch_tokens: int,
+    batch_tokens: int | str,
     dtype: str,
     device: str,
     seconds: float,
@@ -65,13 +67,15 @@ def measure(
     samples: candidates and items of each data set. activations: that section of the config. seconds: about how long.
     """
     model, tokenizer = random_model(folder, dtype, device), models.load_tokenizer(folder)
-    shape, encoder = workload.shape_of(model), PromptEncoder(tokenizer)
+    shape, encoder, length = workload.shape_of(model), PromptEncoder(tokenizer), PackLength(batch_tokens)
+    pack_for_cpu(model)
 
     def scoring() -> Iterator[Step]:
         for place in itertools.count():
             for candidates, items in samples:
                 prompts = encoder.encode(candidates[place % len(candidates)]["prefix"], items[:ITEMS])
-                yield workload.packed(prompts), lambda prompts=prompts: score(model, prompts, batch_tokens)
+                work = workload.packed(prompts)
+                yield work, partial(length.run, partial(score, model, prompts), work.tokens)
 
     def extraction() -> Iterator[Step]:
         for candidates, _ in itertools.cycle(samples):
@@ -84,7 +88,10 @@ def measure(
 
     pace = _pace(shape, scoring(), seconds / 2)
     return Rates(
-        pace, _pace(shape, extraction(), seconds / 4), _generation(model, tokenizer, shape, samples, pace), _start()
+        pace,
+        _pace(shape, extraction(), seconds / 4),
+        _generation(model, tokenizer, shape, samples, length.tokens, pace),
+        _start(),
     )
 
 
@@ -117,12 +124,14 @@ def _pace(shape: Architecture, steps: Iterator[Step], seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-def _generation(model: Any, tokenizer: Any, shape: Architecture, samples: Samples, scoring: float) -> float:
+def _generation(
+    model: Any, tokenizer: Any, shape: Architecture, samples: Samples, batch_tokens: int, scoring: float
+) -> float:
     """FLOP/s of generating in full slots, without the time that the prompts take at the pace of `scoring`."""
     candidates, items = samples[-1]
-    prompts = PromptEncoder(tokenizer).encode(candidates[0]["prefix"], items[:SLOTS])
+    prompts = PromptEncoder(tokenizer).encode(candidates[0]["prefix"], items[: slots_of(batch_tokens)])
     start = time.perf_counter()
-    answers = generate(model, tokenizer, [prompts], Stopping((), NEW_TOKENS), 2048, SLOTS)[0]
+    answers = generate(model, tokenizer, [prompts], batch_tokens, Stopping((), NEW_TOKENS))[0]
     generating = time.perf_counter() - start - shape.flops(workload.packed(prompts)) / scoring
     later = [(len(answer.tokens) - 1, len(prompt.context)) for answer, prompt in zip(answers, prompts, strict=True)]
     tokens = sum(new for new, _ in later)

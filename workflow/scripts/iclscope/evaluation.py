@@ -57,7 +57,7 @@ def run_block(
     scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
     new_tokens = scorer.stopping.max_new_tokens if scorer else 0
     _check_lengths(prompts, new_tokens, models.context_length(model), name, questions)
-    length = PackLength(None if batch_tokens == "auto" else int(batch_tokens))
+    length = PackLength(batch_tokens)
     packed = takes_masks(model, next(iter(prompts.values())), length.tokens)
     logger.info("%d prompts of %d items", len(prompts), len(questions))
     if scorer:

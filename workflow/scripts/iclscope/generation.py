@@ -13,7 +13,8 @@ from iclscope.attention import attention_input
 from iclscope.packing import Prompt, pack, shared_length
 from iclscope.scoring import add_up, encode_prefix, forward
 
-TOKENS_PER_SLOT = 8  # of a packed batch: a decoding step feeds one token per slot, so that more slots fill the device
+TOKENS_PER_SLOT = 8  # of a packed batch: a decoding step feeds one token per slot, and reads all weights for it
+MOST_SLOTS = 256  # beyond which weights are no longer what a step waits for, and caches are large
 CONTEXT_TOKENS = 4  # decoded before a stop sequence, since a tokenizer may strip what a text begins with
 
 
@@ -151,6 +152,11 @@ def _cache_of(layers: Sequence[_SlotLayer]) -> DynamicCache:
     return cache
 
 
+def slots_of(batch_tokens: int) -> int:
+    """Answers that are generated at a time."""
+    return min(MOST_SLOTS, max(1, batch_tokens // TOKENS_PER_SLOT))
+
+
 def generate(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -169,7 +175,7 @@ def generate(
     answers = [[Answer(np.zeros(0)) for _ in group] for group in groups]
     ended = Ending(tokenizer, stopping)
     entering = _prefilled(model, groups, answers, batch_tokens, ended, advance)
-    pool = _Slots(model, max(1, batch_tokens // TOKENS_PER_SLOT), columns)
+    pool = _Slots(model, slots_of(batch_tokens), columns)
     arrivals: list[_Arrival] = []
     while True:
         while pool.free and (arrivals or (arrivals := next(entering, []))):

@@ -25,14 +25,14 @@ NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cou
 
 
 class PackLength:
-    """Tokens per forward pass: as given, or the shortest length of LADDER whose successor is hardly any faster.
+    """Tokens per forward pass: as given, or for `auto` the shortest of LADDER whose successor is hardly any faster.
 
     `clock` returns seconds.
     """
 
-    def __init__(self, given: int | None, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.tokens = given or LADDER[0]
-        self.settled = given is not None
+    def __init__(self, given: int | str, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.settled = given != "auto"
+        self.tokens = int(given) if self.settled else LADDER[0]
         self._clock = clock
         self._rates: dict[int, list[float]] = {}
         self._warm = False

@@ -91,6 +91,11 @@ def computed_tokens(prompts: Sequence[Prompt]) -> int:
     return shared + sum(segment_length(prompt, shared) for prompt in prompts)
 
 
+def predicting_places(prompt: Prompt) -> int:
+    """Places of a prompt that predict a token of a continuation: its end, which serves all, and those inside each."""
+    return 1 + sum(max(0, len(continuation) - 1) for continuation in prompt.continuations)
+
+
 def segment_length(prompt: Prompt, shared: int) -> int:
     """Tokens of a prompt's trunk and branches behind `shared` tokens."""
     return len(prompt.context) - shared + sum(max(0, len(c) - 1) for c in prompt.continuations)

@@ -100,19 +100,20 @@ def forward(
     past = torch.arange(shared, device=device).expand(rows, shared)
     cache = DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix])
     # Choices branch off one place, which predicts the first token of each: it enters the language-model head once.
-    places, place = np.unique(batch.wanted[:, :2], axis=0, return_inverse=True)
+    asked = np.concatenate([batch.wanted[:, :2], np.array(extra, dtype=np.int64).reshape(-1, 2)])
+    places, place = np.unique(asked, axis=0, return_inverse=True)
     logits = logits_at(
         model,
-        np.concatenate([places, np.array(extra, dtype=np.int64).reshape(-1, 2)]),
+        places,
         input_ids=torch.from_numpy(batch.tokens).to(device),
         attention_mask=attention_input(model, allowed, positions, torch.cat([past, positions], dim=1)),
         position_ids=positions,
         past_key_values=cache,
         use_cache=True,
     )
-    asked, rest = logits[: len(places)], logits[len(places) :]
-    logprobs = logprobs_of(asked, torch.from_numpy(place).to(device), torch.from_numpy(batch.wanted[:, 2]).to(device))
-    return logprobs, (rest, cache)
+    where, rest = torch.from_numpy(place).to(device).split([len(batch.wanted), len(extra)])
+    logprobs = logprobs_of(logits, where, torch.from_numpy(batch.wanted[:, 2]).to(device))
+    return logprobs, (logits[rest], cache)
 
 
 def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:

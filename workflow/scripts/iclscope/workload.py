@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from iclscope import blocks
 from iclscope.activations import Demonstration
-from iclscope.packing import Prompt, segment_length, shared_length
+from iclscope.packing import Prompt, predicting_places, segment_length, shared_length
 from iclscope.scoring import PromptEncoder, zero_shot_prompts
 from iclscope.sites import Block, find_blocks
 
@@ -90,7 +90,7 @@ def packed(prompts: Sequence[Prompt], before: Sequence[int] = (0,)) -> Work:
     shared = shared_length([prompt.context for prompt in prompts])
     segments = [segment_length(prompt, shared) for prompt in prompts]
     own, triangles = sum(segments), sum(n * (n + 1) // 2 for n in segments)
-    predictions = sum(len(continuation) for prompt in prompts for continuation in prompt.continuations)
+    predictions = sum(map(predicting_places, prompts))
     prefixes = [shared + tokens for tokens in before]
     return Work(
         sum(prefixes) + own * len(prefixes),
@@ -125,8 +125,6 @@ def evaluation(
     for start, end in blocks.cut(len(items), block["items"]):
         part = items[start:end]
         total += scoring(encoder, prefixes, part) + packed(zero_shot_prompts(encoder, part))
-    if items[0]["kind"] == "generation":  # the first token of every answer comes with its prompt
-        total += Work(predictions=(len(candidates) + 1) * len(items))
     return total
 
 
