@@ -194,8 +194,8 @@ def test_additions_in_the_readme_work(monkeypatch):
             assert entry.function(stats).tolist() == [2.5]
         else:
             features = pl.DataFrame({"answer_nll": [0.5, 2.0, 1.0]})
-            materials = module.Materials(features, *np.empty((2, 0, 0)), [], [], np.empty((0, 3), np.float32))
-            assert entry.prefer(materials, np.empty((3, 0)), np.random.default_rng(0)).argmax() == 0
+            materials = module.Materials(features, *np.empty((2, 0, 0)), [], [], np.empty((0, 3)), np.array([]))
+            assert entry.prefer(materials, None, np.random.default_rng(0)).argmax() == 0
 
 
 def fill(table, rows_of_keys):
