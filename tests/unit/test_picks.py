@@ -142,7 +142,7 @@ def test_random_picks_have_no_error():
     tally = Tally()
     tally.add(ByChance(np.ones(3)), half)
     assert tally.gain == 0
-    assert tally.errors(half.weights, 1.0, 0.0) is None
+    assert tally.errors(half.weights, 1.0, 0.0, False) is None
 
 
 def test_error_of_one_fixed_pick_is_the_spread_of_candidates():
@@ -155,5 +155,5 @@ def test_error_of_one_fixed_pick_is_the_spread_of_candidates():
         half, tally = Half.of(scores, np.ones(8, dtype=bool), weights), Tally()
         tally.add(OneForAll(rng.random(60)), half)
         spreads.append(scores[:, 0].var(ddof=1))
-        errors.append(np.hypot(*tally.errors(weights, spreads[-1], 0.0)))
+        errors.append(np.hypot(*tally.errors(weights, spreads[-1], 0.0, True)))
     assert 0.95 < np.sqrt(np.mean(np.square(errors)) / np.mean(spreads)) < 1.35

@@ -114,16 +114,17 @@ class Tally:
         """Mean gain of the `size` most preferred candidates."""
         return self.top[size] / self.splits
 
-    def errors(self, weights: Weights, spread: float, noise: float) -> tuple[float, float] | None:
+    def errors(self, weights: Weights, spread: float, noise: float, learned: bool) -> tuple[float, float] | None:
         """Standard errors of the mean gain from candidates and from items, by bootstrap; None where nothing varies.
 
         `weights` are those of the draws; `spread` is the variance of candidate quality, `noise` the share of it that
-        is noise, 1 - alpha. The pigeonhole bootstrap needs two corrections here. A draw holds the best candidate with
-        probability 1 - 1/e, so that two draws often agree in their pick and hide how much the pick of another pool
-        would differ: with d the shares of the picks minus those of random, the variance over draws of candidates is
-        too small by (E|d|^2 - |E d|^2) / |d in the study|^2. It is also no less than that of random picks with the
-        same shares. And noise, which is in the differences between candidates and in those between items, is counted
-        once.
+        is noise, 1 - alpha. Another pool would offer other candidates: with d the shares of the picks minus those of
+        random, picks that were made without looking at scores would then differ by |d|^2 `spread`. Where picks are
+        `learned` from scores, draws of candidates show how much they differ, with a correction: a draw holds the best
+        candidate with probability 1 - 1/e, so that two draws often agree in their pick, and the variance over draws
+        is too small by (E|d|^2 - |E d|^2) / |d|^2; it is no less than without looking. The pigeonhole bootstrap needs
+        another correction: noise, which is in the differences between candidates and in those between items, is
+        counted once.
         """
         share, known = self.share / self.splits - shares(weights.candidates), self.known[1:]
         still = self.still[1:] / self.splits
@@ -131,7 +132,7 @@ class Tally:
         seen = (share[1:] ** 2).sum(axis=1).mean() - (share[1:].mean(axis=0) ** 2).sum()
         if seen <= TINY or len(drawn) < 2:
             return None
-        candidates = (share[0] ** 2).sum() * max(still.var(ddof=1) / seen, spread)
+        candidates = (share[0] ** 2).sum() * (max(still.var(ddof=1) / seen, spread) if learned else spread)
         items = max(0.0, drawn.var(ddof=1) - still.var(ddof=1) - noise * candidates)
         return (float(np.sqrt(candidates)), float(np.sqrt(items))) if candidates + items > TINY**2 else None
 

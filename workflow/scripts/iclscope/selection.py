@@ -143,7 +143,7 @@ class Trial:
             if selector.name not in tallies:
                 continue
             tally = tallies[selector.name]
-            errors = tally.errors(self.weights, spread, noise)
+            errors = tally.errors(self.weights, spread, noise, selector.learns)
             rows.append(
                 {
                     "selector": selector.name,

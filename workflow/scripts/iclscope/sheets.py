@@ -199,9 +199,10 @@ def reliability(results: Results) -> Sheet:
 def selectors(results: Results, target: str, statuses: Mapping[str, str]) -> Sheet:
     """Value of the selectors in one target, best first; statuses: selector → verdict, for those that have one.
 
-    The last number is the exchange rate: on how many items a plain search must try every candidate to gain as much.
+    “As search on” is the exchange rate: on how many items a plain search must try every candidate to gain as much.
     """
-    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (Holm)", "regret", "as search on"]
+    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (Holm)", "gain of 5", "of 10"]
+    header += ["regret", "as search on", "tokens read"]
     ordered = results.selection.filter(pl.col("target") == target).sort("gain", descending=True, maintain_order=True)
     rows = []
     for row in ordered.iter_rows(named=True):
@@ -214,8 +215,11 @@ def selectors(results: Results, target: str, statuses: Mapping[str, str]) -> She
             "" if reference else interval(row["low"], row["high"], signed=True),
             "" if row["p"] is None else p_value(row["p"]),
             "" if row["p_holm"] is None else p_value(row["p_holm"]),
+            quantity(row["top_5"], signed=True),
+            quantity(row["top_10"], signed=True),
             quantity(row["regret"]),
             "> half" if row["search_items"] is None else quantity(row["search_items"]),
+            count(round(row["cost"])),
         ]
         rows.append([*cells, statuses.get(row["selector"], "")] if statuses else cells)
     unit = TARGET_UNITS.get(target, "score")
