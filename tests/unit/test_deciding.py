@@ -29,12 +29,20 @@ def test_what_is_said_to_decide_decides_and_a_little_less_does_not(alpha, gain):
     found = needed(before, 0.05, alpha, compared=10, candidates=1000, items=1000)
     growths = [{"items": found.both, "pools": found.both}]
     growths += [{"items": found.items / 1000}] if found.items else []
-    growths += [{"pools": found.candidates / 1000}] if found.candidates else []
     for growth in growths:
         more = {name: 1.001 * times for name, times in growth.items()}
         less = {name: 0.99 * times for name, times in growth.items()}
         assert selector_status(after(before, alpha, 10, **more), 0.05) in (BEATS, EQUIVALENT)
         assert selector_status(after(before, alpha, 10, **less), 0.05) == "undecided"
+
+
+def test_candidates_come_in_the_fewest_whole_pools_that_decide():
+    before = row(0.3, 0.2, 0.02)
+    found = needed(before, 0.05, 0.5, compared=10, candidates=48, items=48)
+    pools = found.candidates // 48
+    assert found.candidates == 48 * pools > 48
+    assert selector_status(after(before, 0.5, 10, pools=pools), 0.05) == BEATS
+    assert selector_status(after(before, 0.5, 10, pools=pools - 1), 0.05) == "undecided"
 
 
 def test_items_alone_do_not_decide_what_hangs_on_the_candidates():

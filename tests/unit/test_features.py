@@ -180,7 +180,9 @@ def encoder(tmp_path):
 
     tokenizer = build_tokenizer()
     tokenizer.pad_token = "</s>"
-    config = BertConfig(400, 16, 2, 2, 32, pad_token_id=1)
+    config = BertConfig(
+        vocab_size=400, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, pad_token_id=1
+    )
     torch.manual_seed(0)
     BertModel(config).save_pretrained(tmp_path / "bert")
     tokenizer.save_pretrained(tmp_path / "bert")

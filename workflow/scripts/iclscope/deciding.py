@@ -19,7 +19,8 @@ from iclscope.correlation import LEVEL, Z_90
 class Needed:
     """Items that would decide with the candidates as they are, candidates that would with the items as they are.
 
-    None where no number of them alone would. `both` is the factor by which both would have to grow together.
+    None where no number of them alone would. Candidates make whole pools. `both` is the factor by which both would
+    have to grow together.
     """
 
     items: int | None
@@ -46,7 +47,7 @@ def needed(
     both = (real + from_items + math.sqrt((real + from_items) ** 2 + 4 * allowed * noise)) / (2 * allowed)
     return Needed(
         items=_times(items, noise + from_items, allowed - real),
-        candidates=_times(candidates, from_candidates, allowed - from_items),
+        candidates=_times(1, from_candidates, allowed - from_items, unit=candidates),
         both=both,
     )
 
@@ -56,6 +57,6 @@ def candidates_to_see(effect: float, null_95: float, candidates: int) -> int:
     return max(candidates, math.ceil((null_95 / effect) ** 2 * (candidates - 1) + 1))
 
 
-def _times(size: int, variance: float, allowed: float) -> int | None:
-    """How large a sample of `size` must be to bring `variance`, which falls with it, down to `allowed`."""
-    return math.ceil(size * variance / allowed) if allowed > 0 else None
+def _times(size: int, variance: float, allowed: float, unit: int = 1) -> int | None:
+    """How large a sample of `size` units must be to bring `variance`, which falls with it, down to `allowed`."""
+    return unit * math.ceil(size * variance / allowed) if allowed > 0 else None

@@ -30,6 +30,7 @@ from iclscope.wording import (
 logger = logging.getLogger(__name__)
 
 BEATS, WORSE, EQUIVALENT, UNDECIDED = "beats random", "worse than random", "equivalent to random", "undecided"
+NEAREST = 5  # undecided selectors of which the sentences say what would decide; the data say it of all
 COMPARED = (BEATS, WORSE, EQUIVALENT, UNDECIDED)
 
 
@@ -198,24 +199,32 @@ def _on_selectors(results: Results, selectors: Mapping[str, Mapping[str, Any]], 
     if by_status[EQUIVALENT]:
         sentences.append(f"As good as random within ±{quantity(margin)} {unit}: {enumeration(by_status[EQUIVALENT])}.")
     if by_status[UNDECIDED]:
-        trust = results.reliability_of(results.target)
-        open_ = [f"{name} ({_more(selectors[name]['to_decide'], trust)})" for name in by_status[UNDECIDED]]
-        sentences.append(
-            f"Undecided, and what would decide if gain and spread stay as they are: {enumeration(open_)}. Candidates "
-            f"count in pools of {count(trust['candidates'])}."
-        )
+        sentences.append(_on_undecided(by_status[UNDECIDED], selectors, results.reliability_of(results.target)))
     return sentences
 
 
-def _more(to_decide: Mapping[str, Any] | None, trust: Mapping[str, Any]) -> str:
-    """The smallest growth that would decide: of the items, of the candidates, else of both."""
-    if to_decide is None:
-        return "unknown"
+def _on_undecided(names: Sequence[str], selectors: Mapping[str, Mapping[str, Any]], trust: Mapping[str, Any]) -> str:
+    """Which selectors are undecided, and what would decide about those for which the least is missing."""
+    growth = {name: _least(selectors[name]["to_decide"], trust) for name in names if selectors[name]["to_decide"]}
+    nearest = sorted(growth, key=lambda name: growth[name][0])[:NEAREST]
+    text = f"Undecided: {enumeration(names)}."
+    if not nearest:
+        return text
+    what = enumeration([f"{growth[name][1]} for {name}" for name in nearest])
+    few = "Fewest for a decision" if len(names) > NEAREST else "For a decision"
+    return (
+        f"{text} {few}, if gain and spread stay as they are: {what}; candidates count in pools of "
+        f"{count(trust['candidates'])}."
+    )
+
+
+def _least(to_decide: Mapping[str, Any], trust: Mapping[str, Any]) -> tuple[float, str]:
+    """The smallest growth that would decide, as a factor and in words: of items, of candidates, else of both."""
     alone = {name: to_decide[name] for name in ("items", "candidates") if to_decide[name] is not None}
     if not alone:
-        return f"{to_decide['both']:.1f} times as many of both"
+        return to_decide["both"], f"{to_decide['both']:.1f} times as many of both"
     least = min(alone, key=lambda name: alone[name] / trust[name])
-    return f"{count(alone[least])} {least}"
+    return alone[least] / trust[least], f"{count(alone[least])} {least}"
 
 
 def _on_agreement(row: Mapping[str, Any], model: str) -> str:
