@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 import synthetic
-from iclscope import comparison
+from iclscope import comparison, figures, report
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +50,26 @@ def test_both_formats_are_written(studies, tmp_path):
     paths = synthetic.write({**tables, "candidates": synthetic.frames(synthetic.SMALL)["candidates"]}, tmp_path)
     comparison.run(dataset="data", models={"a": paths, "b": paths}, effect=0.2, folder=tmp_path / "plots")
     assert {path.suffix for path in (tmp_path / "plots").iterdir()} == {".png", ".svg"}
+
+
+def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
+    tables = synthetic.frames(synthetic.SMALL)
+    paths = synthetic.write(tables, tmp_path)
+    models = dict.fromkeys(("small", "large"), paths)
+    comparison.run(dataset="data", models=models, effect=0.2, folder=tmp_path / "plots")
+    figures.run(model="any", dataset="data", tables=paths, folder=tmp_path / "plots")
+    (tmp_path / "run.json").write_text("{}")
+    report.run_page(
+        dataset="data",
+        models=models,
+        folders=dict.fromkeys(models, tmp_path / "plots"),
+        comparison=tmp_path / "plots/quality_across_models.svg",
+        candidates=paths["candidates"],
+        run_record=tmp_path / "run.json",
+        verdict=None,
+        settings=yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")) | {"datasets": {"data": {}}},
+        output=tmp_path / "data.html",
+    )
+    page = (tmp_path / "data.html").read_text(encoding="utf-8")
+    assert "Quality of the candidates across models" in page
+    assert "small and large: ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1.00" in page

@@ -262,6 +262,7 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             correlation(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             correlation(row["rho_disattenuated"]),
+            row["status"],
         )
         for row in verdict.get("agreement_between_models", [])
         if row["target"] in targets
@@ -278,11 +279,32 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
         for row in verdict.get("features_across_settings", [])
         if row["target"] in targets
     ]
+    signals = [
+        (
+            row["model"],
+            target_name(row["target"]),
+            row["largest"],
+            count(row["signals"]),
+            count(row["same_sign"]),
+            count(round(row["same_sign_by_chance"])),
+            correlation(row["rho"]),
+            correlation_interval(row["low"], row["high"]),
+            correlation(row["tau"]),
+        )
+        for row in verdict.get("signals_across_data_sets", [])
+        if row["target"] in targets
+    ]
     tables = {
         "agreement": Sheet(
             "Do good demonstrations stay good with another model? Rank correlation of candidate quality",
-            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "ρ without noise"),
+            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "ρ without noise", "quality"),
             agreement,
+            words=(0, 1, 2, 7),
+        ),
+        "signals": Sheet(
+            "Activation signals over all data sets: how many keep their sign, and the largest mean ρ (random effects)",
+            ("model", "target", "largest", "signals", "same sign", "by chance", "mean ρ", "95 % interval", "spread τ"),
+            signals,
             words=range(3),
         ),
         "pooled": Sheet(
