@@ -7,7 +7,7 @@ import pytest
 import planted
 from iclscope import correlation, quality, selection, verdict
 from iclscope.tables import SUMMARY
-from iclscope.verdict import correlation_status, margin_of, selector_status
+from iclscope.verdict import correlation_status, margin_of, selector_status, to_ship
 
 TARGETS = ["accuracy", "gold_logprob"]
 SELECTORS = ["random", "oracle", "search_16", "length", "nll"]
@@ -173,3 +173,22 @@ def test_what_would_decide_stands_with_every_open_selector(judged):
 def test_margin_has_the_unit_of_the_target():
     margins = {"share_of_items": 0.02, "nats": 0.3}
     assert [margin_of(t, margins) for t in ("accuracy", "accuracy_norm", "margin", "gain")] == [0.02, 0.02, 0.3, 0.3]
+
+
+def test_cheapest_of_the_good_selectors_is_shipped():
+    selectors = {
+        "best": {"status": "beats random", "gain": 0.40, "cost": 900},
+        "cheap": {"status": "beats random", "gain": 0.37, "cost": 300},
+        "poor": {"status": "beats random", "gain": 0.20, "cost": 10},
+        "lucky": {"status": "undecided", "gain": 0.50, "cost": 0},
+    }
+    assert to_ship(selectors, margin=0.05) == "cheap"
+    assert to_ship(selectors, margin=0.01) == "best"
+    assert to_ship({"lucky": selectors["lucky"]}, margin=0.05) == "random"
+
+
+def test_verdict_names_the_selector_to_ship(judged):
+    record, _ = judged
+    mine = record["models"]["large"]["boolq"]
+    assert mine["ship"] == "search_16"
+    assert any(s.startswith("To ship: search_16, which costs") for s in mine["sentences"])

@@ -79,6 +79,7 @@ def verdict(studies: Sequence[Results], settings: Mapping[str, Any]) -> dict[str
             EQUIVALENT: "the 90 % interval of the gain lies within the margin of the target's unit",
             UNDECIDED: "none of these",
             "to_decide": "what would decide if gain and spread stay; candidates in pools of the present size",
+            "ship": "the cheapest of those that beat random and come within the margin of the best; else random",
             SURVIVES: "the 95 % interval of the rank agreement of two models lies above the smallest effect",
         },
         "headline": findings.overall(studies),
@@ -137,6 +138,15 @@ def margin_of(target: str, margins: Mapping[str, float]) -> float:
     return margins[TARGET_UNITS[target].replace(" ", "_")]
 
 
+def to_ship(selectors: Mapping[str, Mapping[str, Any]], margin: float) -> str:
+    """Name of the selector to ship, from the verdict's entry of each; the rule stands in the verdict."""
+    better = {name: entry for name, entry in selectors.items() if entry["status"] == BEATS}
+    if not better:
+        return "random"
+    enough = max(entry["gain"] for entry in better.values()) - margin
+    return min((name for name in better if better[name]["gain"] >= enough), key=lambda name: better[name]["cost"])
+
+
 def _judge(results: Results, agreements: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The verdict on one model and data set."""
     headline, effect = results.headline_of(results.target), settings["smallest_useful_effect"]
@@ -158,6 +168,7 @@ def _judge(results: Results, agreements: Sequence[Mapping[str, Any]], settings: 
         else candidates_to_see(effect, null, headline["candidates"]),
         "margin": margin,
         "selectors": selectors,
+        "ship": to_ship(selectors, margin),
         "sentences": [*_on_selectors(results, selectors, margin), *(_on_agreement(row, results.model) for row in mine)],
     }
 
@@ -195,7 +206,13 @@ def _on_selectors(results: Results, selectors: Mapping[str, Mapping[str, Any]], 
             known = "Better" if status == BEATS else "Worse"
             sentences.append(f"{known} than random choice, corrected for their number: {enumeration(gains)}.")
     if not by_status[BEATS]:
-        sentences.append("No selector is shown to beat random choice.")
+        sentences.append("No selector is shown to beat random choice, so that random choice is the one to ship.")
+    else:
+        chosen = to_ship(selectors, margin)
+        sentences.append(
+            f"To ship: {chosen}, which costs {count(round(selectors[chosen]['cost']))} tokens, the fewest of those "
+            f"that come within {quantity(margin)} {unit} of the best."
+        )
     if by_status[EQUIVALENT]:
         sentences.append(f"As good as random within ±{quantity(margin)} {unit}: {enumeration(by_status[EQUIVALENT])}.")
     if by_status[UNDECIDED]:
