@@ -13,13 +13,14 @@ import pytest
 import yaml
 
 import iclscope
+import truth
 from iclscope import settings, tables
 from iclscope.masks import MASKS, Segments
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIG_README = (ROOT / "config/README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "config/README.md", "CHANGELOG.md"]
+DOCUMENTS = ["README.md", "config/README.md", "CHANGELOG.md", "docs/truth.md"]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
 SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
 FREE_KEYS = {"models", "datasets"}  # their keys are names of the user's choice
@@ -245,3 +246,21 @@ def test_pictures_are_small():
 def test_citation_has_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == iclscope.__version__
+
+
+def tables_of(text):
+    """Every table of a document: a mapping from column to cells for each."""
+    found = []
+    for table in re.findall(r"^\|.+\|\n\|[-|]+\n(?:\|.+\|\n)+", text, re.MULTILINE):
+        header, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+        found.append(dict(zip(header, zip(*body, strict=True), strict=True)))
+    return found
+
+
+def test_tables_of_planted_truth_keep_what_is_promised():
+    correlation, null, selection, _ = tables_of((ROOT / "docs/truth.md").read_text(encoding="utf-8"))
+    assert len(correlation["coverage"]) == len(truth.CANDIDATES) * len(truth.ALPHA) * len(truth.RHO)
+    assert all(0.90 <= float(share) <= 0.98 for share in correlation["coverage"])
+    assert len(null["family-wise error"]) == len(truth.CANDIDATES) * len(truth.ALPHA)
+    assert all(float(share) <= 0.07 for share in null["family-wise error"])
+    assert all(float(share) >= 0.90 for share in selection["coverage"])

@@ -279,7 +279,27 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
         for row in verdict.get("features_across_settings", [])
         if row["target"] in targets
     ]
-    signals = [
+    tables = {
+        "agreement": Sheet(
+            "Do good demonstrations stay good with another model? Rank correlation of candidate quality",
+            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "ρ without noise", "quality"),
+            agreement,
+            words=(0, 1, 2, 7),
+        ),
+        "signals": _signals_across(verdict, targets),
+        "pooled": Sheet(
+            "Signals that need no activations, over all data sets and models (random-effects mean)",
+            ("signal", "target", "ρ above 0", "mean ρ", "95 % interval", "spread τ"),
+            pooled,
+            words=(0, 1),
+        ),
+    }
+    return {name: table for name, table in tables.items() if table.rows}
+
+
+def _signals_across(verdict: Mapping[str, Any], targets: Collection[str]) -> Sheet:
+    """Activation signals of each model over its data sets."""
+    rows = [
         (
             row["model"],
             target_name(row["target"]),
@@ -294,27 +314,12 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
         for row in verdict.get("signals_across_data_sets", [])
         if row["target"] in targets
     ]
-    tables = {
-        "agreement": Sheet(
-            "Do good demonstrations stay good with another model? Rank correlation of candidate quality",
-            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "ρ without noise", "quality"),
-            agreement,
-            words=(0, 1, 2, 7),
-        ),
-        "signals": Sheet(
-            "Activation signals over all data sets: how many keep their sign, and the largest mean ρ (random effects)",
-            ("model", "target", "largest", "signals", "same sign", "by chance", "mean ρ", "95 % interval", "spread τ"),
-            signals,
-            words=range(3),
-        ),
-        "pooled": Sheet(
-            "Signals that need no activations, over all data sets and models (random-effects mean)",
-            ("signal", "target", "ρ above 0", "mean ρ", "95 % interval", "spread τ"),
-            pooled,
-            words=(0, 1),
-        ),
-    }
-    return {name: table for name, table in tables.items() if table.rows}
+    return Sheet(
+        "Activation signals over all data sets: how many keep their sign, and the largest mean ρ (random effects)",
+        ("model", "target", "largest", "signals", "same sign", "by chance", "mean ρ", "95 % interval", "spread τ"),
+        rows,
+        words=range(3),
+    )
 
 
 def _shortened(text: str) -> str:
