@@ -95,6 +95,7 @@ def test_status_of_the_signals_follows_the_rules(change, status):
         ({"standard_error": 0.07}, "undecided"),
         ({"gain": -0.1, "standard_error": 0.05}, "equivalent to random"),
         ({"p_holm": None, "standard_error": None}, "undecided"),
+        ({"p_holm": None, "standard_error": None, "gain": 1e-17}, "equivalent to random"),  # it is random choice
         ({"selector": "random", "p_holm": None}, "reference"),
         ({"selector": "oracle", "kind": "bound", "p_holm": None}, "bound"),
     ],

@@ -14,6 +14,7 @@ from iclscope.across import LOST, SURVIVES, agreement, features_across, signals_
 from iclscope.correlation import LEVEL, Z_90
 from iclscope.deciding import candidates_to_see, needed
 from iclscope.files import write_text
+from iclscope.picks import TINY
 from iclscope.results import Results
 from iclscope.tables import SUMMARY
 from iclscope.wording import (
@@ -125,8 +126,8 @@ def selector_status(row: Mapping[str, Any], margin: float) -> str:
         return "bound"
     if row["selector"] == "random":
         return "reference"
-    if row["p_holm"] is None:
-        return UNDECIDED
+    if row["p_holm"] is None:  # nothing varies: it is random choice, or all candidates are equally good
+        return EQUIVALENT if abs(row["gain"]) < TINY else UNDECIDED
     if row["p_holm"] < LEVEL:
         return BEATS if row["gain"] > 0 else WORSE
     reach = abs(row["gain"]) + Z_90 * row["standard_error"]
