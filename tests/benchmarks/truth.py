@@ -91,7 +91,7 @@ def null_study(alpha: float, candidates: int, seed: int, permutations: int = 999
     return {
         "family-wise error": float(null.p_maxt(spearman(ranks, quality)).min() <= LEVEL),
         "uncorrected": float(null.p().min() <= LEVEL),
-        "largest |rho|": nested.chosen,
+        "largest rho": nested.chosen,
         "where not chosen": nested.held_out,
     }
 

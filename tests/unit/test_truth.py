@@ -29,7 +29,7 @@ def test_chance_raises_an_alarm_as_seldom_as_declared_and_optimism_is_seen():
     row = found.row(0, named=True)
     assert row["family-wise error"] <= 0.09  # three standard errors of 300 studies above 0.05
     assert row["uncorrected"] > 0.8
-    assert row["largest |rho|"] > 0.3
+    assert row["largest rho"] > 0.3
     assert abs(row["where not chosen"]) < 0.03
 
 
