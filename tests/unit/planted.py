@@ -134,7 +134,12 @@ def _embeddings(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
     sizes = {"candidate": plan.candidates, "item": plan.items}
     parts = [
         pl.DataFrame(
-            {"role": [role] * size, "id": range(size), "vector": rng.standard_normal((size, 8)).tolist()},
+            {
+                "role": [role] * size,
+                "id": range(size),
+                "vector": rng.standard_normal((size, 8)).tolist(),
+                "encoding": rng.standard_normal((size, 4)).tolist(),
+            },
             schema=EMBEDDINGS.schema,
         )
         for role, size in sizes.items()

@@ -308,12 +308,16 @@ def _selection(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl
                     "gain": gain,
                     "low": interval[0],
                     "high": interval[1],
+                    "top_5": 0.8 * gain,
+                    "top_10": 0.6 * gain,
                     "regret": max(1.8 * sd - gain, 0.0),
                     "splits": 50,
                     "standard_error": sd / 1.96 if judged else None,
+                    "error_candidates": 0.8 * sd / 1.96 if judged else None,
                     "p": p,
                     "p_holm": min(1.0, 5 * p) if judged else None,
                     "search_items": 20 * share if share > 0 else None,
+                    "cost": 48 * 30 * share,
                 }
             )
     return pl.DataFrame(rows, schema=SELECTION.schema)

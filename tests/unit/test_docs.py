@@ -13,13 +13,14 @@ import pytest
 import yaml
 
 import iclscope
+import truth
 from iclscope import settings, tables
 from iclscope.masks import MASKS, Segments
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIG_README = (ROOT / "config/README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "config/README.md", "docs/cluster.md", "CHANGELOG.md"]
+DOCUMENTS = ["README.md", "config/README.md", "docs/cluster.md", "docs/truth.md", "CHANGELOG.md"]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
 SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
 FREE_KEYS = {"models", "datasets"}  # their keys are names of the user's choice
@@ -81,7 +82,7 @@ def test_ranges_are_those_of_the_schema():
 
 def test_defaults_are_those_of_the_default_study(default_config):
     for name, _, _, default, _ in SETTINGS:
-        if "*" in name or name.startswith(("`pathvars", "`plan")):
+        if "*" in name or name.startswith(("`pathvars", "`plan")) or default.startswith("not set"):
             continue
         value = reduce(lambda mapping, key: mapping[key], name.strip("`").split("."), default_config)
         if name == "`masks`":
@@ -194,8 +195,8 @@ def test_additions_in_the_readme_work(monkeypatch):
             assert entry.function(stats).tolist() == [2.5]
         else:
             features = pl.DataFrame({"answer_nll": [0.5, 2.0, 1.0]})
-            materials = module.Materials(features, *np.empty((2, 0, 0)), [], [], np.empty((0, 3), np.float32))
-            assert entry.prefer(materials, np.empty((3, 0)), np.random.default_rng(0)).argmax() == 0
+            materials = module.Materials(features, *np.empty((2, 0, 0)), [], [], np.empty((0, 3)), np.array([]))
+            assert entry.prefer(materials, None, np.random.default_rng(0)).argmax() == 0
 
 
 def fill(table, rows_of_keys):
@@ -259,3 +260,21 @@ def test_pictures_are_small():
 def test_citation_has_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == iclscope.__version__
+
+
+def tables_of(text):
+    """Every table of a document: a mapping from column to cells for each."""
+    found = []
+    for table in re.findall(r"^\|.+\|\n\|[-|]+\n(?:\|.+\|\n)+", text, re.MULTILINE):
+        header, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+        found.append(dict(zip(header, zip(*body, strict=True), strict=True)))
+    return found
+
+
+def test_tables_of_planted_truth_keep_what_is_promised():
+    correlation, null, selection, _ = tables_of((ROOT / "docs/truth.md").read_text(encoding="utf-8"))
+    assert len(correlation["coverage"]) == len(truth.CANDIDATES) * len(truth.ALPHA) * len(truth.RHO)
+    assert all(0.90 <= float(share) <= 0.98 for share in correlation["coverage"])
+    assert len(null["family-wise error"]) == len(truth.CANDIDATES) * len(truth.ALPHA)
+    assert all(float(share) <= 0.07 for share in null["family-wise error"])
+    assert all(float(share) >= 0.90 for share in selection["coverage"])

@@ -12,6 +12,7 @@ from iclscope.features import compute, embed_questions, read_demonstrations
 from iclscope.features import entropy as entropy_of
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
 from iclscope.tokens import DemonstrationTokens
+from tiny import build_tokenizer
 
 KINDS = ["llama", "qwen2", "gemma", "gemma2", "gemma3", "mistral", "gpt2"]
 
@@ -168,3 +169,54 @@ def test_run(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
             features.run(**arguments)
     finally:
         tiny_model.model.norm.weight.data[2] = 1
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    """A folder with a tiny sentence encoder, untrained."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel
+
+    tokenizer = build_tokenizer()
+    tokenizer.pad_token = "</s>"
+    config = BertConfig(
+        vocab_size=400, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, pad_token_id=1
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    words = Transformer(str(tmp_path / "bert"))
+    folder = tmp_path / "encoder"
+    SentenceTransformer(modules=[words, Pooling(16)], device="cpu").save(str(folder))
+    return folder
+
+
+def test_sentence_encoder_adds_its_embeddings(tiny_model, tiny_tokenizer, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "load", lambda folder, dtype, device: (tiny_model, tiny_tokenizer))
+    for role, rows in (("candidates", CANDIDATES), ("items", [*ITEMS, CANDIDATES[0]])):
+        SAMPLE.write(sample(rows), tmp_path / f"{role}.parquet", {})
+    features.run(
+        candidates=tmp_path / "candidates.parquet",
+        items=tmp_path / "items.parquet",
+        model_folder=tmp_path / "tiny",
+        settings={"neighbours": 5, "encoder": {"path": str(encoder)}},
+        seed=3,
+        dtype="float32",
+        device="cpu",
+        features=tmp_path / "features.parquet",
+        embeddings=tmp_path / "embeddings.parquet",
+        provenance={},
+    )
+    made = EMBEDDINGS.read(tmp_path / "embeddings.parquet")["encoding"].to_list()
+    assert len(made) == 6
+    assert len(made[0]) == 16
+    np.testing.assert_allclose(made[0], made[5], rtol=1e-4)  # the same question as candidate and as item
+    assert np.abs(np.subtract(made[0], made[1])).max() > 0.01
+
+
+def test_folder_without_an_encoder_is_refused(tmp_path):
+    from iclscope.encoder import encode
+
+    with pytest.raises(StudyError, match=r"features\.encoder: .*nowhere cannot be loaded as a sentence encoder"):
+        encode({"path": str(tmp_path / "nowhere")}, ["Is it?"], "cpu")

@@ -161,3 +161,20 @@ def test_one_mask_and_one_target_make_one_panel():
     assert len(figures.rho_by_layer(results).axes) == 1
     assert len(figures.quality_distribution(results).axes) == 1
     assert len(figures.selector_gain(results).axes) == 1
+
+
+def test_optimism_joins_where_the_best_was_chosen_and_where_it_was_not(results):
+    ax = figures.optimism(results).axes[0]
+    lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 2 and len(set(line.get_xdata())) == 2]
+    assert len(lines) == len(results.targets)
+    for line, target in zip(lines, results.targets, strict=True):
+        row = results.headline_of(target)
+        assert sorted(line.get_xdata()) == pytest.approx(
+            sorted([row["nested_rho"], row["nested_rho"] + row["optimism"]])
+        )
+    assert [label.get_text() for label in ax.get_yticklabels()][2] == "gold log probability"
+
+
+def test_optimism_of_what_is_undefined_is_said_to_be(tables):
+    figure = figures.optimism(synthetic.results(synthetic.undefined(tables)))
+    assert texts(figure).count("undefined") == len(tables["reliability"])

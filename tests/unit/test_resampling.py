@@ -198,7 +198,15 @@ def test_items_without_a_cluster_are_their_own(tmp_path):
     assert sorted(set(clusters)) == [0, 1, 2, 3]
 
 
-def test_sample_of_another_size_is_refused(tmp_path):
+def test_only_items_that_were_evaluated_have_a_cluster(tmp_path):
+    frame = sample("items", 5).with_columns(cluster=pl.Series(["z", "b", None, "b", "a"]))
+    SAMPLE.write(frame, tmp_path / "items.parquet", {})
+    clusters = read_clusters(tmp_path / "items.parquet", 3)
+    assert len(clusters) == 3
+    assert sorted(clusters) == [0, 1, 2]
+
+
+def test_sample_with_fewer_items_than_were_evaluated_is_refused(tmp_path):
     SAMPLE.write(sample("items", 5), tmp_path / "items.parquet", {})
     with pytest.raises(StudyError, match="has 5 items, the evaluation 6"):
         read_clusters(tmp_path / "items.parquet", 6)

@@ -5,11 +5,11 @@ import pytest
 import planted
 from iclscope import selection
 from iclscope.errors import StudyError
-from iclscope.picks import Half, with_study
+from iclscope.picks import ByChance, Half, with_study
 from iclscope.resampling import Weights, random_half
-from iclscope.selection import holm, search_curve, search_items, value
-from iclscope.selectors import REGISTRY, Materials, Selector, find
-from iclscope.tables import SELECTION
+from iclscope.selection import Trial, holm, search_curve, search_items
+from iclscope.selectors import REGISTRY, Materials, Selector, resolve
+from iclscope.tables import EVALUATION, FEATURES, SELECTION
 
 SELECTORS = ["random", "oracle", "search_2", "search_8", "length", "nearest", "nearest_bm25", "activation", "nll"]
 TARGETS = ["accuracy", "gold_logprob", "gain"]
@@ -47,10 +47,14 @@ def judged(scores, selectors, splits=10, seed=0):
     """Selection table of selectors that need no materials."""
     rng = np.random.default_rng(seed)
     clusters = np.arange(scores.shape[1])
-    materials = Materials(pl.DataFrame({"length": np.arange(len(scores))}), *(None,) * 4, np.zeros((0, len(scores))))
+    materials = Materials(
+        pl.DataFrame({"length": np.arange(len(scores))}), *(None,) * 4, np.zeros((0, len(scores))), np.array([])
+    )
     weights = with_study(Weights.draw(len(scores), clusters, 100, rng))
-    halves = [random_half(clusters, rng) for _ in range(splits)]
-    return value([find("random"), find("oracle"), *selectors], {}, scores, materials, halves, weights, seed)
+    judging = np.stack([random_half(clusters, rng) for _ in range(splits)])
+    compared = [*resolve(["random", "oracle"]), *selectors]
+    fixed = {"random": ByChance(np.ones(len(scores)))}
+    return Trial(compared, fixed, materials, judging, weights, seed).value(scores)
 
 
 def test_table_has_every_selector_and_target_in_order(study):
@@ -146,9 +150,9 @@ def test_selectors_never_see_the_items_that_judge():
     scores = np.random.default_rng(0).standard_normal((10, 12))
     seen = []
 
-    def spy(materials, chosen, rng):
-        seen.append(chosen)
-        return chosen.mean(axis=1)
+    def spy(materials, lesson, rng):
+        seen.append(lesson.scores)
+        return lesson.scores.mean(axis=1)
 
     table = judged(scores, [Selector("spy", spy, learns=True)])
     rng = np.random.default_rng(0)
@@ -167,7 +171,7 @@ def test_choosing_among_equals_gains_nothing():
     gains = []
     for seed in range(20):
         scores = np.random.default_rng(seed).standard_normal((30, 40))
-        gains.append(judged(scores, [find("search_8")], seed=seed)["gain"].to_list())
+        gains.append(judged(scores, resolve(["search_8"]), seed=seed)["gain"].to_list())
     assert np.abs(np.mean(gains, axis=0)).max() < 0.05
 
 
@@ -218,4 +222,51 @@ def test_embeddings_of_another_study_are_refused(tmp_path):
 def test_registered_selectors_can_all_run(tmp_path):
     made = planted.write(tmp_path, planted.Plan(candidates=16, items=12, layers=1, clusters=6))
     table = run(made, tmp_path, selectors=list(REGISTRY), splits=3)
-    assert table["selector"].unique(maintain_order=True).to_list() == list(REGISTRY)
+    place = list(REGISTRY).index("activation_each")
+    each = [f"activation_{metric}" for metric in ("kurtosis", "mean")]  # the others are undefined
+    assert table["selector"].unique(maintain_order=True).to_list() == [
+        *list(REGISTRY)[:place],
+        *each,
+        *list(REGISTRY)[place + 1 :],
+    ]
+
+
+def test_evaluation_that_stopped_early_is_judged_on_its_items_alone(study, tmp_path):
+    made, _ = study
+    few = EVALUATION.read(made.paths["evaluation"]).filter(pl.col("item") < 12)
+    stopped = planted.Planted(made.ability, made.scores[:, :12], dict(made.paths), made.metrics)
+    stopped.paths["evaluation"] = tmp_path / "evaluation.parquet"
+    EVALUATION.write(few, stopped.paths["evaluation"], {})
+    table = run(stopped, tmp_path, selectors=["random", "oracle", "nearest", "nearest_bm25"], targets=["gold_logprob"])
+    assert row(table, "random")["value"] == pytest.approx(made.scores[:, :12].mean(), abs=0.3)
+    assert row(table, "oracle")["search_items"] == pytest.approx(6)
+
+
+def test_more_candidates_are_valued_beside_the_single_pick(study):
+    _, table = study
+    oracle, search = row(table, "oracle"), row(table, "search_8")
+    assert oracle["gain"] > oracle["top_5"] > oracle["top_10"] > 0
+    assert search["top_10"] < oracle["top_10"]
+    random = row(table, "random")
+    assert (random["top_5"], random["top_10"]) == (0, 0)
+
+
+def test_cost_counts_the_tokens_that_each_choice_needs(study):
+    made, table = study
+    demonstrations = FEATURES.read(made.paths["features"])["length"].sum()
+    costs = {name: row(table, name)["cost"] for name in SELECTORS}
+    prompt, pairs = 10, 60 * 40  # tokens of an item's prompt, candidates x items
+    assert (costs["random"], costs["nearest_bm25"]) == (0, 0)
+    assert costs["nll"] == demonstrations
+    assert costs["nearest"] == demonstrations + 40 * prompt
+    assert costs["search_8"] == demonstrations + 60 * 8 * prompt
+    assert costs["oracle"] == demonstrations + pairs / 2 * prompt
+    assert costs["length"] == demonstrations / 2 + pairs / 4 * prompt
+    assert costs["activation"] == costs["length"] + 2 * demonstrations  # two masks
+
+
+def test_part_of_the_error_is_due_to_the_candidates(study):
+    _, table = study
+    tested = table.filter(pl.col("p").is_not_null())
+    assert (tested["error_candidates"] <= tested["standard_error"] + 1e-12).all()
+    assert (tested["error_candidates"] > 0).all()

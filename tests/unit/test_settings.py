@@ -142,6 +142,7 @@ MALFORMED = {
         r"correlation\.smallest_useful_effect: 1.1 .*maximum 1",
     ),
     "selectors missing": ({"selection/selectors": GONE}, r"selection: key selectors is missing"),
+    "margin of nothing": ({"verdict/margin/nats": 0}, r"verdict\.margin\.nats: 0 .*exclusiveMinimum 0"),
     "one split": ({"selection/splits": 1}, r"selection\.splits: 1 .*minimum 2"),
 }
 # mistakes that only show when one setting is held against another or against the code
@@ -159,7 +160,15 @@ CONTRADICTIONS = {
     "pooling unknown": ({"metrics/poolings": ["first"]}, r"metrics\.poolings: 'first' is not one of all, no_sink"),
     "selector unknown": (
         {"selection/selectors": ["random", "best"]},
-        r"selection\.selectors: 'best' is not one of random, oracle, .*search",
+        r"selection\.selectors: 'best' is not one of random, random_balanced, oracle, .*search",
+    ),
+    "encoder missing": (
+        {"selection/selectors": ["nearest_encoder"]},
+        r"selection\.selectors: nearest_encoder needs a sentence encoder, which features\.encoder names",
+    ),
+    "encoder without a revision": (
+        {"features/encoder": {"repo": "a/b"}},
+        r"features\.encoder: needs either path, or repo and revision",
     ),
     "search with no items": ({"selection/selectors": ["search_0"]}, r"selection\.selectors: 'search_0' is not one of"),
 }

@@ -1,13 +1,13 @@
 import json
+import re
 
-import numpy as np
 import polars as pl
 import pytest
 
 import planted
 from iclscope import correlation, quality, selection, verdict
 from iclscope.tables import SUMMARY
-from iclscope.verdict import correlation_status, selector_status
+from iclscope.verdict import correlation_status, margin_of, selector_status, to_ship
 
 TARGETS = ["accuracy", "gold_logprob"]
 SELECTORS = ["random", "oracle", "search_16", "length", "nll"]
@@ -62,7 +62,7 @@ def judged(tmp_path_factory):
         models[name] = stages(made, folder / name)
     verdict.run(
         studies={"boolq": models},
-        settings={"smallest_useful_effect": 0.2},
+        settings={"smallest_useful_effect": 0.2, "margin": {"share_of_items": 0.02, "nats": 0.3}},
         verdict_out=folder / "verdict.json",
         summary_out=folder / "summary.parquet",
         provenance={},
@@ -95,6 +95,7 @@ def test_status_of_the_signals_follows_the_rules(change, status):
         ({"standard_error": 0.07}, "undecided"),
         ({"gain": -0.1, "standard_error": 0.05}, "equivalent to random"),
         ({"p_holm": None, "standard_error": None}, "undecided"),
+        ({"p_holm": None, "standard_error": None, "gain": 1e-17}, "equivalent to random"),  # it is random choice
         ({"selector": "random", "p_holm": None}, "reference"),
         ({"selector": "oracle", "kind": "bound", "p_holm": None}, "bound"),
     ],
@@ -120,8 +121,10 @@ def test_sentences_name_what_beats_random_and_what_is_open(judged):
     record, _ = judged
     sentences = record["models"]["large"]["boolq"]["sentences"]
     assert any(s.startswith("Better than random choice") and "search_16 (+" in s for s in sentences)
-    assert any(s.startswith("Undecided") and "length and nll" in s for s in sentences)
-    assert any("rank with small as ρ = 0." in s for s in sentences)
+    (open_,) = [s for s in sentences if s.startswith("Undecided")]
+    wanted = r"Undecided: length and nll\. For a decision, .*: [\d.,]+ .* for (length|nll) and [\d.,]+ .*pools of 60\."
+    assert re.match(wanted, open_)
+    assert any("rank with small as ρ = 0." in s and s.endswith("swap of models is shown.") for s in sentences)
 
 
 def test_quality_survives_the_model_swap(judged):
@@ -131,6 +134,7 @@ def test_quality_survives_the_model_swap(judged):
     assert rows["gold_logprob"]["models"] == ["small", "large"]
     assert rows["gold_logprob"]["rho"] > 0.85
     assert rows["gold_logprob"]["rho_disattenuated"] > rows["gold_logprob"]["rho"]
+    assert rows["gold_logprob"]["status"] == "survives"
 
 
 def test_rules_and_margin_are_declared(judged):
@@ -138,7 +142,7 @@ def test_rules_and_margin_are_declared(judged):
     assert record["rules"]["smallest_useful_effect"] == 0.2
     assert record["question"].endswith("?")
     mine = record["models"]["small"]["boolq"]
-    assert mine["margin"] == pytest.approx(0.2 * np.sqrt(1 / 0.9), rel=0.3)
+    assert record["rules"]["margin"]["nats"] == mine["margin"] == 0.3
     assert mine["numbers"]["target"] == mine["target"]
 
 
@@ -156,3 +160,36 @@ def test_summary_has_the_headline_and_the_best_selector_of_every_target(judged):
     assert row["best_selector"] == "search_16"
     assert row["best_gain_low"] < row["best_gain"] < row["best_gain_high"]
     assert row["best_signal"] == "causal resid 1 all kurtosis"
+
+
+def test_what_would_decide_stands_with_every_open_selector(judged):
+    record, _ = judged
+    mine = record["models"]["large"]["boolq"]
+    for entry in mine["selectors"].values():
+        assert ("to_decide" in entry) == (entry["status"] == "undecided")
+    assert mine["selectors"]["length"]["to_decide"]["both"] > 1
+    assert mine["candidates_to_see_smallest_effect"] > 60
+
+
+def test_margin_has_the_unit_of_the_target():
+    margins = {"share_of_items": 0.02, "nats": 0.3}
+    assert [margin_of(t, margins) for t in ("accuracy", "accuracy_norm", "margin", "gain")] == [0.02, 0.02, 0.3, 0.3]
+
+
+def test_cheapest_of_the_good_selectors_is_shipped():
+    selectors = {
+        "best": {"status": "beats random", "gain": 0.40, "cost": 900},
+        "cheap": {"status": "beats random", "gain": 0.37, "cost": 300},
+        "poor": {"status": "beats random", "gain": 0.20, "cost": 10},
+        "lucky": {"status": "undecided", "gain": 0.50, "cost": 0},
+    }
+    assert to_ship(selectors, margin=0.05) == "cheap"
+    assert to_ship(selectors, margin=0.01) == "best"
+    assert to_ship({"lucky": selectors["lucky"]}, margin=0.05) == "random"
+
+
+def test_verdict_names_the_selector_to_ship(judged):
+    record, _ = judged
+    mine = record["models"]["large"]["boolq"]
+    assert mine["ship"] == "search_16"
+    assert any(s.startswith("To ship: search_16, which costs") for s in mine["sentences"])

@@ -1,7 +1,8 @@
-"""The figures of one model on one data set, as PNG and SVG.
+"""The figures of one model on one data set, and the one that compares models, as PNG and SVG.
 
 Inputs:  correlation, headline, quality, reliability and selection of that model and data set
 Outputs: <results>/plots/{model}/{dataset}/{figure}.png and .svg
+         <results>/plots/{dataset}/quality_across_models.png and .svg, where there are several models
 """
 
 
@@ -39,11 +40,18 @@ rule plots:
             category="{dataset}",
             labels={"model": "{model}", "figure": "reliability"},
         ),
+        report(
+            "<results>/plots/{model}/{dataset}/optimism.png",
+            caption="../report/optimism.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "figure": "optimism of the best"},
+        ),
         "<results>/plots/{model}/{dataset}/rho_by_layer.svg",
         "<results>/plots/{model}/{dataset}/rho_heatmap.svg",
         "<results>/plots/{model}/{dataset}/quality_distribution.svg",
         "<results>/plots/{model}/{dataset}/selector_gain.svg",
         "<results>/plots/{model}/{dataset}/reliability_curve.svg",
+        "<results>/plots/{model}/{dataset}/optimism.svg",
     log:
         "<logs>/plots/{model}-{dataset}.log",
     benchmark:
@@ -54,3 +62,28 @@ rule plots:
         code=code_digest("plots"),
     script:
         "../scripts/plots.py"
+
+
+rule comparison:
+    input:
+        **final_tables(["{dataset}"]),
+    output:
+        report(
+            "<results>/plots/{dataset}/quality_across_models.png",
+            caption="../report/quality_across_models.rst",
+            category="{dataset}",
+            labels={"model": "all", "figure": "quality across models"},
+        ),
+        "<results>/plots/{dataset}/quality_across_models.svg",
+    log:
+        "<logs>/comparison/{dataset}.log",
+    benchmark:
+        "<benchmarks>/comparison/{dataset}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        settings=lookup("correlation/smallest_useful_effect", within=config),
+        models=MODELS,
+        code=code_digest("comparison"),
+    script:
+        "../scripts/comparison.py"

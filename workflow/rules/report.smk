@@ -58,7 +58,7 @@ rule verdict_of_dataset:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings=lookup("correlation", within=config),
+        settings={"smallest_useful_effect": config["correlation"]["smallest_useful_effect"], **config["verdict"]},
         models=MODELS,
         code=code_digest("verdict"),
     script:
@@ -78,7 +78,7 @@ rule verdict:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings=lookup("correlation", within=config),
+        settings={"smallest_useful_effect": config["correlation"]["smallest_useful_effect"], **config["verdict"]},
         models=MODELS,
         code=code_digest("verdict"),
     script:
@@ -90,6 +90,7 @@ rule page:
         **final_tables(["{dataset}"]),
         figures=expand("<results>/plots/{model}/{{dataset}}/rho_by_layer.svg", model=MODELS),
         massive=expand("<results>/massive/{model}/{{dataset}}.parquet", model=MODELS),
+        comparison="<results>/plots/{dataset}/quality_across_models.svg" if len(MODELS) > 1 else [],
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",
         verdict="<results>/verdict/{dataset}.json",

@@ -12,6 +12,7 @@ with job(snakemake):
         dataset=dataset,
         models={m: {**tables[m], "massive": file} for m, file in zip(models, snakemake.input.massive, strict=True)},
         folders={model: Path(file).parent for model, file in zip(models, snakemake.input.figures, strict=True)},
+        comparison=snakemake.input.get("comparison") or None,
         candidates=snakemake.input.candidates,
         run_record=snakemake.input.run_record,
         verdict=snakemake.input.verdict,

@@ -28,6 +28,7 @@ def captions(results: Results) -> dict[str, Caption]:
         "quality_distribution": _quality_distribution(results),
         "reliability_curve": _reliability_curve(results),
         "selector_gain": _selector_gain(results),
+        "optimism": _optimism(results),
     }
 
 
@@ -38,7 +39,7 @@ def overview(studies: Sequence[Results]) -> Caption:
         h = results.headline_of(results.target)
         best = None if h["best_rho"] is None else abs(h["best_rho"])
         parts.append(
-            f"{results.dataset} with {results.model}: {correlation(best)} against a null line of "
+            f"{results.dataset} with {results.model} ({size(results)}): {correlation(best)} against a null line of "
             f"{correlation(h['null_95'])} and a ceiling of {correlation(h['ceiling'])}"
         )
     return Caption(
@@ -137,8 +138,8 @@ def _reliability_curve(results: Results) -> Caption:
     return Caption(
         "Noise ceiling against the number of items",
         "The largest correlation with quality that a perfect signal would reach, had the study more or fewer items "
-        "(Spearman-Brown, from Cronbach's α). Dots: this study; dotted: 0.95; blue: the target shown in the other "
-        f"figures. {conclusion}",
+        f"(Spearman-Brown, from Cronbach's α of {size(results)}). Dots: this study; dotted: 0.95; blue: the target of "
+        f"the other figures. {conclusion}",
         f"Rising curves of the noise ceiling against the number of items, one for each quality target. {conclusion}",
     )
 
@@ -150,8 +151,26 @@ def _selector_gain(results: Results) -> Caption:
     return Caption(
         "What a selector is worth",
         "Mean score of the demonstrations that each selector picks, minus that of a random one, on items it has not "
-        f"seen (averaged over random halves of the items: {count(splits)}), with 95 % intervals. Blue: one candidate "
-        "for all items; green: a candidate for each item; hollow grey: the oracle, which knows every score on the "
-        f"other half; search_n: the best candidate on n items. {conclusion}",
+        f"seen (averaged over random halves of the items: {count(splits)}), with 95 % intervals; {size(results)}. "
+        "Blue: one candidate for all items; green: a candidate for each item; hollow grey: the oracle, which knows "
+        f"every score on the other half; search_n: the best candidate on n items. {conclusion}",
         f"Forest plot of the gain of each selector over a random demonstration. {conclusion}",
+    )
+
+
+def _optimism(results: Results) -> Caption:
+    headline, target = results.headline_of(results.target), target_name(results.target)
+    held_out, lost = headline["nested_rho"], headline["optimism"]
+    conclusion = (
+        f"For {target}, {correlation(lost)} of {correlation(held_out + lost)} is the luck of being chosen."
+        if held_out is not None
+        else f"For {target} it is undefined."
+    )
+    return Caption(
+        "How much of the best correlation is the luck of being chosen",
+        f"Of {plural(headline['signals'] - headline['undefined'], 'activation signal')}; {size(results)}. Hollow: the "
+        "largest |ρ| on a random half of candidates and items; filled: ρ of the same signal on the other halves, mean "
+        "over splits; the line between them is the optimism. Diamond: the largest |ρ| on everything, to be read "
+        f"against the ticks: the null line of the whole family and the noise ceiling. {conclusion}",
+        f"Dot plot of the largest correlation where it was chosen and where it was not, by target. {conclusion}",
     )

@@ -186,6 +186,11 @@ def run(
     item_vectors = embed_questions(model, item_tokens)
     for role, values, known in (("candidate", vectors, rows), ("item", item_vectors, item_rows)):
         _check_finite(Path(model_folder).name, role, values, known)
+    encodings = None
+    if "encoder" in settings:
+        from iclscope.encoder import encode  # its library takes seconds to import
+
+        encodings = encode(settings["encoder"], [row["question"] for row in [*rows, *item_rows]], device).tolist()
     logprobs = zero_shot(model, tokenizer, rows)
     frame = compute(rows, lengths, nll, logprobs, vectors, item_vectors, settings["neighbours"], seed)
     FEATURES.write(frame, features, provenance)
@@ -195,6 +200,7 @@ def run(
                 "role": ["candidate"] * len(rows) + ["item"] * len(item_rows),
                 "id": [row["id"] for row in [*rows, *item_rows]],
                 "vector": np.concatenate([vectors, item_vectors]).tolist(),
+                "encoding": encodings,
             },
             schema=EMBEDDINGS.schema,
         ),

@@ -305,6 +305,42 @@ def _dot_labels(ax: Axes, x: float, labels: Mapping[float, list[str]]) -> None:
 
 
 @styled
+def optimism(results: Results) -> Figure:
+    """The best signal of the grid: its |rho| on everything, on the half where it was chosen, and on the other."""
+    figure = new_figure(height=1.1 + 0.36 * len(results.targets))
+    ax = figure.subplots()
+    for height, target in enumerate(results.targets):
+        _optimism_row(ax, height, results.headline_of(target))
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False)
+    ax.axvline(0, color=INK, linewidth=0.7)
+    ax.set_yticks(range(len(results.targets)), [target_name(target) for target in results.targets])
+    ax.get_yticklabels()[results.targets.index(results.target)].set_color(BLUE)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set(xlim=(min(-0.2, ax.get_xlim()[0]), 1), ylim=(len(results.targets) - 0.5, -0.5))
+    ax.set_xlabel("Spearman's ρ, in the direction of the choice")
+    return figure
+
+
+def _optimism_row(ax: Axes, height: int, headline: Mapping[str, Any]) -> None:
+    """One target: null line and ceiling as ticks, the loss from choosing to judging as an arrow between two dots."""
+    for name, colour, label in (("null_95", VERMILION, "null line"), ("ceiling", INK, "noise ceiling")):
+        if headline[name] is not None:
+            ax.vlines(headline[name], height - 0.3, height + 0.3, color=colour, linewidth=1.6, label=label)
+    if headline["best_rho"] is not None:
+        ax.plot(abs(headline["best_rho"]), height, "D", color=GREY, markersize=5, label="largest |ρ|, everything")
+    held_out, lost = headline["nested_rho"], headline["optimism"]
+    if held_out is None or lost is None:
+        ax.text(0.01, height, "undefined", va="center", color=INK)
+        return
+    ax.plot([held_out, held_out + lost], [height, height], color=BLUE, linewidth=1.0)
+    hollow = {"markerfacecolor": "white", "label": "largest |ρ|, half where it was chosen"}
+    ax.plot(held_out + lost, height, "o", color=BLUE, markersize=6, **hollow)
+    ax.plot(held_out, height, "o", color=BLUE, markersize=6, label="the same signal, other half")
+
+
+@styled
 def overview(studies: Sequence[Results]) -> Figure:
     """The largest |rho| of every model and data set between what chance gives and what noise allows."""
     figure = new_figure(height=0.9 + 0.3 * len(studies))
@@ -337,6 +373,7 @@ FIGURES = {
     "quality_distribution": quality_distribution,
     "selector_gain": selector_gain,
     "reliability_curve": reliability_curve,
+    "optimism": optimism,
 }
 
 # Tables that a figure is drawn from.
@@ -346,4 +383,5 @@ SOURCES = {
     "quality_distribution": ("quality", "reliability"),
     "selector_gain": ("selection",),
     "reliability_curve": ("reliability",),
+    "optimism": ("headline",),
 }

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from iclscope.resampling import BLOCK, Float, Ranks, centred_ranks, random_half, unit
 
-CONSTANT = 1e-9  # share of the variance below which a signal does not vary within a half
+CONSTANT = 1e-5  # share of the variance below which a signal does not vary within a half
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,28 @@ def best_of_grid(
 
 
 def strongest(ranks: Ranks, quality: Float, ours: NDArray[np.bool_]) -> tuple[int, float]:
-    """Row and rho of the signal with the largest |rho| over the candidates `ours` [C], whose `quality` is given.
-
-    Rho is 0 where quality, or every signal, is constant among them. Signals keep their ranks among all candidates,
-    which no quality enters: that saves a sort per signal.
-    """
-    target = unit(centred_ranks(quality))
-    rho = np.zeros(len(ranks))
-    for first in range(0, len(ranks), BLOCK):
-        rows = ranks[first : first + BLOCK, ours].astype(np.float64)
-        spread = rows.var(axis=1) * rows.shape[1]
-        varies = spread > CONSTANT * (ranks[first : first + BLOCK].astype(np.float64) ** 2).sum(axis=1)
-        rho[first : first + BLOCK] = (rows @ target) / np.sqrt(np.where(varies, spread, np.inf))
+    """Row and rho of the signal with the largest |rho| over the candidates `ours`; see `correlations`."""
+    rho = correlations(ranks, quality, ours)
     best = int(np.argmax(np.abs(rho)))
     return best, float(rho[best])
+
+
+def correlations(ranks: Ranks, quality: Float, ours: NDArray[np.bool_]) -> Float:
+    """Rho of every signal [signals] over the candidates `ours` [C], whose `quality` [ours] is given.
+
+    Rho is 0 where quality, or the signal, is constant among them. Signals keep their ranks among all candidates,
+    which no quality enters: that saves a sort per signal.
+    """
+    target = unit(centred_ranks(quality)).astype(np.float32)
+    chosen = np.flatnonzero(ours)
+    rho = np.zeros(len(ranks))
+    for first in range(0, len(ranks), BLOCK):
+        rows = ranks[first : first + BLOCK]
+        total = np.einsum("sc,sc->s", rows, rows)
+        rows = np.take(rows, chosen, axis=1)
+        spread = np.einsum("sc,sc->s", rows, rows) - len(chosen) * rows.mean(axis=1) ** 2
+        rho[first : first + BLOCK] = (rows @ target) / np.sqrt(np.where(spread > CONSTANT * total, spread, np.inf))
+    return rho
 
 
 def _rho(signal: Ranks, quality: Float) -> float:

@@ -19,7 +19,10 @@ SCRIPTS = PACKAGE.parent
 # They carry, log and write results; they do not shape them.
 PLUMBING = frozenset({"__init__", "devices", "errors", "files", "jobs", "logs", "parquet", "provenance"})
 
-LIBRARIES = ("torch", "transformers", "lm_eval", "datasets", "polars", "pyarrow", "numpy", "scipy", "snakemake")
+LIBRARIES = (
+    "torch", "transformers", "lm_eval", "datasets", "polars", "pyarrow", "numpy", "scipy", "scikit-learn",
+    "scikit-activeml", "bm25s", "sentence-transformers", "snakemake",
+)  # fmt: skip
 
 
 def digest(value: Any) -> str:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import iclscope
 from iclscope import captions, figures, findings, sheets
+from iclscope import comparison as across_models
 from iclscope.captions import Caption
 from iclscope.files import write_text
 from iclscope.findings import Finding
@@ -27,7 +28,17 @@ logger = logging.getLogger(__name__)
 
 Paths = Mapping[str, str | Path]
 
-ANALYSIS_SETTINGS = ("masks", "activations", "metrics", "features", "evaluation", "quality", "correlation", "selection")
+ANALYSIS_SETTINGS = (
+    "masks",
+    "activations",
+    "metrics",
+    "features",
+    "evaluation",
+    "quality",
+    "correlation",
+    "selection",
+    "verdict",
+)
 
 
 @dataclass(frozen=True)
@@ -62,17 +73,20 @@ def run_page(
     verdict: str | Path | None,
     settings: Mapping[str, Any],
     output: str | Path,
+    comparison: str | Path | None = None,
 ) -> None:
     """Write the page of one data set.
 
-    models: model → {table name → Parquet file}; folders: model → folder with the figures; candidates: the sample;
-    settings: the whole config. Text of candidates is not trusted: the templates escape everything.
+    models: model → {table name → Parquet file}; folders: model → folder with the figures; comparison: the figure that
+    compares the models, if there are several; candidates: the sample; settings: the whole config. Text of candidates
+    is not trusted: the templates escape everything.
     """
     sample, judged = SAMPLE.read(candidates), _verdict(verdict)
     effect = settings["correlation"]["smallest_useful_effect"]
+    studies = [Results.read(model, dataset, tables) for model, tables in models.items()]
     chapters = [
-        _chapter(Results.read(model, dataset, tables), tables, Path(folders[model]), sample, judged, effect)
-        for model, tables in models.items()
+        _chapter(results, models[results.model], Path(folders[results.model]), sample, judged, effect)
+        for results in studies
     ]
     _render(
         "page.html",
@@ -80,6 +94,7 @@ def run_page(
         title=dataset,
         dataset=dataset,
         chapters=chapters,
+        comparison=_comparison(comparison, studies, models, effect),
         settings=_settings_rows(settings, dataset),
         run_record=_run_rows(run_record),
     )
@@ -115,6 +130,17 @@ def run_index(
         settings=sheets.flattened(settings),
         run_record=_run_rows(run_record),
     )
+
+
+def _comparison(
+    picture: str | Path | None, studies: Sequence[Results], models: Mapping[str, Paths], effect: float
+) -> Plate | None:
+    """The figure that compares the models; None for a single one."""
+    if picture is None:
+        return None
+    sources = [str(tables["quality"]) for tables in models.values()]
+    address = _data_address(Path(picture).read_bytes())
+    return Plate("quality_across_models", address, across_models.caption(studies, effect), sources)
 
 
 def _chapter(

@@ -43,8 +43,8 @@ def unit(rows: NDArray[np.floating]) -> Float:
 
 
 def read_clusters(path: str | Path, items: int) -> NDArray[np.int64]:
-    """Cluster number of every item [N], from 0, read from the sample of items; without a cluster an item is its own."""
-    sample = SAMPLE.read(path, columns=["id", "cluster"]).sort("id")
+    """Cluster number of each of the first N `items`, from 0, read from the sample; without a cluster one is its own."""
+    sample = SAMPLE.read(path, columns=["id", "cluster"]).sort("id").head(items)
     if sample["id"].to_list() != list(range(items)):
         raise StudyError(f"{path} has {sample.height} items, the evaluation {items}: delete the evaluation and rerun")
     alone = pl.concat_str(pl.lit("item "), "id")

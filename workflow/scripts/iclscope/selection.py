@@ -5,7 +5,9 @@ the same side. Candidates that a selector prefers equally share the pick.
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,16 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from iclscope.costs import Tokens
 from iclscope.errors import StudyError
 from iclscope.logs import progress
-from iclscope.picks import Half, OneForAll, Pick, Tally, pick, with_study
-from iclscope.quality import SHIFTED, Scores, read_scores
+from iclscope.picks import TINY, TOP, ByChance, Half, OneForAll, OnePerItem, Pick, Tally, shares, with_study
+from iclscope.quality import SHIFTED, ZERO_SHOT, Scores, read_scores
 from iclscope.reliability import cronbach_alpha
 from iclscope.resampling import Float, Weights, generator, random_half, read_clusters
-from iclscope.selectors import Materials, Selector, find
+from iclscope.selectors import Lesson, Materials, Selector, resolve
 from iclscope.signals import read_features, read_metrics
-from iclscope.tables import EMBEDDINGS, SAMPLE, SELECTION
+from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION
 
 logger = logging.getLogger(__name__)
 
@@ -47,92 +50,130 @@ def run(
     """Write the selection table of one model and data set.
 
     `metrics` maps each attention mask to its metric file; `candidates` and `items` are the samples; `targets` is the
-    config's `quality.targets`, `settings` its `selection`.
+    config's `quality.targets`, `settings` its `selection`. The evaluation says how many items there are: where it
+    stopped early, only the first ones of the samples count.
     """
-    selectors = [find(name) for name in dict.fromkeys(["random", "oracle", *settings["selectors"]])]
+    resolve(settings["selectors"])  # refuses an unknown name before anything is read
     scores = read_scores(evaluation, targets)
     shape = next(iter(scores.values())).matrix.shape
     materials = _read_materials(shape, metrics, features, embeddings, candidates, items)
+    named = resolve(settings["selectors"], list(dict.fromkeys(materials.metrics.tolist())))
+    selectors = list({s.name: s for s in [*named, *resolve(["random", "oracle"])]}.values())
     clusters = read_clusters(items, shape[1])
     rng = generator(seed, "selection halves")
-    halves = [random_half(clusters, rng) for _ in range(settings["splits"])]
-    draws = Weights.draw(shape[0], clusters, settings["bootstrap"], generator(seed, "selection bootstrap"))
-    weights = with_study(draws)
-    fixed = _picks_without_scores(selectors, materials, weights)
+    judging = np.stack([random_half(clusters, rng) for _ in range(settings["splits"])])
+    weights = with_study(
+        Weights.draw(shape[0], clusters, settings["bootstrap"], generator(seed, "selection bootstrap"))
+    )
+    fixed = _picks_without_scores(selectors, materials, weights, seed)
+    trial = Trial(selectors, fixed, materials, judging, weights, seed)
+    tokens = _read_tokens(evaluation, materials.features, len(metrics))
+    costs = pl.DataFrame(
+        [(s.name, s.cost(tokens)) for s in selectors], {"selector": pl.String, "cost": pl.Float64}, orient="row"
+    )
     valued: dict[str, tuple[str, pl.DataFrame]] = {}
     frames = []
     for target in progress(list(scores), description="selection", unit="targets"):
         base = SHIFTED.get(target, target)
         if base not in valued:
-            valued[base] = target, value(selectors, fixed, scores[target].matrix, materials, halves, weights, seed)
+            valued[base] = target, trial.value(scores[target].matrix)
         first, frame = valued[base]
-        shift = _shift(scores, first, target, halves)
+        shift = _shift(scores, first, target, judging)
         frame = frame.with_columns(pl.lit(target).alias("target"), pl.col("value") + shift)
-        frames.append(frame.filter(pl.col("selector").is_in(settings["selectors"])))
+        frame = frame.join(costs, on="selector", how="left", maintain_order="left")
+        frames.append(frame.filter(pl.col("selector").is_in([s.name for s in named])))
     SELECTION.write(pl.concat(frames).select(SELECTION.schema.names()), selection_out, provenance)
 
 
-def value(
-    selectors: Sequence[Selector],
-    fixed: Mapping[str, Pick],
-    scores: Float,
-    materials: Materials,
-    halves: Sequence[NDArray[np.bool_]],
-    weights: Weights,
-    seed: int,
-) -> pl.DataFrame:
-    """The selection table of one target, without its name; `selectors` must include random and oracle.
+@dataclass(frozen=True)
+class Trial:
+    """How selectors are compared, whatever the target; `selectors` must include random and oracle.
 
-    `scores` is Y [C, N]; `fixed` holds the picks of selectors that do not learn; `halves` are the masks of the items
-    that judge, split by split; row 0 of `weights` is the study itself. In a bootstrap draw a selector keeps the
-    preference it has learned.
+    `fixed` holds the picks of selectors that do not learn; `judging` [splits, N] says which items judge; row 0 of
+    `weights` is the study itself. In a bootstrap draw a selector keeps the preference it has learned.
     """
-    rngs = {selector.name: generator(seed, f"selector {selector.name}") for selector in selectors}
-    tallies = {selector.name: Tally() for selector in selectors}
-    search_rng = generator(seed, "exchange rate")
-    most = scores.shape[1] // 2
-    sizes = np.unique([*2 ** np.arange(int(np.log2(most)) + 1), most])
-    curves, levels = [], []
-    for judges in halves:
-        half, chosen = Half.of(scores, judges, weights), scores[:, ~judges]
-        for selector in selectors:
-            picked = fixed.get(selector.name)
-            if selector.learns:
-                preference = selector.prefer(materials, chosen, rngs[selector.name])
-                picked = None if preference is None else OneForAll(preference)
-            if picked is not None:
-                tallies[selector.name].add(picked.judge(half) - half.random)
-        curves.append(search_curve(chosen, half, sizes, search_rng))
-        levels.append(half.quality.mean())
-    spread = float(scores.mean(axis=1).var(ddof=1))
-    noise = 1 - float(np.clip(np.nan_to_num(cronbach_alpha(scores)), 0, 1))
-    gains = {name: tally.gain for name, tally in tallies.items() if tally.splits}
-    rows = [
-        {
-            "selector": selector.name,
-            "kind": selector.kind,
-            "value": np.mean(levels) + gains[selector.name],
-            "gain": gains[selector.name],
-            "regret": gains["oracle"] - gains[selector.name],
-            "splits": len(halves),
-            "standard_error": tallies[selector.name].standard_error(spread, noise),
-            "search_items": search_items(gains[selector.name], sizes, np.mean(curves, axis=0)),
-        }
-        for selector in selectors
-        if selector.name in gains
-    ]
-    return _with_intervals(pl.DataFrame(rows, schema={name: SELECTION.schema[name] for name in rows[0]}))
+
+    selectors: Sequence[Selector]
+    fixed: Mapping[str, Pick]
+    materials: Materials
+    judging: NDArray[np.bool_]
+    weights: Weights
+    seed: int
+
+    def value(self, scores: Float) -> pl.DataFrame:
+        """The selection table of the target with `scores` Y [C, N], without its name and without costs."""
+        rngs = {selector.name: generator(self.seed, f"selector {selector.name}") for selector in self.selectors}
+        teacher_rng, search_rng = generator(self.seed, "teachers"), generator(self.seed, "exchange rate")
+        tallies = {selector.name: Tally() for selector in self.selectors}
+        sizes = _search_sizes(scores.shape[1] // 2)
+        curves, levels, random = [], [], []
+        for judges in self.judging:
+            half = Half.of(scores, judges, self.weights)
+            teachers = teacher_rng.permutation(len(scores)) < len(scores) // 2
+            lesson = Lesson(self.materials, scores[:, ~judges], teachers)
+            for selector in self.selectors:
+                picked = self._pick(selector, lesson, rngs[selector.name])
+                if picked is not None:
+                    tallies[selector.name].add(picked, half)
+            curves.append(search_curve(lesson.scores, half, sizes, search_rng))
+            levels.append(half.quality.mean())
+            random.append(half.random)
+        for name, picks in self.fixed.items():
+            if isinstance(picks, OnePerItem):
+                tallies[name] = picks.tally(scores, self.judging, self.weights, random)
+        known = {name: tally for name, tally in tallies.items() if tally.splits}
+        return self._table(known, scores, float(np.mean(levels)), (sizes, np.mean(curves, axis=0)))
+
+    def _pick(self, selector: Selector, lesson: Lesson, rng: np.random.Generator) -> OneForAll | ByChance | None:
+        """What a selector picks for all items of one split; None if it has nothing to go by or picks per item."""
+        if not selector.learns:
+            picks = self.fixed.get(selector.name)
+            return None if isinstance(picks, OnePerItem) else picks
+        preference = selector.prefer(self.materials, lesson, rng)
+        return None if preference is None else OneForAll(preference)
+
+    def _table(
+        self, tallies: Mapping[str, Tally], scores: Float, level: float, curve: tuple[NDArray[np.int64], Float]
+    ) -> pl.DataFrame:
+        """Rows of the selection table; `level` is the mean score, `curve` that of the plain search."""
+        spread = float(scores.mean(axis=1).var(ddof=1))
+        noise = 1 - float(np.clip(np.nan_to_num(cronbach_alpha(scores)), 0, 1))
+        rows = []
+        for selector in self.selectors:
+            if selector.name not in tallies:
+                continue
+            tally = tallies[selector.name]
+            errors = tally.errors(self.weights, spread, noise, selector.learns)
+            rows.append(
+                {
+                    "selector": selector.name,
+                    "kind": selector.kind,
+                    "value": level + tally.gain,
+                    "gain": tally.gain,
+                    **{f"top_{size}": tally.top_gain(size) for size in TOP},
+                    "regret": tallies["oracle"].gain - tally.gain,
+                    "splits": tally.splits,
+                    "standard_error": errors and math.hypot(*errors),
+                    "error_candidates": errors and errors[0],
+                    "search_items": search_items(tally.gain, *curve),
+                }
+            )
+        return _with_intervals(pl.DataFrame(rows, schema={name: SELECTION.schema[name] for name in rows[0]}))
+
+
+def _search_sizes(most: int) -> NDArray[np.int64]:
+    """Numbers of items at which the plain search is valued: powers of two, and all that there are."""
+    return np.unique([*2 ** np.arange(int(np.log2(most)) + 1), most])
 
 
 def search_curve(chosen: Float, half: Half, sizes: NDArray[np.int64], rng: np.random.Generator) -> Float:
     """Gain over random of the best candidate on K items of the half `chosen` [C, n], for every K of `sizes`."""
-    values = np.zeros(len(sizes))
-    for _ in range(SEARCHES):
-        sums = np.cumsum(chosen[:, rng.permutation(chosen.shape[1])], axis=1)
-        for place, size in enumerate(sizes):
-            preference = sums[:, min(size, sums.shape[1]) - 1]
-            values[place] += half.quality[preference == preference.max()].mean()
-    return values / SEARCHES - half.quality.mean()
+    rank = np.stack([rng.permutation(chosen.shape[1]) for _ in range(SEARCHES)])  # [searches, n]
+    tried = rank[:, None] < np.minimum(sizes, chosen.shape[1])[:, None]  # [searches, sizes, n]
+    means = chosen @ shares(tried).reshape(-1, chosen.shape[1]).T
+    best = means >= means.max(axis=0) - TINY
+    gains = (half.quality @ best) / best.sum(axis=0) - half.quality.mean()
+    return gains.reshape(SEARCHES, len(sizes)).mean(axis=0)
 
 
 def search_items(gain: float, sizes: NDArray[np.int64], curve: Float) -> float | None:
@@ -144,7 +185,7 @@ def search_items(gain: float, sizes: NDArray[np.int64], curve: Float) -> float |
     if gain <= 0:
         return 0.0
     gains, first = np.unique(np.maximum.accumulate([0.0, *curve]), return_index=True)
-    return float(np.interp(gain, gains, np.array([0, *sizes])[first])) if gain <= gains[-1] else None
+    return float(np.interp(gain, gains, np.array([0, *sizes])[first])) if gain <= gains[-1] + TINY else None
 
 
 def holm(p: Float) -> Float:
@@ -166,24 +207,34 @@ def _with_intervals(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.Series(name, column).fill_nan(None) for name, column in columns.items())
 
 
-def _picks_without_scores(selectors: Sequence[Selector], materials: Materials, weights: Weights) -> dict[str, Pick]:
+def _picks_without_scores(
+    selectors: Sequence[Selector], materials: Materials, weights: Weights, seed: int
+) -> dict[str, Pick]:
     """Picks of the selectors that do not learn, made once; those that the data set cannot serve are left out."""
-    picks = {}
+    picks: dict[str, Pick] = {}
     for selector in selectors:
         if selector.learns:
             continue
-        preference = selector.prefer(materials, np.empty((materials.features.height, 0)), np.random.default_rng(0))
+        preference = selector.prefer(materials, None, generator(seed, f"selector {selector.name}"))
         if preference is None:
-            logger.info("%s is left out: the data set lacks what it looks at", selector.name)
-            continue
-        picks[selector.name] = pick(preference, weights)
+            logger.info("%s is left out: the study lacks what it looks at", selector.name)
+        elif selector.kind == "query":
+            picks[selector.name] = OnePerItem.of(preference, weights)
+        else:
+            picks[selector.name] = ByChance(preference) if selector.by_chance else OneForAll(preference)
     return picks
 
 
-def _shift(scores: Mapping[str, Scores], first: str, target: str, halves: Sequence[NDArray[np.bool_]]) -> float:
+def _shift(scores: Mapping[str, Scores], first: str, target: str, judging: NDArray[np.bool_]) -> float:
     """By how much values of `target` exceed those of `first`, which differs by a constant per item only."""
     constant = scores[target].matrix[0] - scores[first].matrix[0]
-    return float(np.mean([constant[judges].mean() for judges in halves]))
+    return float(np.mean([constant[judges].mean() for judges in judging]))
+
+
+def _read_tokens(evaluation: str | Path, features: pl.DataFrame, masks: int) -> Tokens:
+    """Lengths of the demonstrations, from the features, and of the items, from the zero-shot prompts."""
+    prompts = EVALUATION.read(evaluation, columns=["candidate", "prompt_tokens"]).filter(candidate=ZERO_SHOT)
+    return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), masks)
 
 
 def _read_materials(
@@ -194,21 +245,28 @@ def _read_materials(
     candidates: str | Path,
     items: str | Path,
 ) -> Materials:
-    """Read what selectors may look at; refuse embeddings or texts of other candidates and items than were evaluated."""
+    """Read what selectors may look at; refuse embeddings or texts of other candidates and items than were evaluated.
+
+    There may be more items than were evaluated, never fewer.
+    """
     signals = read_metrics(metrics, shape[0])
-    vectors, texts = EMBEDDINGS.read(embeddings).sort("id"), {}
-    found = {}
+    signals = signals.where(signals.defined)
+    everything, found = EMBEDDINGS.read(embeddings).sort("id"), {}
     for role, path, size in (("candidate", candidates, shape[0]), ("item", items, shape[1])):
-        mine = vectors.filter(pl.col("role") == role)
-        texts[role] = SAMPLE.read(path, columns=["id", "question"]).sort("id")["question"].to_list()
-        if mine["id"].to_list() != list(range(size)) or len(texts[role]) != size:
+        mine = everything.filter(pl.col("role") == role)
+        texts = SAMPLE.read(path, columns=["id", "question"]).sort("id")["question"]
+        if role == "item":
+            mine, texts = mine.head(size), texts.head(size)
+        if mine["id"].to_list() != list(range(size)) or len(texts) != size:
             raise StudyError(f"{embeddings} or {path} has another number of {role}s than the evaluation, {size}: rerun")
-        found[role] = mine["vector"].explode().to_numpy().reshape(size, -1).astype(np.float64)
-    return Materials(
-        features=read_features(features, shape[0]),
-        candidate_vectors=found["candidate"],
-        item_vectors=found["item"],
-        candidate_texts=texts["candidate"],
-        item_texts=texts["item"],
-        activation=signals.where(signals.defined).ranks,
-    )
+        found |= {f"{role}_vectors": _matrix(mine["vector"]), f"{role}_encodings": _matrix(mine["encoding"])}
+        found[f"{role}_texts"] = texts.to_list()
+    about = signals.about["metric"].to_numpy()
+    return Materials(read_features(features, shape[0]), activation=signals.ranks, metrics=about, **found)
+
+
+def _matrix(vectors: pl.Series) -> Float | None:
+    """Vectors as rows [n, d]; None if there are none."""
+    if vectors.null_count():
+        return None
+    return vectors.explode().to_numpy().reshape(len(vectors), -1).astype(np.float64)

@@ -128,6 +128,11 @@ def _contradictions(config: Mapping[str, Any]) -> Iterable[str]:
                 first = checksums.setdefault(key, value)
                 if first[0] != value[0]:
                     yield f"{value[1]}: differs from {first[1]}, though both name {key[0]} {key[1]}"
+    encoder = set(config["features"].get("encoder", {"path"}))
+    if encoder not in ({"path"}, {"repo", "revision"}):
+        yield "features.encoder: needs either path, or repo and revision"
+    if "nearest_encoder" in config["selection"]["selectors"] and "encoder" not in config["features"]:
+        yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
     for path, (module, decorator) in REGISTRIES.items():
         entries: Any = config
         for key in path:

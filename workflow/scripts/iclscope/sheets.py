@@ -199,9 +199,10 @@ def reliability(results: Results) -> Sheet:
 def selectors(results: Results, target: str, statuses: Mapping[str, str]) -> Sheet:
     """Value of the selectors in one target, best first; statuses: selector → verdict, for those that have one.
 
-    The last number is the exchange rate: on how many items a plain search must try every candidate to gain as much.
+    “As search on” is the exchange rate: on how many items a plain search must try every candidate to gain as much.
     """
-    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (Holm)", "regret", "as search on"]
+    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (Holm)", "gain of 5", "of 10"]
+    header += ["regret", "as search on", "tokens read"]
     ordered = results.selection.filter(pl.col("target") == target).sort("gain", descending=True, maintain_order=True)
     rows = []
     for row in ordered.iter_rows(named=True):
@@ -214,8 +215,11 @@ def selectors(results: Results, target: str, statuses: Mapping[str, str]) -> She
             "" if reference else interval(row["low"], row["high"], signed=True),
             "" if row["p"] is None else p_value(row["p"]),
             "" if row["p_holm"] is None else p_value(row["p_holm"]),
+            quantity(row["top_5"], signed=True),
+            quantity(row["top_10"], signed=True),
             quantity(row["regret"]),
             "> half" if row["search_items"] is None else quantity(row["search_items"]),
+            count(round(row["cost"])),
         ]
         rows.append([*cells, statuses.get(row["selector"], "")] if statuses else cells)
     unit = TARGET_UNITS.get(target, "score")
@@ -258,6 +262,7 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             correlation(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             correlation(row["rho_disattenuated"]),
+            row["status"],
         )
         for row in verdict.get("agreement_between_models", [])
         if row["target"] in targets
@@ -277,10 +282,11 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
     tables = {
         "agreement": Sheet(
             "Do good demonstrations stay good with another model? Rank correlation of candidate quality",
-            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "ρ without noise"),
+            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "ρ without noise", "quality"),
             agreement,
-            words=range(3),
+            words=(0, 1, 2, 7),
         ),
+        "signals": _signals_across(verdict, targets),
         "pooled": Sheet(
             "Signals that need no activations, over all data sets and models (random-effects mean)",
             ("signal", "target", "ρ above 0", "mean ρ", "95 % interval", "spread τ"),
@@ -289,6 +295,31 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
         ),
     }
     return {name: table for name, table in tables.items() if table.rows}
+
+
+def _signals_across(verdict: Mapping[str, Any], targets: Collection[str]) -> Sheet:
+    """Activation signals of each model over its data sets."""
+    rows = [
+        (
+            row["model"],
+            target_name(row["target"]),
+            row["largest"],
+            count(row["signals"]),
+            count(row["same_sign"]),
+            count(round(row["same_sign_by_chance"])),
+            correlation(row["rho"]),
+            correlation_interval(row["low"], row["high"]),
+            correlation(row["tau"]),
+        )
+        for row in verdict.get("signals_across_data_sets", [])
+        if row["target"] in targets
+    ]
+    return Sheet(
+        "Activation signals over all data sets: how many keep their sign, and the largest mean ρ (random effects)",
+        ("model", "target", "largest", "signals", "same sign", "by chance", "mean ρ", "95 % interval", "spread τ"),
+        rows,
+        words=range(3),
+    )
 
 
 def _shortened(text: str) -> str:

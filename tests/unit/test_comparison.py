@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+import synthetic
+from iclscope import comparison, figures, report
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def studies():
+    """Two models whose candidates have the same ability, and one that knows nothing of it."""
+    first = synthetic.results(synthetic.frames(synthetic.SMALL), "small")
+    shifted = first.quality.with_columns(pl.col("value") * 2 + 1)
+    rng = np.random.default_rng(0)
+    other = first.quality.with_columns(value=pl.Series(rng.standard_normal(first.quality.height)))
+    tables = {name: getattr(first, name) for name in synthetic.WRITTEN}
+    return [
+        first,
+        synthetic.results({**tables, "quality": shifted}, "large"),
+        synthetic.results({**tables, "quality": other}, "odd"),
+    ]
+
+
+def test_every_pair_of_models_has_a_panel_with_every_candidate(studies):
+    figure = comparison.quality_across_models(studies)
+    assert len(figure.axes) == 3
+    quality = studies[0].quality.filter(target=studies[0].target)
+    dots = figure.axes[0].get_lines()[0]
+    np.testing.assert_allclose(dots.get_xdata(), quality["value"])
+    np.testing.assert_allclose(dots.get_ydata(), 2 * quality["value"] + 1)
+    best = figure.axes[0].get_lines()[1].get_xdata()
+    np.testing.assert_allclose(sorted(best), sorted(quality["value"])[-5:])
+    assert "large" in figure.axes[0].get_ylabel()
+
+
+def test_caption_states_size_lines_and_conclusion(studies):
+    text = comparison.caption(studies[:2], 0.2).text
+    for part in ("48 candidates", "Dashed: the means", "small and large: ρ = 1.00", "survives"):
+        assert part in text
+    assert "odd" in comparison.caption(studies, 0.2).text
+
+
+def test_both_formats_are_written(studies, tmp_path):
+    tables = {name: getattr(studies[0], name) for name in synthetic.WRITTEN}
+    paths = synthetic.write({**tables, "candidates": synthetic.frames(synthetic.SMALL)["candidates"]}, tmp_path)
+    comparison.run(dataset="data", models={"a": paths, "b": paths}, effect=0.2, folder=tmp_path / "plots")
+    assert {path.suffix for path in (tmp_path / "plots").iterdir()} == {".png", ".svg"}
+
+
+def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
+    tables = synthetic.frames(synthetic.SMALL)
+    paths = synthetic.write(tables, tmp_path)
+    models = dict.fromkeys(("small", "large"), paths)
+    comparison.run(dataset="data", models=models, effect=0.2, folder=tmp_path / "plots")
+    figures.run(model="any", dataset="data", tables=paths, folder=tmp_path / "plots")
+    (tmp_path / "run.json").write_text("{}")
+    report.run_page(
+        dataset="data",
+        models=models,
+        folders=dict.fromkeys(models, tmp_path / "plots"),
+        comparison=tmp_path / "plots/quality_across_models.svg",
+        candidates=paths["candidates"],
+        run_record=tmp_path / "run.json",
+        verdict=None,
+        settings=yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")) | {"datasets": {"data": {}}},
+        output=tmp_path / "data.html",
+    )
+    page = (tmp_path / "data.html").read_text(encoding="utf-8")
+    assert "Quality of the candidates across models" in page
+    assert "small and large: ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1.00" in page
