@@ -7,10 +7,17 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from iclscope import blocks, settings
+from iclscope import blocks, runs, settings
 from iclscope.provenance import code_digest
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
+
+HELD = []  # the lock of a run, until its process ends
+
+
+onstart:
+    HELD.append(runs.begin())
+
 
 MODELS = list(config["models"])
 DATASETS = list(config["datasets"])
@@ -53,9 +60,9 @@ def task_file(wildcards):
 
 
 def counting_model(wildcards):
-    """Input function: the model whose tokenizer counts the tokens of a data set with a `max_tokens` filter."""
-    limits = config["datasets"][wildcards.dataset].get("max_tokens")
-    return f"<resources>/models/{limits['tokenizer']}/source.json" if limits else []
+    """Input function: the model that counts the tokens of a data set; where none is named, the first of the study."""
+    limits = config["datasets"][wildcards.dataset].get("max_tokens", {})
+    return f"<resources>/models/{limits.get('tokenizer', MODELS[0])}/source.json"
 
 
 def opposite_count(wildcards):
@@ -76,6 +83,11 @@ def settings_without(*keys):
     return chosen
 
 
+def block_settings(wildcards):
+    """Params function: those settings of a data set that shape the scores of a block."""
+    return {key: config["datasets"][wildcards.dataset].get(key) for key in ("task", "max_new_tokens")}
+
+
 def all_blocks(wildcards):
     """Input function: every block of a data set's score matrix."""
     size, entry = config["evaluation"]["block"], config["datasets"][wildcards.dataset]
@@ -90,6 +102,14 @@ def study_of(dataset):
     """The configuration as it concerns one data set."""
     return {**config, "datasets": {dataset: config["datasets"][dataset]}}
 
+
+# What is not made for anything else: a study is whole when these are there.
+STUDY_ENDS = [
+    "<results>/report/index.html",
+    "<results>/summary.parquet",
+    "<results>/verdict.json",
+    "<results>/run.json",
+]
 
 FINAL_TABLES = ["correlation", "headline", "quality", "reliability", "selection"]
 
