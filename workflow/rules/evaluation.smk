@@ -25,9 +25,7 @@ rule evaluation_block:
     resources:
         gpu=1,
     params:
-        settings=lambda wildcards: {
-            key: config["datasets"][wildcards.dataset].get(key) for key in ("task", "max_new_tokens")
-        },
+        settings=block_settings,
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("evaluation_block"),
     script:
@@ -36,7 +34,10 @@ rule evaluation_block:
 
 rule evaluation:
     input:
-        all_blocks,
+        blocks=all_blocks,
+        pool="<results>/samples/{dataset}/pool.parquet",
+        model="<resources>/models/{model}/source.json",
+        task=task_file,
     output:
         ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
     log:
@@ -47,6 +48,8 @@ rule evaluation:
         "../../envs/analysis.yaml"
     params:
         settings=lambda wildcards: {key: config["datasets"][wildcards.dataset][key] for key in ("candidates", "items")},
+        block_settings=block_settings,
+        dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("evaluation"),
     script:
         "../scripts/evaluation.py"
