@@ -4,11 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: study test clean
+RESULTS ?= results
 
+.PHONY: study test verify clean
+
+# A second run in this folder is refused: the workflow itself holds a lock for as long as it runs.
 study: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all --resources gpu=1
 	@echo "The report lies in results/report/index.html"
+
+verify: $(VENV)/study.stamp
+	@$(BIN)/python -m iclscope.manifest $(RESULTS)
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -41,8 +41,6 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        "<results>/report/index.html",
-        "<results>/summary.parquet",
-        "<results>/verdict.json",
-        "<results>/run.json",
+        STUDY_ENDS,
+        "<results>/SHA256SUMS",
     localrule: True
