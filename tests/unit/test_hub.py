@@ -95,7 +95,7 @@ def info(_, repo, revision=None):
 def test_data_comes_at_the_commit_that_is_written_down(monkeypatch):
     asked = []
 
-    def load(repo, name, revision):
+    def load(repo, name, revision, cache_dir):
         asked.append((repo, name, revision))
         rows = [{"question": "q", "choices": {"text": ["a", "b"]}}]
         return datasets.DatasetDict({"train": datasets.Dataset.from_list(rows * 2)})
