@@ -3,9 +3,11 @@
 import io
 import json
 import multiprocessing
+import random
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import huggingface_hub
 import polars as pl
 import pytest
 
@@ -149,18 +151,27 @@ def test_wrong_names_are_told(hub, user, tmp_path, kind, content):
 
 
 @KINDS
-def test_a_connection_that_is_cut_is_resumed(hub, user, tmp_path, kind, content, large):
+def test_a_connection_that_is_cut_is_taken_up_again(hub, user, tmp_path, kind, content, large):
     repository = hub.add(kind, f"cut/{kind}")
-    repository.commit(content)
+    commit = repository.commit(content)
     repository.cuts[large] = 1
     FETCH[kind](user, tmp_path / "x", f"cut/{kind}")
-    first, second = hub.ranges(f"cut/{kind}/resolve/{source_of(tmp_path / 'x')['commit']}/{large}")
-    assert first is None
-    assert second == f"bytes={len(content[large]) // 2}-"
+    assert len(hub.ranges(f"cut/{kind}/resolve/{commit}/{large}")) == 2
     if kind == "model":
         assert (tmp_path / "x" / large).read_bytes() == content[large]
     else:
         assert read_rows(tmp_path / "x/train.jsonl") == ROWS
+
+
+def test_a_large_download_is_resumed_where_it_was_cut(hub, user, tmp_path, files):
+    chunk = huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE
+    large = random.Random(0).randbytes(2 * chunk + 1000)
+    repository = hub.add("model", "large/model")
+    commit = repository.commit({**files, "large.safetensors": large})
+    repository.cuts["large.safetensors"] = 1
+    fetch_model(user, tmp_path / "x", "large/model")
+    assert hub.ranges(f"large/model/resolve/{commit}/large.safetensors") == [None, f"bytes={chunk}-"]
+    assert (tmp_path / "x/large.safetensors").read_bytes() == large
 
 
 def test_after_a_download_that_failed_only_the_missing_files_are_fetched(hub, user, tmp_path, files):

@@ -26,6 +26,8 @@ from iclscope.jsonl import Row
 
 logger = logging.getLogger(__name__)
 
+HUB = "https://huggingface.co"
+
 MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 PICKLED_WEIGHTS = ("*.bin",)
 CODE = ("*.py",)  # of models that transformers does not know
@@ -41,7 +43,7 @@ def download_model(
     Returns the folder in the cache and the commit. After an interruption, files that are whole are not fetched again.
     """
     logger.info("%s: fetching %s at %s", key, repo, revision or "its default branch")
-    with _in_one_sentence(repo, revision, key):
+    with _in_one_sentence(repo, revision, key, f"{HUB}/{repo}"):
         folder = huggingface_hub.snapshot_download(
             repo, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(OTHER_FORMATS)
         )
@@ -54,15 +56,16 @@ def download_data(repo: str, name: str | None, revision: str | None, key: str) -
     logger.info("%s: fetching %s %s at %s", key, repo, name or "", revision or "its default branch")
     datasets.disable_progress_bars()
     # Tables built of the files live no longer than this call: the cache would keep those of files that arrived damaged.
-    with _in_one_sentence(repo, revision, key), tempfile.TemporaryDirectory() as scratch:
+    page = f"{HUB}/datasets/{repo}"
+    with _in_one_sentence(repo, revision, key, page), tempfile.TemporaryDirectory() as scratch:
         commit = huggingface_hub.HfApi().dataset_info(repo, revision=revision).sha
         cache = Path(huggingface_hub.constants.HF_HUB_CACHE, f"datasets--{repo.replace('/', '--')}", "snapshots")
         try:
             splits = datasets.load_dataset(repo, name, revision=commit, cache_dir=scratch)
+        except datasets.exceptions.DatasetNotFoundError as error:  # it is there, since its commit is known
+            raise StudyError(_behind_a_licence(repo, key, page)) from error
         except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
             check_snapshot(cache / commit, f"{key}.repo: {repo}")
-            if refusal := _refusal_behind(error):
-                raise refusal from error
             raise StudyError(
                 f"{key}.repo: {repo} cannot be loaded ({_first_line(error)}); set {key}.name to one of its "
                 f"configurations, or {key}.revision to refs/convert/parquet if it is a script"
@@ -97,15 +100,15 @@ def check_snapshot(folder: Path, source: str) -> None:
 
 
 @contextmanager
-def _in_one_sentence(repo: str, revision: str | None, key: str) -> Iterator[None]:
-    """Turn the hub's errors into one sentence that names the config key and what to do."""
+def _in_one_sentence(repo: str, revision: str | None, key: str, page: str) -> Iterator[None]:
+    """Turn the hub's errors into one sentence that names the config key and what to do.
+
+    page: where a browser shows the repository.
+    """
     try:
         yield
     except GatedRepoError as error:
-        raise StudyError(
-            f"{key}.repo: {repo} is behind a licence; accept it on https://huggingface.co/{repo}, then log in with "
-            "`hf auth login` or set HF_TOKEN, and rerun"
-        ) from error
+        raise StudyError(_behind_a_licence(repo, key, page)) from error
     except RepositoryNotFoundError as error:
         raise StudyError(
             f"{key}.repo: the hub has no {repo}, or it is private; check the spelling, or log in with "
@@ -113,8 +116,7 @@ def _in_one_sentence(repo: str, revision: str | None, key: str) -> Iterator[None
         ) from error
     except RevisionNotFoundError as error:
         raise StudyError(
-            f"{key}.revision: {repo} has no branch, tag or commit {revision}; choose one from "
-            f"https://huggingface.co/{repo}/commits"
+            f"{key}.revision: {repo} has no branch, tag or commit {revision}; choose one from {page}/commits"
         ) from error
     except HFValidationError as error:
         raise StudyError(f"{key}.repo: {repo!r} is not a name of the form owner/name") from error
@@ -133,11 +135,11 @@ def _in_one_sentence(repo: str, revision: str | None, key: str) -> Iterator[None
         raise StudyError(f"{key}.repo: {repo} did not arrive whole ({_first_line(error)}); rerun") from error
 
 
-def _refusal_behind(error: BaseException | None) -> BaseException | None:
-    """The hub's own error, where the data set library tells one of its own that came of it."""
-    while error is not None and not isinstance(error, HfHubHTTPError | HTTPError | ConnectionError):
-        error = error.__cause__ or error.__context__
-    return error
+def _behind_a_licence(repo: str, key: str, page: str) -> str:
+    return (
+        f"{key}.repo: {repo} is behind a licence; accept it on {page}, then log in with `hf auth login` or set "
+        "HF_TOKEN, and rerun"
+    )
 
 
 def _first_line(error: Exception) -> str:
