@@ -108,20 +108,7 @@ def make_pool(
         order = permutation(seed, dataset, split, len(part))
         usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, key)
     dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
-    if splits[CANDIDATE] == splits[ITEM]:
-        # Also a repeated question with another answer goes, since it could end up in both roles.
-        once = _distinct(usable[splits[ITEM]], lambda row: row["question"], dropped[CANDIDATE])
-        dropped[ITEM] += dropped[CANDIDATE]
-        pools = {CANDIDATE: once, ITEM: once[::-1]}
-    else:
-        pools = {
-            role: _distinct(usable[splits[role]], lambda row: (row["question"], _gold_text(row)), dropped[role])
-            for role in dropped
-        }
-        asked = {row["question"] for row in pools[ITEM]}
-        fresh = [row for row in pools[CANDIDATE] if row["question"] not in asked]
-        dropped[CANDIDATE]["question of an item"] = len(pools[CANDIDATE]) - len(fresh)
-        pools[CANDIDATE] = fresh
+    pools = _pools(usable, splits, dropped)
     if count_tokens:
         limits = settings.get("max_tokens") or {}
         counted = {role: _counted(role, part, count_tokens) for role, part in pools.items()}
@@ -139,6 +126,25 @@ def make_pool(
     )
     counts = {f"{role}s": dict(+counter) for role, counter in dropped.items()}
     return frame, counts | {f"split {split}": dict(counter) for split, counter in unusable.items()}
+
+
+def _pools(
+    usable: Mapping[str, Sequence[Row]], splits: Mapping[str, str], dropped: dict[str, Counter[str]]
+) -> dict[str, list[Row]]:
+    """The rows of each role in order: none twice, and no candidate that is an item too."""
+    if splits[CANDIDATE] == splits[ITEM]:
+        # Also a repeated question with another answer goes, since it could end up in both roles.
+        once = _distinct(usable[splits[ITEM]], lambda row: row["question"], dropped[CANDIDATE])
+        dropped[ITEM] += dropped[CANDIDATE]
+        return {CANDIDATE: once, ITEM: once[::-1]}
+    pools = {
+        role: _distinct(usable[splits[role]], lambda row: (row["question"], _gold_text(row)), dropped[role])
+        for role in dropped
+    }
+    asked = {row["question"] for row in pools[ITEM]}
+    fresh = [row for row in pools[CANDIDATE] if row["question"] not in asked]
+    dropped[CANDIDATE]["question of an item"] = len(pools[CANDIDATE]) - len(fresh)
+    return {**pools, CANDIDATE: fresh}
 
 
 def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
