@@ -36,6 +36,7 @@ def begin() -> TextIO:
     file.truncate(0)
     file.write(os.environ[RUN])
     file.flush()
+    os.fsync(file.fileno())  # jobs on other machines read it too
     return file
 
 
