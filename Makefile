@@ -5,14 +5,20 @@ STUDY ?= config/paper.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: study plan test clean
+RESULTS ?= results
 
+.PHONY: study plan test verify clean
+
+# A second run in this folder is refused: the workflow itself holds a lock for as long as it runs.
 study: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all --resources gpu=1
 	@echo "The report lies in results/report/index.html"
 
 plan: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all --resources gpu=1 --quiet rules --configfile $(STUDY) -- plan
+
+verify: $(VENV)/study.stamp
+	@$(BIN)/python -m iclscope.manifest $(RESULTS)
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -44,9 +44,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        "<results>/report/index.html",
-        "<results>/summary.parquet",
-        "<results>/verdict.json",
-        "<results>/run.json",
+        STUDY_ENDS,
+        "<results>/SHA256SUMS",
         whole_activations(),
     localrule: True

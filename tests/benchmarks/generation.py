@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from limits import decoding_limit
-from record import seconds, show, write
-from subjects import model_folder, pairs_of
 from transformers import AutoModelForCausalLM
 
 from iclscope import models
 from iclscope.generation import Stopping, generate
 from iclscope.packing import Prompt
+from limits import decoding_limit
+from record import seconds, show, write
+from subjects import model_folder, pairs_of
 
 CANDIDATES, ITEMS, NEW_TOKENS = 3, 64, 32
 ALONE = 12  # prompts that are answered one by one

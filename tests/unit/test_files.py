@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, and files that know when they were changed."""
 
 import hashlib
+import resource
 import stat
 
 import pytest
@@ -70,6 +71,33 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError):
         rewrite()
     assert (path / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_jobs_left_is_swept_when_the_file_is_written_anew(tmp_path):
+    (tmp_path / ".a.txt.x1y2.part").write_text("half")
+    (tmp_path / ".a.folder.x1y2.part").mkdir()
+    (tmp_path / ".a.folder.x1y2.part" / "inner").write_text("half")
+    other = tmp_path / ".b.txt.x1y2.part"
+    other.write_text("of a job at work")
+    write_text(tmp_path / "a.txt", "whole")
+    with atomic_folder(tmp_path / "a.folder"):
+        pass
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.txt", tmp_path / "a.folder", other}
+
+
+@pytest.mark.parametrize("size", [0, 1, 40_000])
+def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path, size):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_text(path, "new" * 20_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -109,7 +109,7 @@ def info(_, repo, revision=None):
 def test_data_comes_at_the_commit_that_is_written_down(monkeypatch):
     asked = []
 
-    def load(repo, name, revision):
+    def load(repo, name, revision, cache_dir):
         asked.append((repo, name, revision))
         rows = [{"question": "q", "choices": {"text": ["a", "b"]}}]
         return datasets.DatasetDict({"train": datasets.Dataset.from_list(rows * 2)})
@@ -132,3 +132,10 @@ def test_wrong_configuration_of_data_is_explained(monkeypatch):
     assert str(caught.value).startswith("datasets.d.repo: ")
     assert "socratic" in str(caught.value)
     assert "datasets.d.name" in str(caught.value)
+
+
+def test_a_file_of_which_the_hub_gives_no_checksum_is_told(tmp_path, caplog):
+    (tmp_path / "config.json").write_text("{}")
+    with caplog.at_level("WARNING", "iclscope"):
+        hub.check_snapshot(tmp_path, "models.m.repo: owner/model")
+    assert "models.m.repo: owner/model: the checksum of config.json is not known" in caplog.text

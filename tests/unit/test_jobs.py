@@ -1,12 +1,18 @@
 """A job around a stage: log, provenance, and errors told so that a user can act."""
 
+import errno
 import hashlib
+import re
+import resource
+import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 from snakemake.iocontainers import InputFiles, Log, Params
 
 from iclscope.errors import StudyError
+from iclscope.files import atomic_file
 from iclscope.jobs import job
 
 
@@ -78,3 +84,64 @@ def test_an_interruption_is_left_alone(snakemake, capsys):
     with pytest.raises(KeyboardInterrupt), job(snakemake):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == ""
+
+
+def wrapped(error):
+    """An error as a library hands it on."""
+    try:
+        raise error
+    except type(error) as inner:
+        outer = RuntimeError("cannot save")
+        outer.__cause__ = inner
+        return outer
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "results/a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (FULL, r"no space is left for its output \(.*results/a\.parquet.*\); free some"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space is left"),
+        (wrapped(FULL), "no space is left"),
+        (ValueError("I/O error: No space left on device (os error 28)"), "no space is left"),
+        (MemoryError(), r"memory is not enough \(MemoryError\); lower batch_tokens"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0"), "CUDA out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"), "can't allocate"),
+    ],
+    ids=["disk", "quota", "disk behind another error", "disk in words", "memory", "GPU memory", "CPU memory"],
+)
+def test_a_full_disk_or_memory_is_one_sentence_with_its_traceback_in_the_log(snakemake, capsys, error, sentence):
+    with pytest.raises(SystemExit) as end, job(snakemake):
+        raise error
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"ERROR: rule quality: .*{sentence}", line)
+    assert "Traceback" in logged(snakemake)
+
+
+def test_memory_that_the_system_refuses_is_told(snakemake, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**40, limits[1]))
+    try:
+        with pytest.raises(SystemExit), job(snakemake):
+            torch.empty(2**42, dtype=torch.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert "memory is not enough" in capsys.readouterr().err
+
+
+def test_a_job_that_is_asked_to_end_takes_its_unfinished_files_away(snakemake, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work():
+        with job(snakemake), atomic_file(tmp_path / "out") as temporary:
+            temporary.write_text("half")
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as end:
+        work()
+    assert end.value.code == 143
+    assert not list(tmp_path.glob("*out*"))
+    assert signal.getsignal(signal.SIGTERM) is before

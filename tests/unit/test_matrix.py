@@ -29,6 +29,13 @@ def pairs(candidates, items):
     return pl.DataFrame(rows, schema=EVALUATION.schema)
 
 
+ORIGIN = {
+    "inputs": {"samples/d/pool.parquet": "0a", "models/m/source.json": "0b"},
+    "settings": {"task": "boolq", "max_new_tokens": None},
+    "dtype": "float32",
+}
+
+
 @pytest.fixture
 def write(tmp_path):
     """Write blocks to a folder and return their paths."""
@@ -36,7 +43,7 @@ def write(tmp_path):
     def write_blocks(*frames):
         paths = [tmp_path / "blocks" / f"{number}.parquet" for number in range(len(frames))]
         for frame, path in zip(frames, paths, strict=True):
-            EVALUATION.write(frame, path, {})
+            EVALUATION.write(frame, path, ORIGIN)
         return paths
 
     return write_blocks
@@ -44,7 +51,7 @@ def write(tmp_path):
 
 def gathered(tmp_path, paths, candidates, items):
     output = tmp_path / "matrix.parquet"
-    gather(blocks=paths, candidates=candidates, items=items, output=output, provenance={"seed": 5})
+    gather(blocks=paths, candidates=candidates, items=items, origin=ORIGIN, output=output, provenance={"seed": 5})
     return output
 
 
@@ -89,3 +96,65 @@ def test_names_the_block_that_is_damaged_or_of_another_kind(tmp_path, write):
     QUALITY.write(QUALITY.schema.to_frame(), paths[1], {})
     with pytest.raises(StudyError, match=r"1\.parquet holds table 'quality'"):
         gathered(tmp_path, paths, candidates=2, items=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"inputs": {**ORIGIN["inputs"], "samples/d/pool.parquet": "0c"}}, "another samples/d/pool.parquet than"),
+        ({"inputs": {**ORIGIN["inputs"], "models/m/source.json": "0c"}}, "another models/m/source.json than"),
+        ({"inputs": {}}, "another samples/d/pool.parquet, models/m/source.json than"),
+        ({"settings": {"task": "boolq", "max_new_tokens": 16}}, "another settings than"),
+        ({"dtype": "bfloat16"}, "another dtype than"),
+    ],
+    ids=["prompts or seed", "model or revision", "no origin", "settings", "dtype"],
+)
+def test_a_block_made_otherwise_is_never_gathered(tmp_path, write, change, named):
+    paths = write(pairs([-1, 0], [0]), pairs([1], [0]))
+    EVALUATION.write(pairs([1], [0]), paths[1], {**ORIGIN, **change})
+    with pytest.raises(StudyError, match=rf"1\.parquet was made with {named} .*delete it and rerun"):
+        gathered(tmp_path, paths, candidates=2, items=1)
+    assert not (tmp_path / "matrix.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gold_logprob": float("nan")},
+        {"margin": float("nan")},
+        {"margin": float("-inf")},
+        {"correct": float("nan")},
+        {"correct_norm": float("inf")},
+        {"logprobs": [0.0, float("nan")]},
+        {"logprobs": [None, 0.0]},
+        {"logprobs": []},
+    ],
+    ids=str,
+)
+def test_names_the_block_and_pair_of_a_score_that_is_no_number(tmp_path, write, wrong):
+    ((column, value),) = wrong.items()
+    block = pairs([1, 2], [0])
+    values = [block[column][0], value]
+    block = block.with_columns(pl.Series(column, values, dtype=EVALUATION.schema[column]))
+    paths = write(pairs([-1, 0], [0]), block)
+    with pytest.raises(StudyError, match=r"1\.parquet holds a score .* candidate 2 before item 0; delete it"):
+        gathered(tmp_path, paths, candidates=3, items=1)
+
+
+def test_scores_that_the_task_does_not_have_are_no_mistake(tmp_path, write):
+    plain = pairs([-1, 0], [0]).with_columns(
+        pl.lit(None, dtype=pl.Float32).alias(column) for column in ("margin", "correct_norm")
+    )
+    assert EVALUATION.read(gathered(tmp_path, write(plain), candidates=1, items=1)).equals(plain)
+
+
+def test_an_empty_block_is_named(tmp_path, write):
+    with pytest.raises(StudyError, match=r"1\.parquet is empty; delete it and rerun"):
+        gathered(tmp_path, write(pairs([-1, 0], [0]), pairs([], [])), candidates=1, items=1)
+
+
+def test_names_the_first_missing_and_the_two_that_overlap(tmp_path, write):
+    with pytest.raises(StudyError, match="the first missing is candidate 1 before item 1"):
+        gathered(tmp_path, write(pairs([-1, 0], [0, 1]), pairs([1], [0])), candidates=2, items=2)
+    with pytest.raises(StudyError, match=r"candidate 0 before item 1 stands in .*0\.parquet and .*1\.parquet"):
+        gathered(tmp_path, write(pairs([-1, 0], [0, 1]), pairs([0], [1])), candidates=1, items=2)

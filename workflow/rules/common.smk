@@ -9,12 +9,19 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from iclscope import blocks, settings
+from iclscope import blocks, runs, settings
 from iclscope.parquet import read_provenance
 from iclscope.provenance import code_digest, digest
 from snakemake.common.tbdstring import TBDString
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
+
+HELD = []  # the lock of a run, until its process ends
+
+
+onstart:
+    HELD.append(runs.begin())
+
 
 MODELS = list(config["models"])
 DATASETS = list(config["datasets"])
@@ -84,9 +91,9 @@ def architecture_of(model):
 
 
 def counting_model(wildcards):
-    """Input function: the model whose tokenizer counts the tokens of a data set with a `max_tokens` filter."""
-    limits = config["datasets"][wildcards.dataset].get("max_tokens")
-    return architecture_of(limits["tokenizer"]) if limits else []
+    """Input function: the model that counts the tokens of a data set; where none is named, the first of the study."""
+    limits = config["datasets"][wildcards.dataset].get("max_tokens", {})
+    return architecture_of(limits.get("tokenizer", MODELS[0]))
 
 
 def opposite_count(wildcards):
@@ -105,6 +112,11 @@ def settings_without(*keys):
         return {key: value for key, value in entry.items() if key not in keys}
 
     return chosen
+
+
+def block_settings(wildcards):
+    """Params function: those settings of a data set that shape the scores of a block."""
+    return {key: config["datasets"][wildcards.dataset].get(key) for key in ("task", "max_new_tokens")}
 
 
 def block_files(wildcards, items):
@@ -174,6 +186,14 @@ def whole_activations():
     kept = config["activations"].get("store") == "full"
     return expand(files, model=MODELS, dataset=DATASETS, mask=MASKS) if kept else []
 
+
+# What is not made for anything else: a study is whole when these are there.
+STUDY_ENDS = [
+    "<results>/report/index.html",
+    "<results>/summary.parquet",
+    "<results>/verdict.json",
+    "<results>/run.json",
+]
 
 FINAL_TABLES = ["correlation", "headline", "quality", "reliability", "selection"]
 

@@ -30,9 +30,7 @@ rule evaluation_block:
         mem_mb=model_memory,
         runtime=block_minutes,
     params:
-        settings=lambda wildcards: {
-            key: config["datasets"][wildcards.dataset].get(key) for key in ("task", "max_new_tokens")
-        },
+        settings=block_settings,
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("evaluation_block"),
     script:
@@ -76,7 +74,10 @@ rule blocks_needed:
 
 rule evaluation:
     input:
-        all_blocks,
+        blocks=all_blocks,
+        pool="<results>/samples/{dataset}/pool.parquet",
+        model="<resources>/models/{model}/source.json",
+        task=task_file,
     output:
         ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
     log:
@@ -87,6 +88,8 @@ rule evaluation:
         "../../envs/analysis.yaml"
     params:
         settings=asked_of_matrix,
+        block_settings=block_settings,
+        dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("evaluation"),
     script:
         "../scripts/evaluation.py"

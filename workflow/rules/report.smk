@@ -4,6 +4,7 @@ Inputs:  the final tables and figures of every model on the data sets concerned
 Outputs: <results>/verdict.json, <results>/summary.parquet, <results>/run.json      of the whole study
          <results>/verdict/{dataset}.json, summary/{dataset}.parquet, run/{dataset}.json  of one data set
          <results>/report/index.html, <results>/report/{dataset}.html
+         <results>/SHA256SUMS   the checksum of every result, for `make verify`; written last
 """
 
 
@@ -135,3 +136,20 @@ rule index:
         code=code_digest("index"),
     script:
         "../scripts/index.py"
+
+
+rule manifest:
+    input:
+        STUDY_ENDS,
+    output:
+        "<results>/SHA256SUMS",
+    log:
+        "<logs>/manifest.log",
+    benchmark:
+        "<benchmarks>/manifest.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code_digest("manifest"),
+    script:
+        "../scripts/manifest.py"

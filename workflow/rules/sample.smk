@@ -1,7 +1,7 @@
 """Draws candidates and items: seeded permutations of all usable rows, rendered to text once.
 
 Inputs:  <resources>/data/{dataset}/source.json   rows by split
-         <resources>/models/{model}/source.json   only where a max_tokens filter counts with its tokenizer;
+         <resources>/models/{model}/source.json   the model that counts tokens and whose context limits them;
                                                   of a model on the hub, <resources>/architectures/{model}/source.json
          config/tasks/{task}.yaml                 only for tasks of our own
 Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of both roles, in order
@@ -13,7 +13,7 @@ Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of bot
 rule pool:
     input:
         data="<resources>/data/{dataset}/source.json",
-        tokenizer=counting_model,
+        model=counting_model,
         task=task_file,
     output:
         ensure("<results>/samples/{dataset}/pool.parquet", non_empty=True),

@@ -4,9 +4,19 @@ from iclscope import matrix, stopping
 from iclscope.jobs import job
 
 with job(snakemake) as provenance:
-    settings = snakemake.params.settings
-    if "reliability" in settings:
-        whole = stopping.read_needed(snakemake.input[0])
+    inputs, params = snakemake.input, snakemake.params
+    if "reliability" in params.settings:
+        whole = stopping.read_needed(inputs.blocks)
     else:
-        whole = {"blocks": list(snakemake.input), **settings}
-    matrix.gather(**whole, output=snakemake.output[0], provenance=provenance)
+        whole = {"blocks": inputs.blocks, **params.settings}
+    sources = [inputs.pool, inputs.model, *([inputs.task] if inputs.task else [])]
+    matrix.gather(
+        **whole,
+        origin={
+            "inputs": {path: provenance["inputs"][path] for path in sources},
+            "settings": params.block_settings,
+            "dtype": params.dtype,
+        },
+        output=snakemake.output[0],
+        provenance=provenance,
+    )

@@ -42,7 +42,8 @@ def prepare_data(
         for split, rows in splits.items():
             _write_split(target / f"{split}.jsonl", rows, f"{key}, split {split}")
         counts = {split: len(rows) for split, rows in splits.items()}
-        record = {"source": settings["source"], **origin, "rows": counts}
+        checksums = {split: files.sha256(target / f"{split}.jsonl") for split in splits}
+        record = {"source": settings["source"], **origin, "rows": counts, "checksums": checksums}
         files.write_text(target / "source.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     logger.info("%s: %s", key, ", ".join(f"{count} rows of {split}" for split, count in counts.items()))
 
@@ -82,7 +83,8 @@ def _local_rows(path: Path, key: str) -> list[Row]:
     try:
         match path.suffix.lower():
             case ".jsonl":
-                return jsonl.read_rows(path)
+                # Bytes that are no UTF-8 stay recognisable, so that the pool can drop their rows and count them.
+                return jsonl.read_rows(path, errors="surrogateescape")
             case ".json":
                 rows = json.loads(path.read_text(encoding="utf-8-sig"))
                 if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import glob
 import hashlib
 import mmap
 import os
@@ -8,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from iclscope import runs
 
 _SEAL = b"iclscope-sha256:"
 _DIGITS = 64
@@ -18,8 +21,7 @@ BLANK_SEAL = _SEAL + _BLANK
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that replaces it once the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _cleared(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     temporary = Path(name)
@@ -27,6 +29,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.chmod(0o644)  # mkstemp makes it private
+        runs.check_current()
         temporary.replace(path)
         _sync(path.parent)
     finally:
@@ -36,18 +39,19 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that replaces it once the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _cleared(path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
         yield temporary
         temporary.chmod(0o755)
         for file in temporary.rglob("*"):
             _sync(file)
+        runs.check_current()
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(path.with_name(f".{path.name}.old.part"))
         temporary.replace(path)
         _sync(path.parent)
+        shutil.rmtree(path.with_name(f".{path.name}.old.part"), ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -93,6 +97,15 @@ def _checksum_of_the_rest(path: str | Path) -> tuple[int, bytes]:
             hashed = hashlib.sha256(view[:place])
             hashed.update(view[place + _DIGITS :])
     return place, hashed.hexdigest().encode()
+
+
+def _cleared(path: str | Path) -> Path:
+    """`path` in a folder that exists, without what jobs that were killed while writing it have left there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    return path
 
 
 def _sync(path: Path) -> None:

