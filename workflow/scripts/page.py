@@ -11,6 +11,7 @@ with job(snakemake):
         dataset=dataset,
         models=results.paths_by_study(snakemake.input, [dataset], models)[dataset],
         folders={model: Path(file).parent for model, file in zip(models, snakemake.input.figures, strict=True)},
+        explorers=dict(zip(models, snakemake.input.explorers, strict=True)),
         candidates=snakemake.input.candidates,
         run_record=snakemake.input.run_record,
         verdict=snakemake.input.verdict,
