@@ -124,12 +124,14 @@ function look() {
   };
 }
 
-function embed(place, spec, name) {
+async function embed(place, spec, name) {
   const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  return vegaEmbed(place, spec, {
-    ast: true, config: look(), downloadFileName: name, tooltip: { theme },
+  const made = await vegaEmbed(place, spec, {
+    ast: true, renderer: "canvas", config: look(), downloadFileName: name, tooltip: { theme },
     actions: { export: true, source: false, compiled: false, editor: false },
   });
+  document.querySelector(`${place} summary`).setAttribute("aria-label", "Save this plot");
+  return made;
 }
 
 const extent = (values) => {
@@ -188,12 +190,12 @@ function mark(area) {
   table.draw();
 }
 
-table.on("draw", () => plot?.data("dots", dots(listed())).run());
+table.on("draw", () => plot?.data("dots", dots(listed())).runAsync());
 
 for (const [event, off] of [["mouseover", false], ["mouseout", true], ["focusin", false], ["focusout", true]]) {
   byId("candidates").addEventListener(event, (happened) => {
     const row = happened.target.closest("tbody tr");
-    if (row && plot) plot.signal("lit", off ? -1 : table.row(row).data()?.id ?? -1).run();
+    if (row && plot) plot.signal("lit", off ? -1 : table.row(row).data()?.id ?? -1).runAsync();
   });
 }
 
@@ -229,7 +231,7 @@ function compare() {
     `${pairs.length - better - worse}.`;
   items.clear().rows.add(pairs).draw();
   drawVersus(pairs);
-  plot?.signal("pair", picked).run();
+  plot?.signal("pair", picked).runAsync();
 }
 
 function drawVersus(pairs) {
@@ -275,7 +277,7 @@ for (const group of new Set(data.signals.map((one) => one.group))) {
 }
 byId("signal").value = Math.max(...shown);
 if (fewLabels) options(byId("label"), labels.map((label) => [label, label]));
-else byId("label").closest("label").hidden = true;
+else byId("label").closest("div").hidden = true;
 
 byId("target").addEventListener("change", () => { brush = {}; refresh(); });
 byId("signal").addEventListener("change", () => {
@@ -289,6 +291,10 @@ byId("label").addEventListener("change", () => table.draw());
 byId("unbrush").addEventListener("click", () => { mark({}); drawScatter(); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
 
+// Two tables of a page need names of their own for their page buttons.
+const namePages = (id, name) => byId(`${id}_wrapper`).querySelector("nav").setAttribute("aria-label", name);
+
+namePages("candidates", "Pages of candidates");
 refresh();
 if (byId("first")) {
   options(byId("score"), Object.keys(data.scores).map((name) => [name, data.targets.find((one) => one.name === name).title]));
@@ -305,6 +311,7 @@ if (byId("first")) {
         render: (value, type) => (type === "display" ? number(value) : Math.abs(value)) },
     ],
   });
+  namePages("items", "Pages of items");
   byId("score").value = data.lead;
   for (const [place, id] of ["first", "second"].entries()) {
     byId(id).max = Math.max(...position.keys());
