@@ -46,3 +46,8 @@ rule all:
         "<results>/verdict.json",
         "<results>/run.json",
     localrule: True
+
+
+onsuccess:
+    if line := progress.closing(config.get("pathvars", {}).get("results", "results")):
+        print(line, file=sys.stderr)

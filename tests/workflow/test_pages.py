@@ -91,7 +91,7 @@ def test_every_link_leads_somewhere(browser, report):
             path, _, anchor = unquote(address).partition("#")
             target = (file.parent / path).resolve() if path else file
             assert target.is_file(), f"{file}: {address}"
-            assert path or anchor in anchors, f"{file}: {address}"
+            assert path or anchor in anchors | {""}, f"{file}: {address}"  # Vega fills its links of `#` when used
             if target.suffix == ".html" and target not in seen:
                 waiting.add(target)
     assert seen == set(report.rglob("*.html"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from iclscope import blocks, settings
+from iclscope import blocks, progress, settings
 from iclscope.provenance import code_digest
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent
 SCRIPTS = PACKAGE.parent
 
 # They carry, log and write results; they do not shape them.
-PLUMBING = frozenset({"__init__", "errors", "files", "jobs", "logs", "parquet", "provenance"})
+PLUMBING = frozenset({"__init__", "errors", "files", "jobs", "logs", "parquet", "progress", "provenance"})
 
 LIBRARIES = ("torch", "transformers", "lm_eval", "datasets", "polars", "pyarrow", "numpy", "scipy", "snakemake")
 
