@@ -17,6 +17,6 @@ def test_notebook_reproduces_a_figure(finished, monkeypatch):
     _, results = notebook.app.run()
     masks = pl.read_parquet("results/correlation/tiny/animals.parquet")["mask"].drop_nulls().unique()
     panels = results["figure"].axes
-    assert {panel.get_title().split(",")[0] for panel in panels} == set(masks)
+    assert {panel.get_title() for panel in panels} == set(masks)
     assert all(len(panel.lines) > 1 for panel in panels)
     plt.close("all")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 import iclscope
 from iclscope.files import write_text
@@ -44,7 +43,7 @@ def render(template: str, output: str | Path, scripts: Sequence[str], **context:
     page = environment.get_template(template).render(
         question=iclscope.__doc__,
         policy=policy(sources),
-        scripts=[Markup(source) for source in sources],
+        scripts=sources,
         licences=(PACKAGE / "vendor/licences.txt").read_text(encoding="utf-8"),
         **context,
     )
