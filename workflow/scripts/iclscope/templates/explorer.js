@@ -86,6 +86,7 @@ const table = new DataTable("#candidates", {
     ...data.signals.map((one, place) => ({
       ...numeric(one.group === "without activations" ? one.name : `${one.name} · ${one.group}`,
         (row) => one.values[row.index]),
+      className: "number signal",
       visible: shown.has(place),
     })),
   ],
