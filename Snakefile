@@ -48,3 +48,8 @@ rule all:
         "<results>/SHA256SUMS",
         whole_activations(),
     localrule: True
+
+
+onsuccess:
+    if line := progress.closing(config.get("pathvars", {}).get("results", "results")):
+        print(line, file=sys.stderr)

@@ -79,7 +79,7 @@ def frames(design: Design) -> dict[str, pl.DataFrame]:
         "quality": _quality(scores),
         "reliability": reliability,
         "selection": _selection(scores, rng),
-        "candidates": _candidates(design),
+        "candidates": sample(design.candidates),
     }
 
 
@@ -323,10 +323,13 @@ def _selection(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl
     return pl.DataFrame(rows, schema=SELECTION.schema)
 
 
-def _candidates(design: Design) -> pl.DataFrame:
+def sample(number: int) -> pl.DataFrame:
+    """Rows of a sample; every third answer is no."""
     rows = []
-    for candidate in range(design.candidates):
-        question, answer = f"The sky of planet {candidate} is green.\nQuestion: is it green?\nAnswer:", "yes"
+    for candidate in range(number):
+        question = f"The sky of planet {candidate} is green.\nQuestion: is it green?\nAnswer:"
+        gold = int(candidate % 3 > 0)
+        answer = ("no", "yes")[gold]
         rows.append(
             {
                 "id": candidate,
@@ -337,7 +340,7 @@ def _candidates(design: Design) -> pl.DataFrame:
                 "question": question,
                 "target_delimiter": " ",
                 "choices": ["no", "yes"],
-                "gold": 1,
+                "gold": gold,
                 "prefix": f"{question} {answer}\n\n",
                 "question_start": 0,
                 "question_end": len(question),

@@ -1,5 +1,4 @@
 import itertools
-import json
 import re
 from html.parser import HTMLParser
 
@@ -8,22 +7,10 @@ import pytest
 
 import iclscope
 import synthetic
-from iclscope import figures, report, sheets
+import synthetic_pages
+from iclscope import figures, sheets
 
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> {{ 7 * 7 }}"
-SETTINGS = {
-    "seed": 1,
-    "datasets": {"data": {"task": "boolq", "candidates": 48, "max_tokens": {"items": 64}}},
-    **{key: {} for key in report.ANALYSIS_SETTINGS},
-    "masks": ["causal", "bidirectional"],
-    "correlation": {"smallest_useful_effect": 0.2},
-}
-RUN = {
-    "config_digest": "0123abcd",
-    "config": {"secret_of_the_record": 1},
-    "versions": {"torch": "2.13.0"},
-    "device": None,
-}
 
 
 class Page(HTMLParser):
@@ -32,48 +19,31 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.source = path.read_text(encoding="utf-8")
-        self.elements, self.words, self.hidden = [], [], 0
+        self.elements, self.words, self.scripts, self.hidden = [], [], "", ""
         self.feed(self.source)
         self.text = " ".join(" ".join(self.words).replace("\xa0", " ").split())
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
-        self.hidden += tag == "style"
+        self.hidden = tag if tag in ("style", "script") else self.hidden
 
     def handle_endtag(self, tag):
-        self.hidden -= tag == "style"
+        self.hidden = "" if tag == self.hidden else self.hidden
 
     def handle_data(self, data):
         if not self.hidden:
             self.words.append(data)
+        elif self.hidden == "script":
+            self.scripts += data
 
     def all(self, *tags):
         return [attributes for tag, attributes in self.elements if tag in tags]
 
 
-def build(folder, tables, models=("small", "large"), verdict=None, more=None):
-    """Write figures, page and index as the workflow would; returns both pages. more: further tables by name."""
-    paths = {**synthetic.write(tables, folder), **(more or {})}
-    figures.run(model="any", dataset="data", tables=paths, folder=folder / "plots")
-    (folder / "run.json").write_text(json.dumps(RUN))
-    if verdict:
-        (folder / "verdict.json").write_text(json.dumps(verdict))
-    common = {
-        "run_record": folder / "run.json",
-        "verdict": folder / "verdict.json" if verdict else None,
-        "settings": SETTINGS,
-    }
-    report.run_page(
-        dataset="data",
-        models=dict.fromkeys(models, paths),
-        folders=dict.fromkeys(models, folder / "plots"),
-        candidates=paths["candidates"],
-        output=folder / "report/data.html",
-        **common,
-    )
-    studies = {"data": dict.fromkeys(models, paths)}
-    report.run_index(studies=studies, output=folder / "report/index.html", **common)
-    return Page(folder / "report/data.html"), Page(folder / "report/index.html")
+def build(folder, tables, **options):
+    """Write every page as the workflow would; returns the data set's page and the index."""
+    files = synthetic_pages.build(folder, tables, synthetic.SMALL, **options)
+    return Page(files["page"]), Page(files["index"])
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +74,10 @@ def page(request, pages):
 def test_pages_need_nothing_but_themselves(page):
     addresses = [a[key] for a in page.all("a", "img", "link", "script") for key in ("href", "src") if key in a]
     assert addresses
-    assert all(re.match(r"data:image/svg\+xml;base64,|#|\w+\.html$", address) for address in addresses)
-    assert not page.all("link", "script", "iframe", "object", "embed")
+    local = r"data:image/svg\+xml;base64,|#|[\w/]+\.html$|\.\./[\w/]+\.parquet$"
+    assert all(re.match(local, address) for address in addresses)
+    assert not page.all("link", "iframe", "object", "embed")
+    assert all(attributes.keys() <= {"type", "id"} for attributes in page.all("script"))  # no script of another file
     styles = page.source[page.source.index("<style>") : page.source.index("</style>")]
     assert "url(" not in styles
     assert "@import" not in styles
@@ -114,7 +86,7 @@ def test_pages_need_nothing_but_themselves(page):
 def test_text_of_candidates_stays_text(pages):
     page = pages[0]
     assert HOSTILE in page.text
-    assert not page.all("script")
+    assert "alert(1)" not in page.scripts
     assert all("onerror" not in attributes for _, attributes in page.elements)
 
 
@@ -158,6 +130,9 @@ def test_page_holds_every_figure_and_table_of_every_model(pages):
     for caption in ("a row per quality target", "largest |ρ| with", "without a defined correlation", "the control"):
         assert page.text.count(caption) >= 2
     assert page.text.count("correlation.parquet") == 4
+    saved = [button["data-name"] for button in page.all("button") if button.get("data-save") == "png"]
+    assert saved == 2 * list(dict.fromkeys(saved))
+    assert set(saved) == set(figures.FIGURES)
 
 
 def test_numbers_are_never_nan_or_none(page):

@@ -1,6 +1,8 @@
 """The whole workflow on a tiny model: every stage real, every result readable without our code."""
 
 import json
+import zipfile
+from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -16,6 +18,7 @@ def test_every_result_is_there(finished):
           for stage in ("massive", "features", "embeddings", "evaluation", "quality", "reliability", "correlation",
                         "headline", "selection")),
         *(f"plots/tiny/{d}/rho_by_layer.{kind}" for d in ("animals", "sums") for kind in ("png", "svg")),
+        *(f"report/candidates/tiny/{d}.html" for d in ("animals", "sums")),
         "report/index.html", "report/animals.html", "report/sums.html", "summary.parquet", "verdict.json", "run.json",
     ]  # fmt: skip
     assert [name for name in wanted if not (results / name).is_file()] == []
@@ -53,3 +56,14 @@ def test_all_masks_of_a_data_set_share_one_load_of_the_model(finished):
 
 def test_second_run_does_nothing(finished):
     assert finished.planned() == {}
+
+
+def test_snakemakes_own_report_has_every_page_and_figure_with_captions(study):
+    study.run("--report", "report.zip")
+    with zipfile.ZipFile(study.folder / "report.zip") as archive:
+        text = archive.read("report/report.html").decode()
+        packed = [Path(name).name for name in archive.namelist()]
+    assert {"index.html", "animals.html", "rho_by_layer.png"} <= set(packed)
+    for wanted in ("animals", "sums", "whole study", "explorer of the candidates", "correlation by layer"):
+        assert wanted in text
+    assert "as the only demonstration" in text  # a caption

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from iclscope import blocks, runs, settings
+from iclscope import blocks, progress, runs, settings
 from iclscope.parquet import read_provenance
 from iclscope.provenance import code_digest, digest
 from snakemake.common.tbdstring import TBDString

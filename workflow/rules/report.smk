@@ -5,6 +5,7 @@ Outputs: <results>/verdict.json, <results>/summary.parquet, <results>/run.json  
          <results>/verdict/{dataset}.json, summary/{dataset}.parquet, run/{dataset}.json  of one data set
          <results>/report/index.html, <results>/report/{dataset}.html
          <results>/SHA256SUMS   the checksum of every result, for `make verify`; written last
+         <results>/report/candidates/{model}/{dataset}.html  the explorer of the candidates
 """
 
 
@@ -86,17 +87,51 @@ rule verdict:
         "../scripts/verdict.py"
 
 
+rule explorer:
+    input:
+        **{table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES},
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        questions="<results>/samples/{dataset}/items.parquet",
+        evaluation="<results>/evaluation/{model}/{dataset}.parquet",
+        features="<results>/features/{model}/{dataset}.parquet",
+        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
+    output:
+        report(
+            "<results>/report/candidates/{model}/{dataset}.html",
+            caption="../report/explorer.rst",
+            category="{dataset}",
+            labels={"model": "{model}", "figure": "explorer of the candidates"},
+        ),
+    log:
+        "<logs>/report/candidates-{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/report/candidates-{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        masks=MASKS,
+        code=code_digest("explorer"),
+    script:
+        "../scripts/explorer.py"
+
+
 rule page:
     input:
         **final_tables(["{dataset}"]),
         figures=expand("<results>/plots/{model}/{{dataset}}/rho_by_layer.svg", model=MODELS),
         massive=expand("<results>/massive/{model}/{{dataset}}.parquet", model=MODELS),
         comparison="<results>/plots/{dataset}/quality_across_models.svg" if len(MODELS) > 1 else [],
+        explorers=expand("<results>/report/candidates/{model}/{{dataset}}.html", model=MODELS),
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",
         verdict="<results>/verdict/{dataset}.json",
     output:
-        "<results>/report/{dataset}.html",
+        report(
+            "<results>/report/{dataset}.html",
+            caption="../report/page.rst",
+            category="{dataset}",
+            labels={"model": "all", "figure": "page of the data set"},
+        ),
     log:
         "<logs>/report/{dataset}.log",
     benchmark:
@@ -115,14 +150,15 @@ rule index:
     input:
         **final_tables(DATASETS),
         pages=expand("<results>/report/{dataset}.html", dataset=DATASETS),
+        explorers=expand("<results>/report/candidates/{model}/{dataset}.html", dataset=DATASETS, model=MODELS),
         run_record="<results>/run.json",
         verdict="<results>/verdict.json",
     output:
         report(
             "<results>/report/index.html",
             caption="../report/index.rst",
-            category="report",
-            labels={"page": "index"},
+            category="whole study",
+            labels={"model": "all", "figure": "answer and overview"},
         ),
     log:
         "<logs>/report/index.log",

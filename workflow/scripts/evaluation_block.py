@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from iclscope import blocks, evaluation
+from iclscope import blocks, evaluation, logs, progress
 from iclscope.jobs import job
 
 with job(snakemake) as provenance:
@@ -21,3 +21,4 @@ with job(snakemake) as provenance:
         output=snakemake.output[0],
         provenance=provenance,
     )
+    logs.tell(progress.tokens(snakemake.config, Path(snakemake.output[0]).parents[3]))

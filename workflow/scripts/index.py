@@ -5,8 +5,11 @@ from iclscope.jobs import job
 
 with job(snakemake):
     datasets, models = list(snakemake.config["datasets"]), snakemake.params.models
+    pairs = [(dataset, model) for dataset in datasets for model in models]
+    explorers = dict(zip(pairs, snakemake.input.explorers, strict=True))
     report.run_index(
         studies=results.paths_by_study(snakemake.input, datasets, models),
+        explorers={dataset: {model: explorers[dataset, model] for model in models} for dataset in datasets},
         run_record=snakemake.input.run_record,
         verdict=snakemake.input.verdict,
         settings=snakemake.params.settings,

@@ -13,6 +13,7 @@ with job(snakemake):
         models={m: {**tables[m], "massive": file} for m, file in zip(models, snakemake.input.massive, strict=True)},
         folders={model: Path(file).parent for model, file in zip(models, snakemake.input.figures, strict=True)},
         comparison=snakemake.input.get("comparison") or None,
+        explorers=dict(zip(models, snakemake.input.explorers, strict=True)),
         candidates=snakemake.input.candidates,
         run_record=snakemake.input.run_record,
         verdict=snakemake.input.verdict,

@@ -38,6 +38,12 @@ def to_file(path: str | Path) -> Iterator[None]:
             handler.close()
 
 
+def tell(line: str) -> None:
+    """Say a line to the log and to the terminal."""
+    logger.info(line)
+    tqdm.write(line, file=sys.stderr)
+
+
 class _LogStream:
     """A text stream that turns each new state of a progress bar into one line of the log."""
 

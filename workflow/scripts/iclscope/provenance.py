@@ -17,7 +17,9 @@ PACKAGE = Path(__file__).parent
 SCRIPTS = PACKAGE.parent
 
 # They carry, log and write results; they do not shape them.
-PLUMBING = frozenset({"__init__", "devices", "errors", "files", "jobs", "logs", "parquet", "provenance", "runs"})
+PLUMBING = frozenset(
+    {"__init__", "devices", "errors", "files", "jobs", "logs", "parquet", "progress", "provenance", "runs"}
+)
 
 LIBRARIES = (
     "torch", "transformers", "lm_eval", "datasets", "polars", "pyarrow", "numpy", "scipy", "scikit-learn",

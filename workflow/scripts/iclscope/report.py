@@ -1,44 +1,38 @@
 """The report: one self-contained HTML page per data set and an index, which open from a file without any network."""
 
-import base64
 import json
-import logging
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import iclscope
-from iclscope import captions, figures, findings, sheets
+from iclscope import captions, figures, findings, pages, sheets
 from iclscope import comparison as across_models
 from iclscope.captions import Caption
-from iclscope.files import write_text
 from iclscope.findings import Finding
 from iclscope.massive_sheet import massive
 from iclscope.results import Results
 from iclscope.sheets import Sheet
 from iclscope.style import svg
 from iclscope.tables import SAMPLE
-from iclscope.wording import correlation, p_value, target_name, unbroken
-
-logger = logging.getLogger(__name__)
+from iclscope.wording import correlation, p_value, target_name
 
 Paths = Mapping[str, str | Path]
 
 ANALYSIS_SETTINGS = (
-    "masks",
-    "activations",
-    "metrics",
-    "features",
-    "evaluation",
-    "quality",
-    "correlation",
-    "selection",
-    "verdict",
-)
+    "masks", "activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "verdict",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that a figure was drawn from: its path, and its address as seen from the page."""
+
+    name: str
+    address: str
 
 
 @dataclass(frozen=True)
@@ -48,19 +42,33 @@ class Plate:
     name: str
     picture: str
     caption: Caption
-    sources: Sequence[str]
+    sources: Sequence[Source]
+
+
+@dataclass
+class Section:
+    """Part of a chapter; figures stand where the first table they are drawn from belongs."""
+
+    name: str
+    short: str
+    title: str
+    tables: Sequence[str] = ()
+    note: str = ""
+    plates: list[Plate] = field(default_factory=list)
+    sheets: list[Sheet] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """What the page of a data set says about one model."""
+    """What the page of a data set says about one model; explorer: address of the page of all candidates."""
 
     model: str
+    explorer: str
     answer: str
     findings: Sequence[Finding]
-    plates: Mapping[str, Plate]
-    sheets: Mapping[str, Sheet]
-    selector_sheets: Sequence[Sheet]
+    headline: Sheet
+    settings: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
 
 
 def run_page(
@@ -68,6 +76,7 @@ def run_page(
     dataset: str,
     models: Mapping[str, Paths],
     folders: Paths,
+    explorers: Paths,
     candidates: str | Path,
     run_record: str | Path,
     verdict: str | Path | None,
@@ -77,25 +86,27 @@ def run_page(
 ) -> None:
     """Write the page of one data set.
 
-    models: model → {table name → Parquet file}; folders: model → folder with the figures; comparison: the figure that
-    compares the models, if there are several; candidates: the sample; settings: the whole config. Text of candidates
-    is not trusted: the templates escape everything.
+    models: model → {table name → Parquet file}; folders: model → folder with the figures; explorers: model → page of
+    its candidates; candidates: the sample; settings: the whole config; comparison: the figure that compares the models,
+    if there are several. Text of candidates is not trusted: the templates escape everything.
     """
     sample, judged = SAMPLE.read(candidates), _verdict(verdict)
-    effect = settings["correlation"]["smallest_useful_effect"]
     studies = [Results.read(model, dataset, tables) for model, tables in models.items()]
-    chapters = [
-        _chapter(results, models[results.model], Path(folders[results.model]), sample, judged, effect)
-        for results in studies
-    ]
-    _render(
+    chapters = []
+    for results in studies:
+        model, tables = results.model, models[results.model]
+        plates = _plates(results, tables, Path(folders[model]), output)
+        explorer = _address(explorers[model], output)
+        judgement, where = _verdict_of(judged, results), tables.get("massive")
+        chapters.append(_chapter(results, plates, explorer, sample, judgement, settings, where))
+    pages.render(
         "page.html",
         output,
+        pages.TABLES,
         title=dataset,
         dataset=dataset,
         chapters=chapters,
-        comparison=_comparison(comparison, studies, models, effect),
-        settings=_settings_rows(settings, dataset),
+        comparison=_comparison(comparison, studies, models, settings, output),
         run_record=_run_rows(run_record),
     )
 
@@ -103,6 +114,7 @@ def run_page(
 def run_index(
     *,
     studies: Mapping[str, Mapping[str, Paths]],
+    explorers: Mapping[str, Paths],
     run_record: str | Path,
     verdict: str | Path | None,
     settings: Mapping[str, Any],
@@ -110,75 +122,123 @@ def run_index(
 ) -> None:
     """Write the index, which links to the page of every data set in the same folder.
 
-    studies: data set → model → {table name → Parquet file}; settings: the whole config.
+    studies: data set → model → {table name → Parquet file}; explorers: data set → model → page of the candidates;
+    settings: the whole config.
     """
     judged = _verdict(verdict)
     effect = settings["correlation"]["smallest_useful_effect"]
     everything = [
         Results.read(model, dataset, tables) for dataset, models in studies.items() for model, tables in models.items()
     ]
-    sources = [str(tables["headline"]) for models in studies.values() for tables in models.values()]
-    plate = Plate("overview", _data_address(svg(figures.overview(everything))), captions.overview(everything), sources)
-    _render(
+    sources = [_source(tables["headline"], output) for models in studies.values() for tables in models.values()]
+    picture = pages.data_address(svg(figures.overview(everything)))
+    pages.render(
         "index.html",
         output,
+        pages.TABLES,
         title="Signals and demonstrations",
         answer=judged.get("headline") or findings.overall(everything),
-        plate=plate,
-        rows=[_index_row(results, judged, effect) for results in everything],
+        plate=Plate("overview", picture, captions.overview(everything), sources),
+        rows=[
+            _index_row(results, _verdict_of(judged, results), effect)
+            | {"explorer": _address(explorers[results.dataset][results.model], output)}
+            for results in everything
+        ],
         tables=sheets.across(judged, {results.target for results in everything}),
         settings=sheets.flattened(settings),
         run_record=_run_rows(run_record),
     )
 
 
+def _plates(results: Results, tables: Paths, folder: Path, page: str | Path) -> list[Plate]:
+    """Every figure that there is, in the order of their declaration."""
+    texts = captions.captions(results)
+    return [
+        Plate(
+            name,
+            pages.data_address((folder / f"{name}.svg").read_bytes()),
+            texts[name],
+            [_source(tables[table], page) for table in figures.SOURCES[name]],
+        )
+        for name in figures.FIGURES
+    ]
+
+
 def _comparison(
-    picture: str | Path | None, studies: Sequence[Results], models: Mapping[str, Paths], effect: float
+    picture: str | Path | None,
+    studies: Sequence[Results],
+    models: Mapping[str, Paths],
+    settings: Mapping[str, Any],
+    page: str | Path,
 ) -> Plate | None:
     """The figure that compares the models; None for a single one."""
     if picture is None:
         return None
-    sources = [str(tables["quality"]) for tables in models.values()]
-    address = _data_address(Path(picture).read_bytes())
-    return Plate("quality_across_models", address, across_models.caption(studies, effect), sources)
+    sources = [_source(tables["quality"], page) for tables in models.values()]
+    caption = across_models.caption(studies, settings["correlation"]["smallest_useful_effect"])
+    return Plate("quality_across_models", pages.data_address(Path(picture).read_bytes()), caption, sources)
 
 
 def _chapter(
-    results: Results, tables: Paths, folder: Path, sample: pl.DataFrame, judged: Mapping[str, Any], effect: float
+    results: Results,
+    plates: Sequence[Plate],
+    explorer: str,
+    sample: pl.DataFrame,
+    judged: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    massive_table: str | Path | None,
 ) -> Chapter:
-    mine = _verdict_of(judged, results)
-    statuses = {name: entry["status"] for name, entry in mine.get("selectors", {}).items()}
-    texts = captions.captions(results)
-    plates = {
-        name: Plate(
-            name,
-            _data_address((folder / f"{name}.svg").read_bytes()),
-            texts[name],
-            [str(tables[table]) for table in figures.SOURCES[name]],
-        )
-        for name in figures.FIGURES
-    }
-    signal_sheets = {"top_signals": sheets.top_signals(results), "undefined": sheets.undefined_signals(results)}
-    if "massive" in tables:
-        signal_sheets["massive"] = massive(tables["massive"])
-    verdict = [Finding("Verdict", " ".join(mine["sentences"]))] if mine.get("sentences") else []
+    effect = settings["correlation"]["smallest_useful_effect"]
+    verdict = [Finding("Verdict", " ".join(judged["sentences"]))] if judged.get("sentences") else []
+    statuses = {name: entry["status"] for name, entry in judged.get("selectors", {}).items()}
     return Chapter(
         model=results.model,
-        answer=mine.get("conclusion") or findings.answer(results, effect),
+        explorer=explorer,
+        answer=judged.get("conclusion") or findings.answer(results, effect),
         findings=[*findings.findings(results, effect), *verdict],
-        plates=plates,
-        sheets={
-            "headline": sheets.headline(results),
-            "features": sheets.features(results),
-            "reliability": sheets.reliability(results),
-            "extremes": sheets.extremes(results, sample),
-            **{name: table for name, table in signal_sheets.items() if table},
-        },
-        selector_sheets=[
-            sheets.selectors(results, target, statuses if target == results.target else {})  # the verdict's target
-            for target in dict.fromkeys([results.target, results.targets[0]])
-        ],
+        headline=sheets.headline(results),
+        settings=_settings_rows(settings, results),
+        sections=_sections(results, plates, sample, statuses, massive_table),
     )
+
+
+def _sections(
+    results: Results,
+    plates: Sequence[Plate],
+    sample: pl.DataFrame,
+    statuses: Mapping[str, str],
+    massive_table: str | Path | None,
+) -> list[Section]:
+    """The sections of a chapter that have content; a figure of other tables stands in the last."""
+    correlation = Section(
+        "correlation", "correlation", "Correlation by layer and mask", ("correlation", "headline"),
+        sheets=[table for table in (sheets.top_signals(results), sheets.undefined_signals(results)) if table],
+    )  # fmt: skip
+    selection = Section("selection", "selectors", "Value of the selectors", ("selection",))
+    selection.sheets = [
+        sheets.selectors(results, target, statuses if target == results.target else {})  # the verdict's target
+        for target in dict.fromkeys([results.target, results.targets[0]])
+    ]
+    reliability = Section(
+        "reliability", "reliability", "Quality and its reliability", ("quality", "reliability"),
+        sheets=[sheets.reliability(results)],
+    )  # fmt: skip
+    controls = Section("controls", "controls", "Cheaper signals and controls", sheets=[sheets.features(results)])
+    demonstrations = Section(
+        "demonstrations", "demonstrations", "Best and worst demonstrations",
+        note="Among many candidates some come out on top by luck; reliability says how much to trust this order.",
+        sheets=[sheets.extremes(results, sample)],
+    )  # fmt: skip
+    activations = Section(
+        "massive", "massive activations", "Where massive activations sit",
+        sheets=[massive(massive_table)] if massive_table else [],
+    )  # fmt: skip
+    further = Section("further", "more", "Further figures")
+    sections = [correlation, selection, reliability, activations, controls, demonstrations, further]
+    for plate in plates:
+        first = figures.SOURCES[plate.name][0]
+        next((section for section in sections if first in section.tables), further).plates.append(plate)
+    return [section for section in sections if section.plates or section.sheets]
 
 
 def _index_row(results: Results, judged: Mapping[str, Any], effect: float) -> dict[str, Any]:
@@ -186,7 +246,7 @@ def _index_row(results: Results, judged: Mapping[str, Any], effect: float) -> di
     return {
         "dataset": results.dataset,
         "model": results.model,
-        "answer": _verdict_of(judged, results).get("conclusion") or findings.answer(results, effect),
+        "answer": judged.get("conclusion") or findings.answer(results, effect),
         "cells": [
             target_name(results.target),
             correlation(headline["alpha"]),
@@ -198,9 +258,13 @@ def _index_row(results: Results, judged: Mapping[str, Any], effect: float) -> di
     }
 
 
-def _settings_rows(settings: Mapping[str, Any], dataset: str) -> list[tuple[str, str]]:
-    """Settings that shape a data set's page: its own, and those of the analysis."""
-    own = {"seed": settings["seed"], f"datasets.{dataset}": settings["datasets"][dataset]}
+def _settings_rows(settings: Mapping[str, Any], results: Results) -> list[tuple[str, str]]:
+    """Settings that shape a chapter: those of its model and data set, and those of the analysis."""
+    own = {
+        "seed": settings["seed"],
+        f"models.{results.model}": settings["models"][results.model],
+        f"datasets.{results.dataset}": settings["datasets"][results.dataset],
+    }
     return sheets.flattened(own | {key: settings[key] for key in ANALYSIS_SETTINGS})
 
 
@@ -221,20 +285,10 @@ def _json(path: str | Path) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def _data_address(picture: bytes) -> str:
-    """An SVG as an address that carries it; a picture, unlike markup in the page, can run no script."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(picture).decode('ascii')}"
+def _source(table: str | Path, page: str | Path) -> Source:
+    return Source(str(table), _address(table, page))
 
 
-def _render(template: str, output: str | Path, **context: Any) -> None:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["unbroken"] = unbroken
-    page = environment.get_template(template).render(question=iclscope.__doc__, **context)
-    write_text(output, page)
-    logger.info("%s: %.1f MB", output, len(page.encode()) / 1e6)
+def _address(file: str | Path, page: str | Path) -> str:
+    """A file's address as seen from a page."""
+    return Path(os.path.relpath(file, Path(page).parent)).as_posix()

@@ -1,0 +1,128 @@
+"""The other tables of a make-believe study, and its pages, for tests of the explorer and in the browser."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import synthetic
+from iclscope import explorer, figures, report
+from iclscope.tables import EVALUATION, FEATURES, METRICS, SAMPLE
+from synthetic import Design
+
+SETTINGS = {
+    "seed": 1,
+    "models": {"small": {"source": "files", "dtype": "float32"}, "large": {"source": "hub", "dtype": "bfloat16"}},
+    "datasets": {"data": {"task": "boolq", "candidates": 48, "max_tokens": {"items": 64}}},
+    **{key: {} for key in report.ANALYSIS_SETTINGS},
+    "masks": ["causal", "bidirectional"],
+    "correlation": {"smallest_useful_effect": 0.2},
+}
+RUN = {
+    "config_digest": "0123abcd",
+    "config": {"secret_of_the_record": 1},
+    "versions": {"torch": "2.13.0"},
+    "device": None,
+}
+
+
+def inputs(tables: Mapping[str, pl.DataFrame], design: Design, folder: Path) -> dict[str, Any]:
+    """Write what the explorer reads beside the final tables; returns its keyword arguments."""
+    rng = np.random.default_rng(design.seed)
+    SAMPLE.write(_items(design), folder / "items.parquet", {})
+    EVALUATION.write(_evaluation(design, rng), folder / "evaluation.parquet", {})
+    FEATURES.write(_features(design, rng), folder / "features.parquet", {})
+    for mask in design.masks:
+        METRICS.write(_metrics(tables["correlation"], mask, design, rng), folder / f"metrics/{mask}.parquet", {})
+    return {
+        "candidates": folder / "candidates.parquet",
+        "items": folder / "items.parquet",
+        "evaluation": folder / "evaluation.parquet",
+        "features": folder / "features.parquet",
+        "metrics": {mask: folder / f"metrics/{mask}.parquet" for mask in design.masks},
+    }
+
+
+def build(
+    folder: Path,
+    tables: Mapping[str, pl.DataFrame],
+    design: Design,
+    models: tuple[str, ...] = ("small", "large"),
+    verdict: Mapping[str, Any] | None = None,
+    more: Mapping[str, Path] | None = None,
+) -> dict[str, Path]:
+    """Write figures and every page as the workflow would; returns page name → file. more: further tables by name."""
+    paths = {**synthetic.write(tables, folder), **(more or {})}
+    figures.run(model="any", dataset="data", tables=paths, folder=folder / "plots")
+    (folder / "run.json").write_text(json.dumps(RUN))
+    if verdict:
+        (folder / "verdict.json").write_text(json.dumps(verdict))
+    page = folder / "report/data.html"
+    explorers = {model: folder / f"report/candidates/{model}/data.html" for model in models}
+    material = inputs(tables, design, folder)
+    for model, file in explorers.items():
+        explorer.run(model=model, dataset="data", tables=paths, **material, report_page=page, output=file)
+    common = {
+        "run_record": folder / "run.json",
+        "verdict": folder / "verdict.json" if verdict else None,
+        "settings": SETTINGS,
+    }
+    report.run_page(
+        dataset="data",
+        models=dict.fromkeys(models, paths),
+        folders=dict.fromkeys(models, folder / "plots"),
+        explorers=explorers,
+        candidates=paths["candidates"],
+        output=page,
+        **common,
+    )
+    index = folder / "report/index.html"
+    studies = {"data": dict.fromkeys(models, paths)}
+    report.run_index(studies=studies, explorers={"data": explorers}, output=index, **common)
+    return {"page": page, "index": index, **explorers}
+
+
+def _items(design: Design) -> pl.DataFrame:
+    rows = synthetic.sample(design.items).to_dicts()
+    for row in rows:
+        row |= {"question": f"Item {row['id']}: {row['question']}", "split": "validation"}
+    return pl.DataFrame(rows, schema=SAMPLE.schema)
+
+
+def _evaluation(design: Design, rng: np.random.Generator) -> pl.DataFrame:
+    pairs = (design.candidates + 1) * design.items
+    candidate, item = np.divmod(np.arange(pairs), design.items)
+    margin = rng.standard_normal(pairs)
+    columns = {
+        "candidate": candidate - 1,
+        "item": item,
+        "gold_logprob": margin - 3,
+        "margin": margin,
+        "correct": (margin > 0).astype(float),
+        "correct_norm": (margin > 0.1).astype(float),
+        "prompt_tokens": np.full(pairs, 50),
+    }
+    frame = pl.DataFrame(columns).with_columns(
+        logprobs=pl.concat_list(pl.col("gold_logprob")), text=pl.lit(None), scores=pl.lit(None)
+    )
+    return frame.select(EVALUATION.schema.names()).cast(dict(EVALUATION.schema))
+
+
+def _features(design: Design, rng: np.random.Generator) -> pl.DataFrame:
+    names = [name for name in FEATURES.schema if name not in ("candidate", "length", "label")]
+    columns = {name: rng.standard_normal(design.candidates) for name in names}
+    counts = {"length": rng.integers(9, 99, design.candidates), "label": np.arange(design.candidates) % 2}
+    frame = pl.DataFrame({"candidate": np.arange(design.candidates), **counts, **columns})
+    return frame.select(FEATURES.schema.names()).cast(dict(FEATURES.schema))
+
+
+def _metrics(correlation: pl.DataFrame, mask: str, design: Design, rng: np.random.Generator) -> pl.DataFrame:
+    first = correlation["target"][0]
+    keys = correlation.filter(mask=mask, target=first).select("site", "layer", "pooling", "metric")
+    frame = keys.join(pl.DataFrame({"candidate": np.arange(design.candidates)}), how="cross")
+    value = pl.Series(rng.standard_normal(frame.height))
+    frame = frame.with_columns(value=value, reason=pl.lit(None))
+    return frame.select(METRICS.schema.names()).cast(dict(METRICS.schema))

@@ -1,0 +1,39 @@
+import json
+import os
+
+import polars as pl
+
+from iclscope import blocks, progress
+
+CONFIG = {
+    "models": {"m": {}},
+    "datasets": {"a": {"candidates": 4, "items": 2}, "b": {"candidates": 1, "items": 2}},
+    "evaluation": {"block": {"candidates": 2, "items": 2}},
+}
+
+
+def write_block(folder, dataset, candidates, rows, length):
+    file = folder / f"m/{dataset}/blocks/{blocks.name(candidates, (0, 2))}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame({"prompt_tokens": [length] * rows}, schema={"prompt_tokens": pl.Int32}).write_parquet(file)
+
+
+def test_tokens_to_come_are_as_long_as_those_that_were_scored(tmp_path):
+    assert progress.tokens(CONFIG, tmp_path).startswith("score matrix: 0 of about 0 million")
+    write_block(tmp_path, "a", (0, 2), 6, 1_000_000)  # zero-shot and two candidates, of five in all
+    write_block(tmp_path, "a", (8, 10), 4, 9_000_000)  # of a larger study that was here before
+    assert "6 of about 14 million" in progress.tokens(CONFIG, tmp_path)  # 10 pairs of a, 4 of b at the mean of a
+    write_block(tmp_path, "b", (0, 1), 4, 500_000)
+    assert "8 of about 12 million" in progress.tokens(CONFIG, tmp_path)
+
+
+def test_closing_line_names_the_newest_page_and_its_headline(tmp_path):
+    assert progress.closing(tmp_path) is None
+    for time, (page, verdict) in enumerate({"boolq": "verdict/boolq.json", "index": "verdict.json"}.items(), start=1):
+        for file in (tmp_path / f"report/{page}.html", tmp_path / verdict):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps({"headline": f"Said of {page}."}))
+            os.utime(file, (time, time))
+        line = progress.closing(tmp_path)
+        assert f"report/{page}.html" in line
+        assert line.endswith(f"Said of {page}.")
