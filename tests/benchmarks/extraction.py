@@ -11,14 +11,11 @@ import argparse
 import json
 import logging
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +29,11 @@ from iclscope.masks import named
 from iclscope.sites import SITES, find_blocks, reading
 from iclscope.tables import ACTIVATIONS
 from iclscope.tokens import DemonstrationTokens
+from record import ROOT, machine, seconds
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logger = logging.getLogger("benchmark")
 
-ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "resources/models/smollm2-135m"
 OUTPUT = ROOT / "results/benchmarks/extraction.json"
 LENGTHS = (30, 57)  # tokens of a demonstration, as in the default study
@@ -143,12 +140,13 @@ def measure_metrics() -> dict[str, Any]:
     lengths = rng.integers(*LENGTHS, count)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.parquet")
-        with ACTIVATIONS.writer(path, {}) as writer:
+        with ACTIVATIONS.writer(path, {"extraction": ""}) as writer:
             for layer in range(layers):
                 writer.append(statistics_of(layer, lengths, rng))
         settings = {"poolings": list(metrics.POOLINGS), "names": list(metrics.METRICS_BY_NAME)}
         made = Path(folder, "m.parquet")
-        time_taken = seconds(lambda: metrics.run(activations=path, settings=settings, output=made, provenance={}))
+        asked = {"activations": path, "extraction": "", "settings": settings, "output": made, "provenance": {}}
+        time_taken = seconds(lambda: metrics.run(**asked))
         values = pl.scan_parquet(made).select(pl.len()).collect().item()
     return {"candidates": count, "layers": layers, "values": values, "seconds": round(time_taken, 2)}
 
@@ -166,13 +164,6 @@ def statistics_of(layer: int, lengths: np.ndarray, rng: np.random.Generator) -> 
     return frame.cast(dict(ACTIVATIONS.schema))
 
 
-def seconds(run: Callable[[], Any]) -> float:
-    """Wall-clock time of a call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def peak() -> float:
     """Largest resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -186,16 +177,6 @@ def in_process(python: str, *words: str) -> dict[str, Any]:
     found = json.loads(result.stdout.splitlines()[-1])
     logger.info("%s", found)
     return found
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    info = Path("/proc/cpuinfo")
-    named_so = (
-        [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    )
-    processor = named_so[0].partition(": ")[2] if named_so else platform.processor()
-    return {"processor": processor, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "model": MODEL.name}
 
 
 def main() -> None:
@@ -221,7 +202,7 @@ def main() -> None:
         else:
             results[part] = in_process(sys.executable, "metrics")
         OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-        OUTPUT.write_text(json.dumps({**results, "machine": machine()}, indent=2) + "\n")
+        OUTPUT.write_text(json.dumps({**results, "machine": machine(), "model": MODEL.name}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -183,11 +183,16 @@ def test_unknown_names_list_the_known_ones():
 
 def test_run(tmp_path):
     frame = pl.concat([rows(tensors(), site=site, layer=layer) for layer in (0, 1) for site in ("resid", "mlp_out")])
-    ACTIVATIONS.write(frame, tmp_path / "a.parquet", {}, row_group_size=2)
-    settings = {"poolings": ["last", "all"], "names": ["kurtosis", "entropy"]}
-    metrics.run(
-        activations=tmp_path / "a.parquet", settings=settings, output=tmp_path / "m.parquet", provenance={"seed": 1}
-    )
+    ACTIVATIONS.write(frame, tmp_path / "a.parquet", {"extraction": "abc"}, row_group_size=2)
+    asked = {
+        "activations": tmp_path / "a.parquet",
+        "settings": {"poolings": ["last", "all"], "names": ["kurtosis", "entropy"]},
+        "output": tmp_path / "m.parquet",
+        "provenance": {"seed": 1},
+    }
+    with pytest.raises(StudyError, match=r"a\.parquet was made with other settings or code than the study has; delete"):
+        metrics.run(**asked, extraction="abd")
+    metrics.run(**asked, extraction="abc")
     found = METRICS.read(tmp_path / "m.parquet")
     assert found.equals(compute(frame, ["last", "all"], ["kurtosis", "entropy"]))
     assert found.equals(found.sort(METRICS.key))

@@ -17,6 +17,7 @@ import polars as pl
 
 from iclscope.errors import StudyError
 from iclscope.logs import progress
+from iclscope.parquet import read_provenance
 from iclscope.tables import ACTIVATIONS, METRICS
 
 logger = logging.getLogger(__name__)
@@ -377,13 +378,21 @@ def _values(frame: pl.DataFrame, pooling_name: str, name: str, stats: TokenStati
 
 
 def run(
-    *, activations: str | Path, settings: Mapping[str, Any], output: str | Path, provenance: Mapping[str, Any]
+    *,
+    activations: str | Path,
+    extraction: str,
+    settings: Mapping[str, Any],
+    output: str | Path,
+    provenance: Mapping[str, Any],
 ) -> None:
     """Write the metrics of an activations file; settings are those of the config key `metrics`.
 
-    One site and layer is in memory at a time.
+    extraction: digest of the settings and code that the activations must be made with. One site and layer is in memory
+    at a time.
     """
     check_names(settings["poolings"], settings["names"])
+    if read_provenance(activations).get("extraction") != extraction:
+        raise StudyError(f"{activations} was made with other settings or code than the study has; delete it and rerun")
     groups = ACTIVATIONS.read(activations, columns=["site", "layer"]).unique().sort("site", "layer")
     logger.info(
         "%d metrics of %d poolings for %d sites and layers",

@@ -45,9 +45,5 @@ def closing(results: str | Path) -> str | None:
 
 
 def _blocks(config: Mapping[str, Any], folder: Path, entry: Mapping[str, Any]) -> list[Path]:
-    size = config["evaluation"]["block"]
-    return [
-        folder / f"blocks/{blocks.name(candidates, items)}.parquet"
-        for candidates in blocks.cut(entry["candidates"], size["candidates"])
-        for items in blocks.cut(entry["items"], size["items"])
-    ]
+    grid = blocks.grid(entry["candidates"], entry["items"], blocks.size(config, folder.name))
+    return [folder / f"blocks/{blocks.name(candidates, items)}.parquet" for candidates, items in grid]
