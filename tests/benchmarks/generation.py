@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,22 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from iclscope import models
-from iclscope.generation import Stopping, generate
+from iclscope.generation import Stopping, generate, slots_of
 from iclscope.packing import Prompt
 from limits import decoding_limit
 from record import seconds, show, write
 from subjects import model_folder, pairs_of
 
 CANDIDATES, ITEMS, NEW_TOKENS = 3, 64, 32
-ALONE = 12  # prompts that are answered one by one
+ALONE = 48  # prompts that are answered one by one
 BATCH_SIZES = (8, 16, 48, 96)
 PACK = 512
 VLLM = Path(__file__).with_name("generation_vllm.py")
 
 
-def batched(model: Any, tokenizer: Any, prompts: list[Prompt], size: int) -> int:
-    """Answer the prompts in left-padded batches with `model.generate`; the number of new tokens."""
-    made = 0
+def batched(model: Any, tokenizer: Any, prompts: list[Prompt], size: int) -> list[list[int]]:
+    """New tokens of every prompt, by `model.generate` in left-padded batches."""
+    answers = []
     for start in range(0, len(prompts), size):
         contexts = [prompt.context for prompt in prompts[start : start + size]]
         longest = max(map(len, contexts))
@@ -43,15 +44,15 @@ def batched(model: Any, tokenizer: Any, prompts: list[Prompt], size: int) -> int
         end = tokenizer.eos_token_id
         settings = {"do_sample": False, "pad_token_id": end, "max_new_tokens": NEW_TOKENS}
         found = model.generate(ids, attention_mask=mask, **settings)[:, longest:]
-        made += sum([*row.tolist(), end].index(end) + 1 for row in found)
-    return min(made, NEW_TOKENS * len(prompts))
+        answers += [row[: row.index(end) + 1] if end in row else row for row in found.tolist()]
+    return answers
 
 
-def rate(way: str, run: Any) -> dict[str, Any]:
-    """New tokens a second of `run`, which returns how many it made."""
-    made: list[int] = []
-    taken = seconds(lambda: made.append(run()))
-    return {"way": way, "new tokens/s": made[0] / taken}
+def rate(way: str, run: Callable[[], list[list[int]]]) -> tuple[dict[str, Any], list[list[int]]]:
+    """New tokens a second of `run`, and the answers it returned."""
+    answers: list[list[int]] = []
+    taken = seconds(lambda: answers.extend(run()))
+    return {"way": way, "new tokens/s": sum(map(len, answers)) / taken}, answers
 
 
 def with_vllm(python: str, prompts: list[Prompt]) -> dict[str, Any]:
@@ -72,24 +73,29 @@ def main() -> None:
     torch.set_grad_enabled(False)
     model, tokenizer = models.load(model_folder(), arguments.dtype, "auto")
     groups = pairs_of("asdiv", CANDIDATES, ITEMS).groups(tokenizer)
-    prompts = sorted((p for group in groups for p in group), key=lambda prompt: len(prompt.context))
+    prompts = [prompt for group in groups for prompt in group]
 
-    def ours() -> int:
+    def ours() -> list[list[int]]:
         answers = generate(model, tokenizer, groups, PACK, Stopping((), NEW_TOKENS))
-        return sum(len(answer.tokens) for group in answers for answer in group)
+        return [answer.tokens for group in answers for answer in group]
 
-    rows = [rate("iclscope", ours)]
-    limit = decoding_limit(model, PACK // 8)
+    row, answers = rate("iclscope", ours)
+    rows, limit = [row], decoding_limit(model, slots_of(PACK))
     plain = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=models.DTYPES[arguments.dtype])
     plain = plain.to(model.device).eval()
-    rows.append(rate("model.generate, one by one", lambda: batched(plain, tokenizer, prompts[:ALONE], 1)))
+    row, alone = rate("model.generate, one by one", lambda: batched(plain, tokenizer, prompts[:ALONE], 1))
+    rows.append(row)
+    identical = sum(one == other for one, other in zip(answers, alone, strict=False)) / ALONE
+    by_length = sorted(prompts, key=lambda prompt: len(prompt.context))
     for size in BATCH_SIZES:
-        rows.append(rate(f"model.generate, batch {size}", lambda size=size: batched(plain, tokenizer, prompts, size)))
+        way = f"model.generate, batch {size}"
+        rows.append(rate(way, lambda size=size: batched(plain, tokenizer, by_length, size))[0])
     if arguments.vllm:
         rows.append(with_vllm(arguments.vllm, prompts))
     rows.append({"way": "matrix products of decoding alone", "new tokens/s": limit})
     show(rows)
-    write("generation", {"dtype": arguments.dtype, "new_tokens": NEW_TOKENS, "rows": rows})
+    sys.stdout.write(f"{identical:.1%} of {ALONE} answers are those of decoding one by one\n")
+    write("generation", {"dtype": arguments.dtype, "new_tokens": NEW_TOKENS, "identical": identical, "rows": rows})
 
 
 if __name__ == "__main__":
