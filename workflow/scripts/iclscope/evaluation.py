@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from iclscope.tables import EVALUATION, POOL
 logger = logging.getLogger(__name__)
 
 ZERO_SHOT = -1
+ANSWERS_TOGETHER = 8192  # generated in one go: many times the slots, which run empty at its end
 
 Row = Mapping[str, Any]
 
@@ -52,58 +54,61 @@ def run_block(
     model, tokenizer = models.load(model_folder, dtype, device)
     name = Path(model_folder).name
     encoder = PromptEncoder(tokenizer)
-    prompts = _prompts(encoder, demonstrations, questions, with_zero_shot=candidates[0] == 0)
     generated = questions[0]["kind"] == "generation"
     scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
     new_tokens = scorer.stopping.max_new_tokens if scorer else 0
-    _check_lengths(prompts, new_tokens, models.context_length(model), name, questions)
     length = PackLength(batch_tokens)
-    packed = takes_masks(model, next(iter(prompts.values())), length.tokens)
-    logger.info("%d prompts of %d items", len(prompts), len(questions))
+    packed = takes_masks(model, encoder.encode(demonstrations[0]["prefix"], questions), length.tokens)
+    fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(model), model=name)
+    groups = _groups(encoder, demonstrations, questions, fits, with_zero_shot=candidates[0] == 0)
+    number = len(demonstrations) + (candidates[0] == 0)
+    logger.info("%d prompts of %d items", number, len(questions))
     if scorer:
         answer = partial(generate if packed else generate_plain, model, tokenizer)
-        results = _generate_all(answer, prompts, questions, scorer, length, name)
+        frames = _generate_all(answer, groups, number, questions, scorer, length, name)
     else:
-        results = _score_all(partial(score if packed else score_plain, model), prompts, questions, length, name)
-    EVALUATION.write(_frame(prompts, questions, results), output, provenance)
+        frames = _score_all(partial(score if packed else score_plain, model), groups, number, questions, length, name)
+    EVALUATION.write(pl.concat(frames), output, provenance)
 
 
 def _score_all(
     scorer: Callable[..., list[np.ndarray]],
-    prompts: Mapping[int, list[Prompt]],
+    groups: Iterable[tuple[int, list[Prompt]]],
+    number: int,
     items: Sequence[Row],
     length: PackLength,
     model: str,
-) -> Iterator[list[dict[str, Any]]]:
-    """The columns of the evaluation table that depend on the model, demonstration by demonstration."""
-    for candidate, group in logs.progress(prompts.items(), len(prompts), "demonstrations", "candidates"):
-        scores = length.run(partial(scorer, group), computed_tokens(group))
+) -> Iterator[pl.DataFrame]:
+    """Rows of the evaluation table, demonstration by demonstration; no more than one waits in memory."""
+    for candidate, prompts in logs.progress(groups, number, "demonstrations", "candidates"):
+        scores = length.run(partial(scorer, prompts), computed_tokens(prompts))
         _check_finite(scores, model, candidate, items)
-        yield [_chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
+        results = [_chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
+        yield _frame(candidate, prompts, items, results)
 
 
 def _generate_all(
     answer: Callable[..., list[list[Answer]]],
-    prompts: Mapping[int, list[Prompt]],
+    groups: Iterator[tuple[int, list[Prompt]]],
+    number: int,
     items: Sequence[Row],
     scorer: "GenerationScorer",
     length: PackLength,
     model: str,
-) -> Iterator[list[dict[str, Any]]]:
-    """Likewise for generated answers: demonstration by demonstration while the pack length is sought, then at once."""
-    waiting = list(prompts.items())
-    with logs.bar(len(prompts) * len(items), "answers", "pairs") as bar:
-        while waiting:
-            now, waiting = (waiting, []) if length.settled else (waiting[:1], waiting[1:])
-            groups = [group for _, group in now]
-            work = partial(answer, groups, stopping=scorer.stopping, advance=bar.update)
+) -> Iterator[pl.DataFrame]:
+    """Likewise for generated answers: one demonstration at a time while the pack length is sought, then many."""
+    together = max(1, ANSWERS_TOGETHER // len(items))
+    with logs.bar(number * len(items), "answers", "pairs") as bar:
+        while now := list(islice(groups, together if length.settled else 1)):
+            prompts = [group for _, group in now]
+            work = partial(answer, prompts, stopping=scorer.stopping, advance=bar.update)
             try:
-                answers = length.run(work, sum(map(computed_tokens, groups)))
+                answers = length.run(work, sum(map(computed_tokens, prompts)))
             except NotFiniteError as error:
                 raise _not_finite(model, now[error.group][0], items[error.prompt]) from None
-            for (candidate, _), group in zip(now, answers, strict=True):
-                _check_finite([answer.logprobs for answer in group], model, candidate, items)
-                yield [_generated(one, scorer, i) for i, one in enumerate(group)]
+            for (candidate, group), found in zip(now, answers, strict=True):
+                _check_finite([one.logprobs for one in found], model, candidate, items)
+                yield _frame(candidate, group, items, [_generated(one, scorer, i) for i, one in enumerate(found)])
 
 
 def _check_finite(scores: Sequence[np.ndarray], model: str, candidate: int, items: Sequence[Row]) -> None:
@@ -143,33 +148,39 @@ def _rows(pool: pl.DataFrame, role: str, ids: tuple[int, int]) -> list[dict[str,
     return part.to_dicts()
 
 
-def _prompts(
-    encoder: PromptEncoder, demonstrations: Sequence[Row], items: Sequence[Row], with_zero_shot: bool
-) -> dict[int, list[Prompt]]:
-    """Prompts of every candidate id, in the order of the items."""
-    prompts = {}
-    if with_zero_shot:
-        prompts[ZERO_SHOT] = zero_shot_prompts(encoder, items)
+def _groups(
+    encoder: PromptEncoder,
+    demonstrations: Sequence[Row],
+    items: Sequence[Row],
+    fits: Callable[[int, list[Prompt], Sequence[Row]], None],
+    with_zero_shot: bool,
+) -> Iterator[tuple[int, list[Prompt]]]:
+    """Yield each candidate's id and its prompts, in the order of the items, made when they are asked for."""
     for row in demonstrations:
-        prompts[row["id"]] = encoder.encode(row["prefix"], items)
-    return prompts
+        if with_zero_shot and row is demonstrations[0]:
+            prompts = zero_shot_prompts(encoder, items)
+            fits(ZERO_SHOT, prompts, items)
+            yield ZERO_SHOT, prompts
+        prompts = encoder.encode(row["prefix"], items)
+        fits(row["id"], prompts, items)
+        yield row["id"], prompts
 
 
 def _check_lengths(
-    prompts: Mapping[int, list[Prompt]], new_tokens: int, limit: int, model: str, items: Sequence[Row]
+    candidate: int, prompts: list[Prompt], items: Sequence[Row], *, new_tokens: int, limit: int, model: str
 ) -> None:
     """Refuse prompts that do not fit the model's context with their answers, given or generated; the harness cuts them.
 
     new_tokens: longest generated answer.
     """
-    for candidate, group in prompts.items():
-        for prompt, item in zip(group, items, strict=True):
-            tokens = len(prompt.context) + max(new_tokens, *map(len, prompt.continuations))
-            if tokens > limit:
-                raise StudyError(
-                    f"candidate {candidate} before item {item['id']} takes {tokens} tokens with its answer, more than "
-                    f"the {limit} of models.{model}; set a lower max_tokens or max_new_tokens for this data set"
-                )
+    for prompt, item in zip(prompts, items, strict=True):
+        tokens = len(prompt.context) + max(new_tokens, *map(len, prompt.continuations))
+        if tokens > limit:
+            raise StudyError(
+                f"candidate {candidate} before item {item['id']} takes {tokens} tokens with its answer, more than "
+                f"the {limit} of models.{model}; set a lower max_tokens or max_new_tokens for this data set, or name "
+                f"{model} as its max_tokens.tokenizer"
+            )
 
 
 def _chosen(logprobs: np.ndarray, item: Row) -> dict[str, Any]:
@@ -202,18 +213,16 @@ def _generated(answer: Answer, scorer: GenerationScorer, item: int) -> dict[str,
 
 
 def _frame(
-    prompts: Mapping[int, list[Prompt]], items: Sequence[Row], results: Iterable[Sequence[dict[str, Any]]]
+    candidate: int, prompts: Sequence[Prompt], items: Sequence[Row], results: Sequence[Mapping[str, Any]]
 ) -> pl.DataFrame:
-    def rows() -> Iterator[dict[str, Any]]:
-        for (candidate, group), values in zip(prompts.items(), results, strict=True):
-            for prompt, item, value in zip(group, items, values, strict=True):
-                logprobs = value["logprobs"].tolist()
-                yield {
-                    **value,
-                    "candidate": candidate,
-                    "item": item["id"],
-                    "logprobs": logprobs,
-                    "prompt_tokens": len(prompt.context),
-                }
-
-    return pl.DataFrame(list(rows()), schema=EVALUATION.schema)
+    rows = [
+        {
+            **result,
+            "candidate": candidate,
+            "item": item["id"],
+            "logprobs": result["logprobs"].tolist(),
+            "prompt_tokens": len(prompt.context),
+        }
+        for prompt, item, result in zip(prompts, items, results, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=EVALUATION.schema)
