@@ -1,14 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 
 import synthetic
 from iclscope import comparison, figures, report
-
-ROOT = Path(__file__).parents[2]
+from synthetic_pages import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +59,12 @@ def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
         dataset="data",
         models=models,
         folders=dict.fromkeys(models, tmp_path / "plots"),
+        explorers=dict.fromkeys(models, tmp_path / "explorer.html"),
         comparison=tmp_path / "plots/quality_across_models.svg",
         candidates=paths["candidates"],
         run_record=tmp_path / "run.json",
         verdict=None,
-        settings=yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")) | {"datasets": {"data": {}}},
+        settings=SETTINGS,
         output=tmp_path / "data.html",
     )
     page = (tmp_path / "data.html").read_text(encoding="utf-8")

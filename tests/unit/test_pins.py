@@ -39,7 +39,9 @@ DEPENDENCIES = pins(PROJECT["dependencies"])
 RULES = {
     rule: (re.search(r"scripts/(\w+)\.py", text)[1], re.search(r"envs/([\w.]+)\"", text))
     for file in sorted((ROOT / "workflow/rules").glob("*.smk"))
-    for rule, text in re.findall(r"^rule (\w+):\n((?:[ \t].*\n|\n)+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    for rule, text in re.findall(
+        r"^(?:rule|checkpoint) (\w+):\n((?:[ \t].*\n|\n)+)", file.read_text(encoding="utf-8"), re.MULTILINE
+    )
     if "scripts/" in text
 }
 

@@ -12,7 +12,7 @@ PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "mar
 LOADERS = {"torch.load", "torch.save", "np.load", "np.save", "numpy.load"}
 WRITERS = {"write_text", "write_bytes", "savefig", "write_parquet", "write_csv", "write_json", "write_ndjson", "to_csv"}
 # They write to a temporary file or folder that the caller moves to its place, to a log, or to the lock of a run.
-WRITING = {"files.py", "jsonl.py", "wheels.py", "style.py", "runs.py", "logs.py"}
+WRITING = {"files.py", "jsonl.py", "wheels.py", "style.py", "runs.py", "logs.py", "devices.py"}
 
 
 def nodes(path, kind):

@@ -53,15 +53,7 @@ def download_model(
 
 def download_architecture(repo: str, revision: str | None, key: str) -> tuple[Path, str]:
     """Fetch the config and tokenizer files of a model, as `download_model` does, but no weights."""
-    logger.info("%s: fetching config and tokenizer of %s at %s", key, repo, revision or "its default branch")
-    with _in_one_sentence(repo, revision, key):
-        folder = huggingface_hub.snapshot_download(
-            repo,
-            revision=revision,
-            allow_patterns=[pattern for pattern in MODEL_FILES if "safetensors" not in pattern],
-            ignore_patterns=list(OTHER_FORMATS),
-        )
-    return Path(folder), Path(folder).name
+    return download_model(repo, revision, key, [pattern for pattern in MODEL_FILES if "safetensors" not in pattern])
 
 
 def download_data(repo: str, name: str | None, revision: str | None, key: str) -> tuple[dict[str, list[Row]], str]:
