@@ -36,6 +36,7 @@ def pip_of(environment):
 
 
 DEPENDENCIES = pins(PROJECT["dependencies"])
+RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n((?:[ \t].*\n|\n)+)", re.MULTILINE)
 RULES = {
     rule: (re.search(r"scripts/(\w+)\.py", text)[1], re.search(r"envs/([\w.]+)\"", text))
     for file in sorted((ROOT / "workflow/rules").glob("*.smk"))
