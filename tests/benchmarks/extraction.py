@@ -26,6 +26,7 @@ import torch
 from iclscope import metrics, models
 from iclscope.activations import Demonstration, batches, extract, model_input, write_chunks
 from iclscope.masks import named
+from iclscope.poolings import POOLINGS
 from iclscope.sites import SITES, find_blocks, reading
 from iclscope.tables import ACTIVATIONS
 from iclscope.tokens import DemonstrationTokens
@@ -143,7 +144,7 @@ def measure_metrics() -> dict[str, Any]:
         with ACTIVATIONS.writer(path, {"extraction": ""}) as writer:
             for layer in range(layers):
                 writer.append(statistics_of(layer, lengths, rng))
-        settings = {"poolings": list(metrics.POOLINGS), "names": list(metrics.METRICS_BY_NAME)}
+        settings = {"poolings": list(POOLINGS), "names": list(metrics.METRICS_BY_NAME)}
         made = Path(folder, "m.parquet")
         asked = {"activations": path, "extraction": "", "settings": settings, "output": made, "provenance": {}}
         time_taken = seconds(lambda: metrics.run(**asked))

@@ -8,7 +8,8 @@ import torch
 
 from iclscope import metrics
 from iclscope.errors import StudyError
-from iclscope.metrics import METRICS_BY_NAME, NO_TOKENS, POOLINGS, compute
+from iclscope.metrics import METRICS_BY_NAME, NO_TOKENS, compute
+from iclscope.poolings import POOLINGS
 from iclscope.tables import ACTIVATIONS, METRICS
 from iclscope.token_statistics import PER_TOKEN, TOP, VECTORS, summarise
 

@@ -241,7 +241,7 @@ def test_the_configurations_of_the_workflow_pass(file):
     [
         ("masks", "mask", "MASKS"),
         ("metrics", "metric", "METRICS_BY_NAME"),
-        ("metrics", "pooling", "POOLINGS"),
+        ("poolings", "pooling", "POOLINGS"),
         ("selectors", "register", "REGISTRY"),
     ],
 )

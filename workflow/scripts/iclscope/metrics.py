@@ -1,8 +1,7 @@
-"""From statistics per token to one number per candidate, layer and site: poolings and metrics.
+"""From statistics per token to one number per candidate, layer and site.
 
-A pooling says which tokens enter (a range), a metric what is computed from them. To add one, write a function here,
-decorate it, and name it under `metrics` in the config. A metric returns NaN where it is undefined, and its decorator
-says why.
+A metric says what is computed from the tokens that a pooling lets in. To add one, write a function here, decorate it,
+and name it under `metrics.names` in the config. It returns NaN where it is undefined, and its decorator says why.
 """
 
 import logging
@@ -18,12 +17,12 @@ import polars as pl
 from iclscope.errors import StudyError
 from iclscope.logs import progress
 from iclscope.parquet import read_provenance
+from iclscope.poolings import POOLINGS, SPANS
 from iclscope.tables import ACTIVATIONS, METRICS
 
 logger = logging.getLogger(__name__)
 
 KEY = ("candidate", "layer", "site")
-SPANS = ("n_tokens", "question_start", "question_end", "answer_start", "answer_end")
 PER_TOKEN = (
     "mean", "variance", "skewness", "kurtosis", "mean_abs",
     "median_abs", "max_abs", "entropy_abs", "top_share", "massive",
@@ -32,8 +31,6 @@ COLUMNS = (*KEY, *SPANS, *PER_TOKEN, "mean_vector")
 
 CONSTANT = 1e-6  # standard deviation over |mean| below which float32 cannot tell activations from a constant
 NO_TOKENS = "no token in this pooling"
-
-Span = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -115,53 +112,6 @@ class TokenStatistics:
         third = self.average(m3 + 3 * e * m2 + ee * e)
         fourth = self.average(m4 + 4 * e * m3 + 6 * ee * m2 + ee * ee)
         return mean, second, third, fourth
-
-
-# Poolings: first token and token after the last, int [rows] each, from the columns SPANS [rows]
-
-PoolingFunction = Callable[[Mapping[str, np.ndarray]], Span]
-
-POOLINGS: dict[str, PoolingFunction] = {}
-
-
-def pooling(name: str) -> Callable[[PoolingFunction], PoolingFunction]:
-    """Register a pooling."""
-
-    def register(function: PoolingFunction) -> PoolingFunction:
-        POOLINGS[name] = function
-        return function
-
-    return register
-
-
-@pooling("all")
-def all_tokens(spans: Mapping[str, np.ndarray]) -> Span:
-    """Every token of the demonstration, BOS and description included."""
-    return np.zeros_like(spans["n_tokens"]), spans["n_tokens"]
-
-
-@pooling("no_sink")
-def all_but_first(spans: Mapping[str, np.ndarray]) -> Span:
-    """Every token but the first, where causal models park attention and massive activations sit."""
-    return np.ones_like(spans["n_tokens"]), spans["n_tokens"]
-
-
-@pooling("question")
-def question_tokens(spans: Mapping[str, np.ndarray]) -> Span:
-    """The tokens of the question."""
-    return spans["question_start"], spans["question_end"]
-
-
-@pooling("answer")
-def answer_tokens(spans: Mapping[str, np.ndarray]) -> Span:
-    """The tokens of the answer."""
-    return spans["answer_start"], spans["answer_end"]
-
-
-@pooling("last")
-def last_token(spans: Mapping[str, np.ndarray]) -> Span:
-    """The last token of the demonstration."""
-    return spans["n_tokens"] - 1, spans["n_tokens"]
 
 
 # Metrics: float64 [rows] from TokenStatistics. x is the activation of the t pooled tokens, [t, d].

@@ -28,7 +28,7 @@ LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProp
 REGISTRIES = {
     ("masks",): ("masks", "mask"),
     ("metrics", "names"): ("metrics", "metric"),
-    ("metrics", "poolings"): ("metrics", "pooling"),
+    ("metrics", "poolings"): ("poolings", "pooling"),
     ("selection", "selectors"): ("selectors", "register"),
 }
 
