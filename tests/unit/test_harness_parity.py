@@ -9,6 +9,7 @@ import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
+from transformers import AutoModelForCausalLM
 
 from harness import TASKS, one_shot
 from iclscope import data_source, models, rendering, tasks
@@ -29,9 +30,10 @@ def loaded(embedded_folder):
 
 
 @pytest.fixture(scope="module")
-def harness(loaded):
-    model, tokenizer = loaded
-    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_gen_toks=NEW_TOKENS)
+def harness(embedded_folder, loaded):
+    """The harness with a model that transformers loads by itself, without our packed weights."""
+    model = AutoModelForCausalLM.from_pretrained(embedded_folder, dtype="float32").eval()
+    return HFLM(pretrained=model, tokenizer=loaded[1], batch_size=1, max_gen_toks=NEW_TOKENS)
 
 
 def embedded_rows(name, tmp_path):
