@@ -41,7 +41,7 @@ def read_demonstrations(
     states: list[torch.Tensor] = []
     handle = head.register_forward_pre_hook(lambda _, arguments: states.append(arguments[0]))
     try:
-        for places, batch in _passes(demonstrations, max_logits // head.weight.shape[0], "demonstrations"):
+        for places, batch in _passes(demonstrations, max_logits // head.out_features, "demonstrations"):
             inputs = model_input(model, batch, named("causal"))
             with torch.inference_mode():
                 logits = model(**inputs).logits[:, :-1].float()
