@@ -16,12 +16,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
+from transformers import AutoModelForCausalLM
 
 from iclscope import metrics, models
 from iclscope.activations import Demonstration, batches, extract, model_input, write_chunks
@@ -42,7 +45,6 @@ BATCH_TOKENS, TOP_K, ROUNDS = 1024, 8, 3
 CANDIDATES = 24
 GROWTH = (64, 128, 192)
 PARTS = ("cost", "memory", "metrics")
-METHODS = ("iclscope", "iclscope, file written", "hooks", "TransformerLens")
 LENS_SITES = (".hook_mlp_out", ".mlp.out.hook_in", ".hook_resid_post")
 
 Batches = list[list[Demonstration]]
@@ -98,28 +100,43 @@ def lens(model: Any, made: Batches) -> list[Any]:
         ]
 
 
+OWN: dict[str, Callable[[Any, Batches], Any]] = {
+    "iclscope": iclscope,
+    "iclscope, file written": written,
+    "hooks": hooks,
+}
+
+
 def measure(method: str, count: int, rounds: int) -> dict[str, Any]:
-    """Seconds of a bare pass and of `method` in turns, and the peak memory that `method` adds to it, in MB."""
+    """Seconds of a bare pass and of `method` in turns, and the peak memory that `method` adds to it, in MB.
+
+    A bare pass is one of the model as transformers loads it; `packed_seconds` are those of the model as iclscope loads
+    it, with packed weights, which all methods but TransformerLens use.
+    """
     model, tokenizer = models.load(MODEL, "float32", "cpu")
+    plain = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32").eval()
     made = batches(demonstrations(count), BATCH_TOKENS)
-    function, subject = {"iclscope": iclscope, "iclscope, file written": written, "hooks": hooks}.get(method), model
-    bare(model, made[:2])
+    for one in (plain, model):
+        bare(one, made[:2])
     without = peak()
-    if function is None:  # it changes the model, so that a bare pass is no longer bare
-        before = [seconds(lambda: bare(model, made)) for _ in range(rounds)]
+    before = [(seconds(lambda: bare(plain, made)), seconds(lambda: bare(model, made))) for _ in range(rounds)]
+    if method in OWN:
+        run = partial(OWN[method], model, made)
+    else:
         from transformer_lens.model_bridge import TransformerBridge
 
-        subject = TransformerBridge.boot_transformers(str(MODEL), hf_model=model, tokenizer=tokenizer, device="cpu")
-        times = [(first, seconds(lambda: lens(subject, made))) for first in before]
-    else:
-        times = [(seconds(lambda: bare(model, made)), seconds(lambda: function(subject, made))) for _ in range(rounds)]
+        bridge = TransformerBridge.boot_transformers(str(MODEL), hf_model=plain, tokenizer=tokenizer, device="cpu")
+        run = partial(lens, bridge, made)
+    times = [(*pair, seconds(run)) for pair in before]
     return {
         "method": method,
         "candidates": count,
         "tokens": sum(len(one.tokens.ids) for batch in made for one in batch),
-        "bare_seconds": round(statistics.median(first for first, _ in times), 2),
-        "seconds": round(statistics.median(second for _, second in times), 2),
-        "ratio": round(statistics.median(second / first for first, second in times), 3),
+        "bare_seconds": round(statistics.median(first for first, _, _ in times), 2),
+        "packed_seconds": round(statistics.median(second for _, second, _ in times), 2),
+        "seconds": round(statistics.median(third for _, _, third in times), 2),
+        "ratio": round(statistics.median(third / first for first, _, third in times), 3),
+        "ratio_packed": round(statistics.median(third / second for _, second, third in times), 3),
         "added_peak_mb": round(peak() - without),
     }
 
@@ -196,7 +213,7 @@ def main() -> None:
     results = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     for part in arguments.parts or PARTS:
         if part == "cost":
-            pythons = {**dict.fromkeys(METHODS[:3], sys.executable), METHODS[3]: arguments.lens}
+            pythons = {**dict.fromkeys(OWN, sys.executable), "TransformerLens": arguments.lens}
             results[part] = [in_process(p, m, str(CANDIDATES), str(ROUNDS)) for m, p in pythons.items() if p]
         elif part == "memory":
             results[part] = [in_process(sys.executable, "memory", str(count)) for count in GROWTH]

@@ -8,12 +8,8 @@ results/benchmarks/generation.json.
 """
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +26,6 @@ CANDIDATES, ITEMS, NEW_TOKENS = 3, 64, 32
 ALONE = 48  # prompts that are answered one by one
 BATCH_SIZES = (8, 16, 48, 96)
 PACK = 512
-VLLM = Path(__file__).with_name("generation_vllm.py")
 
 
 def batched(model: Any, tokenizer: Any, prompts: list[Prompt], size: int) -> list[list[int]]:
@@ -53,15 +48,6 @@ def rate(way: str, run: Callable[[], list[list[int]]]) -> tuple[dict[str, Any], 
     answers: list[list[int]] = []
     taken = seconds(lambda: answers.extend(run()))
     return {"way": way, "new tokens/s": sum(map(len, answers)) / taken}, answers
-
-
-def with_vllm(python: str, prompts: list[Prompt]) -> dict[str, Any]:
-    """The same prompts in vLLM with prefix caching."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump({"model": str(model_folder()), "new": NEW_TOKENS, "prompts": [p.context for p in prompts]}, file)
-        file.flush()
-        result = subprocess.run([python, str(VLLM), file.name], stdout=subprocess.PIPE, text=True, check=True)
-    return {"way": "vLLM, prefix caching", "new tokens/s": json.loads(result.stdout.splitlines()[-1])["rate"]}
 
 
 def main() -> None:
@@ -91,7 +77,8 @@ def main() -> None:
         way = f"model.generate, batch {size}"
         rows.append(rate(way, lambda size=size: batched(plain, tokenizer, by_length, size))[0])
     if arguments.vllm:
-        rows.append(with_vllm(arguments.vllm, prompts))
+        found = vllm_apart.run(arguments.vllm, [prompt.context for prompt in prompts], arguments.dtype, NEW_TOKENS)
+        rows.append({"way": "vLLM, prefix caching", "new tokens/s": found["tokens"] / found["seconds"]})
     rows.append({"way": "matrix products of decoding alone", "new tokens/s": limit})
     show(rows)
     sys.stdout.write(f"{identical:.1%} of {ALONE} answers are those of decoding one by one\n")

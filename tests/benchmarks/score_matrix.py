@@ -1,6 +1,6 @@
 """Pairs of candidate and item a second: iclscope beside the evaluation harness and the machine's limit.
 
-PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--dtypes …] [--parts …]
+PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--dtypes …] [--parts …] [--vllm PYTHON]
 
 Same pairs, same run, multiple choice. The harness's `HFLM.loglikelihood` runs at batch size 1, as in the paper, and at
 the best of BATCH_SIZES, found on some of the pairs. Writes results/benchmarks/score_matrix.json. Takes half an hour on
@@ -57,7 +57,7 @@ def harness(lm: HFLM, pairs: Pairs, items: int, batch_size: int) -> None:
     lm.loglikelihood(requests, disable_tqdm=True)
 
 
-def compare(name: str, dtype: str) -> dict[str, Any]:
+def compare(name: str, dtype: str, vllm: str | None) -> dict[str, Any]:
     """One row of the table: pairs a second of each way."""
     pairs = pairs_of(name, CANDIDATES, ITEMS)
     model, tokenizer = models.load(model_folder(), dtype, "auto")
@@ -71,6 +71,10 @@ def compare(name: str, dtype: str) -> dict[str, Any]:
     best = min(probes, key=lambda size: probes[size])
     single, batched = (pairs.number / seconds(lambda size=size: harness(lm, pairs, ITEMS, size)) for size in (1, best))
     rate = pairs.number / taken
+    others = {}
+    if vllm:
+        sequences = [p.context + c for group in groups for p in group for c in p.continuations]
+        others["vLLM"] = pairs.number / vllm_apart.run(vllm, sequences, dtype)["seconds"]
     return {
         "data set": name,
         "dtype": dtype,
@@ -82,6 +86,7 @@ def compare(name: str, dtype: str) -> dict[str, Any]:
         "times best": rate / batched,
         "tokens/s": sum(map(computed_tokens, groups)) / taken,
         "share of limit": limit / taken,
+        **others,
     }
 
 
@@ -131,6 +136,7 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["openbookqa", "commonsenseqa", "boolq"])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--parts", nargs="+", default=["compare", "profile", "growth"])
+    parser.add_argument("--vllm", help="the Python of an environment that has vLLM")
     parser.add_argument("--grow", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.grow:
@@ -143,7 +149,8 @@ def main() -> None:
             results[part] = [grow_apart(*size) for size in GROWTH]
         else:
             measure = {"compare": compare, "profile": where_the_time_goes}[part]
-            results[part] = [measure(*setting) for setting in settings]
+            more = (arguments.vllm,) if part == "compare" else ()
+            results[part] = [measure(*setting, *more) for setting in settings]
         show(results[part])
         write("score_matrix", results)
 
