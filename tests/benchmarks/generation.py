@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+import vllm_apart
 from iclscope import models
 from iclscope.generation import Stopping, generate, slots_of
 from iclscope.packing import Prompt

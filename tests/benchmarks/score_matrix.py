@@ -1,6 +1,6 @@
 """Pairs of candidate and item a second: iclscope beside the evaluation harness and the machine's limit.
 
-PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--dtypes …] [--parts …] [--vllm PYTHON]
+PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--dtypes …] [--vllm PYTHON]
 
 Same pairs, same run, multiple choice. The harness's `HFLM.loglikelihood` runs at batch size 1, as in the paper, and at
 the best of BATCH_SIZES, found on some of the pairs. Writes results/benchmarks/score_matrix.json. Takes half an hour on
@@ -21,6 +21,7 @@ from lm_eval.models.huggingface import HFLM
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
 
+import vllm_apart
 from iclscope import models
 from iclscope.packing import Prompt, computed_tokens
 from iclscope.scoring import score
