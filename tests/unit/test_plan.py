@@ -62,7 +62,7 @@ def test_every_stage_has_a_line_for_its_model_and_data_set(planned):
 def test_jobs_and_work_are_those_of_the_configuration(planned, config, tiny_model, tiny_tokenizer):
     frame, _ = planned()
     jobs = {(row["dataset"], row["stage"]): row["jobs"] for row in frame.filter(model="tiny").iter_rows(named=True)}
-    assert jobs["animals", "activations"] == len(config["masks"])
+    assert jobs["animals", "activations"] == 1  # for all masks
     assert jobs["animals", "evaluation"] == 2  # its own blocks of four candidates
     assert jobs["others", "evaluation"] == 1
     read = frame.filter(dataset="animals", stage="activations").row(0, named=True)

@@ -170,7 +170,7 @@ def _reading_costs(
     size = estimated_bytes(work.tokens, len(candidates), shape.blocks, settings["sites"], settings["top_k"])
     work *= masks
     seconds = shape.flops(work) / rates.extraction
-    yield "activations", Cost(masks, ACTIVATIONS_SHARE * size * masks, seconds, masks * starting, work)
+    yield "activations", Cost(1, ACTIVATIONS_SHARE * size * masks, seconds, starting, work)
 
     work = workload.features(encoder, demonstrations, tokenise(items, shape.model, tokenizer), candidates)
     size = 4 * shape.model.config.get_text_config().hidden_size * (len(candidates) + len(items))
