@@ -45,10 +45,10 @@ def test_new_mask_is_extracted_alone(study):
 
 def test_a_new_mask_leaves_the_files_of_the_others_as_they_are(study):
     study.configure(lambda config: config["masks"].append("prefix_lm"))
-    before = study.contents("results/activations/**/*") | study.contents("results/metrics/**/*")
+    before = study.contents("results/activations/**/*.parquet") | study.contents("results/metrics/**/*.parquet")
     times = study.times("results/metrics/**/*.parquet")
     study.run("results/metrics/tiny/animals/prefix_lm.parquet", "results/metrics/tiny/sums/prefix_lm.parquet")
-    after = study.contents("results/activations/**/*") | study.contents("results/metrics/**/*")
+    after = study.contents("results/activations/**/*.parquet") | study.contents("results/metrics/**/*.parquet")
     new = {f"results/{s}/tiny/{d}/prefix_lm.parquet" for s in ("activations", "metrics") for d in ("animals", "sums")}
     assert after.keys() - before.keys() == new
     assert {file: after[file] for file in before} == before
@@ -63,9 +63,10 @@ def test_a_new_mask_leaves_the_files_of_the_others_as_they_are(study):
 def test_a_deleted_mask_is_extracted_alone(study):
     for stage in ("activations", "metrics"):
         (study.folder / f"results/{stage}/tiny/animals/causal.parquet").unlink()
-    planned = study.planned()
+    target = "results/metrics/tiny/animals/causal.parquet"
+    planned = study.planned(target)
     assert (planned["activations"], planned["metrics"]) == (1, 1)
-    study.run("results/metrics/tiny/animals/causal.parquet")
+    study.run(target)
     assert "masks causal: " in (study.folder / "logs/activations/tiny-animals.log").read_text()
     assert not {"activations", "metrics"} & rules(study.planned())
 
@@ -82,7 +83,7 @@ def test_whole_activations_are_made_on_request_alone(study):
     study.configure(lambda config: config["activations"].update(store="full"))
     planned = study.planned()
     assert planned["token_activations"] == 4
-    assert rules(planned) <= {"token_activations", "run_record", "run_record_of_dataset", "page", "index"}
+    assert rules(planned) <= {"token_activations", "run_record", "run_record_of_dataset", "page", "index", "manifest"}
     result = study.snakemake("results/token_activations/tiny/sums/causal.parquet")
     assert result.returncode == 0
     assert "store: full writes about 0.00 GB for mask causal" in result.stderr
