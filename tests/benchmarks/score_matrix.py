@@ -63,7 +63,7 @@ def compare(name: str, dtype: str, vllm: str | None, harness_items: int) -> dict
     model, tokenizer = models.load(model_folder(), dtype, "auto")
     groups = pairs.groups(tokenizer)
     ours(model, groups[:1])
-    taken = seconds(lambda: ours(model, groups), rounds=3)
+    taken = seconds(lambda: ours(model, pairs.groups(tokenizer)), rounds=3)
     limit = limit_seconds(model, groups, PACK)
     plain = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=models.DTYPES[dtype]).to(model.device).eval()
     lm = HFLM(pretrained=plain, tokenizer=tokenizer, batch_size=1)
