@@ -40,6 +40,13 @@ def seconds(run: Callable[[], Any], rounds: int = 1) -> float:
     return statistics.median(times)
 
 
+def read(name: str) -> dict[str, Any]:
+    """What an earlier run wrote, without the machine; empty before there is one."""
+    file = FOLDER / f"{name}.json"
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    return {key: value for key, value in found.items() if key != "machine"}
+
+
 def write(name: str, results: Mapping[str, Any]) -> None:
     """Write results/benchmarks/`name`.json, with the machine."""
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
 PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--dtypes …] [--vllm PYTHON]
 
 Same pairs, same run, multiple choice. The harness's `HFLM.loglikelihood` runs at batch size 1, as in the paper, and at
-the best of BATCH_SIZES. Writes results/benchmarks/score_matrix.json. Takes more than an hour on two cores, or half an
+the best of BATCH_SIZES. Rows
+of results/benchmarks/score_matrix.json are replaced or added. Takes more than an hour on two cores, or half an
 hour with `--harness-items 16`.
 """
 
@@ -26,7 +27,7 @@ from iclscope import models
 from iclscope.packing import Prompt, computed_tokens
 from iclscope.scoring import score
 from limits import limit_seconds
-from record import seconds, show, write
+from record import read, seconds, show, write
 from subjects import Pairs, model_folder, pairs_of
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
@@ -144,14 +145,15 @@ def main() -> None:
         sys.stdout.write(json.dumps(grow(*arguments.grow)) + "\n")
         return
     settings = [(name, dtype) for dtype in arguments.dtypes for name in arguments.datasets]
-    results: dict[str, Any] = {}
+    results = read("score_matrix")
     for part in arguments.parts:
         if part == "growth":
             results[part] = [grow_apart(*size) for size in GROWTH]
         else:
             measure = {"compare": compare, "profile": where_the_time_goes}[part]
             more = (arguments.vllm, arguments.harness_items) if part == "compare" else ()
-            results[part] = [measure(*setting, *more) for setting in settings]
+            kept = [row for row in results.get(part, []) if (row["data set"], row["dtype"]) not in settings]
+            results[part] = [*kept, *(measure(*setting, *more) for setting in settings)]
         show(results[part])
         write("score_matrix", results)
 
