@@ -3,9 +3,8 @@
 PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--dtypes …] [--vllm PYTHON]
 
 Same pairs, same run, multiple choice. The harness's `HFLM.loglikelihood` runs at batch size 1, as in the paper, and at
-the best of BATCH_SIZES. Rows
-of results/benchmarks/score_matrix.json are replaced or added. Takes more than an hour on two cores, or half an
-hour with `--harness-items 16`.
+the best of BATCH_SIZES. Rows of results/benchmarks/score_matrix.json are replaced or added. Takes more than an hour on
+two cores, or half an hour with `--harness-items 16`.
 """
 
 import argparse
