@@ -24,8 +24,8 @@ from record import seconds, show, write
 from subjects import model_folder, pairs_of
 
 CANDIDATES, ITEMS, NEW_TOKENS = 3, 64, 32
-ALONE = 48  # prompts that are answered one by one
-BATCH_SIZES = (8, 16, 48, 96)
+ALONE = 24  # prompts that are answered one by one
+BATCH_SIZES = (16, 48, 96)
 PACK = 512
 
 
