@@ -12,7 +12,6 @@ RESULTS ?= results
 # A second run in this folder is refused: the workflow itself holds a lock for as long as it runs.
 study: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all --resources gpu=1
-	@echo "The report lies in results/report/index.html"
 
 plan: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all --resources gpu=1 --quiet rules --configfile $(STUDY) -- plan
