@@ -15,13 +15,18 @@ from torch import nn
 ROWS = 256  # tokens of a forward pass for which the packed order is chosen; any other number works too
 
 
+def can_pack() -> bool:
+    """Whether this machine has an x86 processor and a PyTorch with oneDNN."""
+    return platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
+
+
 def pack_for_cpu(model: Any) -> int:
-    """Pack the weights of every linear map of `model`, if it runs on an x86 CPU; returns how many were packed.
+    """Pack the weights of every linear map of `model`, if it runs on such a CPU; returns how many were packed.
 
     A packed map frees its plain weights, unless the input embeddings share them: memory stays what it was but for a
     head that is tied to the embeddings.
     """
-    if model.device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+    if model.device.type != "cpu" or not can_pack():
         return 0
     embeddings = model.get_input_embeddings().weight
     maps = [module for module in model.modules() if type(module) is nn.Linear]
