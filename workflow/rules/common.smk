@@ -1,6 +1,5 @@
 """Checks the configuration and names what the rules share. No rule stands here."""
 
-import hashlib
 import json
 import os
 import re
@@ -144,8 +143,7 @@ def all_blocks(wildcards):
     asked = asked_of_matrix(wildcards)
     if "reliability" not in asked:
         return block_files(wildcards, asked["items"])
-    name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
-    return f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/needed/{name}.json"
+    return f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/needed/{digest(asked)}.json"
 
 
 def blocks_so_far(wildcards):

@@ -36,7 +36,7 @@ def write_needed(*, blocks: Sequence[str | Path], settings: Mapping[str, Any], o
     """List the blocks that are enough, and how many candidates and items they hold; settings: what was asked for."""
     _, columns = zip(*(parse(Path(block).stem) for block in blocks), strict=True)
     items = max(end for _, end in columns)
-    logger.info("%d of %d items are enough for an alpha of %g", items, settings["items"], settings["reliability"])
+    logger.info("%d of %d items, an alpha of %g was asked for", items, settings["items"], settings["reliability"])
     needed = {"asked": dict(settings), "candidates": settings["candidates"], "items": items, "blocks": list(blocks)}
     files.write_text(output, json.dumps(needed, indent=2) + "\n")
 
