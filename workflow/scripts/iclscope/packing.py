@@ -42,6 +42,19 @@ class Batch:
     trunks: list[tuple[int, int, int, int]]
     wanted: np.ndarray
 
+    @property
+    def real(self) -> np.ndarray:
+        """Which places hold a token: bool [rows, width]."""
+        return self.branch != PADDING
+
+    @property
+    def order(self) -> np.ndarray:
+        """Number of each place's token when rows stand one behind the other without padding: int64 [rows, width].
+
+        Padding has the number of the token before it.
+        """
+        return self.real.ravel().cumsum().reshape(self.real.shape) - 1
+
     def visible(self) -> np.ndarray:
         """Which own-row tokens each token sees: bool [rows, width, width]."""
         same = self.owner[:, :, None] == self.owner[:, None, :]

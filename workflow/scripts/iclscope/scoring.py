@@ -13,12 +13,11 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from iclscope.attention import attention_input
 from iclscope.packing import Batch, Prompt, pack, shared_length
+from iclscope.row_attention import KeysValues, Rows, in_rows
 from iclscope.tokens import encode, split_trailing_space
 
 LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
 LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
-
-KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class PromptEncoder:
@@ -86,34 +85,36 @@ def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
 
 def forward(
     model: Any, prefix: KeysValues, shared: int, batch: Batch, extra: Sequence[tuple[int, int]] = ()
-) -> tuple[np.ndarray, tuple[torch.Tensor, DynamicCache]]:
+) -> tuple[np.ndarray, tuple[torch.Tensor, KeysValues]]:
     """Run one packed batch after the shared prefix.
 
     Returns the log probability of every wanted token, float64 [wanted]; the logits at the `extra` places (row,
-    column), float32 [extra, vocabulary]; and the cache with the keys and values of prefix and batch.
+    column), float32 [extra, vocabulary]; and, if there are any, the batch's own keys and values in `batch.order`.
     """
     device = model.device
-    rows = len(batch.tokens)
+    order, real = batch.order, batch.real
+    rows = Rows(prefix, torch.from_numpy(order).to(device), torch.from_numpy(np.flatnonzero(real)).to(device))
     own = torch.from_numpy(batch.visible()).to(device)
-    allowed = torch.cat([own.new_ones(rows, own.shape[1], shared), own], dim=2)
+    allowed = torch.cat([own.new_ones(*own.shape[:2], shared), own], dim=2)
     positions = torch.from_numpy(batch.positions).to(device)
-    past = torch.arange(shared, device=device).expand(rows, shared)
-    cache = DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in prefix])
+    past = torch.arange(shared, device=device).expand(len(positions), shared)
+    cache = DynamicCache() if extra else None
     # Choices branch off one place, which predicts the first token of each: it enters the language-model head once.
     asked = np.concatenate([batch.wanted[:, :2], np.array(extra, dtype=np.int64).reshape(-1, 2)])
-    places, place = np.unique(asked, axis=0, return_inverse=True)
-    logits = logits_at(
-        model,
-        places,
-        input_ids=torch.from_numpy(batch.tokens).to(device),
-        attention_mask=attention_input(model, allowed, positions, torch.cat([past, positions], dim=1)),
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-    )
+    places, place = np.unique(order[asked[:, 0], asked[:, 1]], return_inverse=True)
+    with in_rows(model, rows):
+        logits = logits_at(
+            model,
+            np.stack([np.zeros_like(places), places], axis=1),
+            input_ids=torch.from_numpy(batch.tokens[real])[None].to(device),
+            attention_mask=attention_input(model, allowed, positions, torch.cat([past, positions], dim=1)),
+            position_ids=torch.from_numpy(batch.positions[real])[None].to(device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
     where, rest = torch.from_numpy(place).to(device).split([len(batch.wanted), len(extra)])
     logprobs = logprobs_of(logits, where, torch.from_numpy(batch.wanted[:, 2]).to(device))
-    return logprobs, (logits[rest], cache)
+    return logprobs, (logits[rest], [(layer.keys, layer.values) for layer in cache.layers] if cache else [])
 
 
 def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:

@@ -1,0 +1,48 @@
+"""Attention in rows: what it gives, and what it leaves behind."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+
+from iclscope.packing import Prompt, pack
+from iclscope.row_attention import NAME, Rows, in_rows
+
+
+def test_order_numbers_tokens_as_they_stand_without_padding():
+    prompts = [Prompt([9, *range(10, 10 + n)], [[50], [60, 61]]) for n in (5, 3, 2)]
+    (batch,) = pack(prompts, shared=1, batch_tokens=24, width=7)
+    flat = batch.tokens[batch.real]
+    assert (~batch.real).any()
+    np.testing.assert_array_equal(flat[batch.order][batch.real], flat)
+
+
+def test_rows_equal_separate_sequences(tiny_model):
+    """Two rows of three and two tokens, the second with a place to spare, are what each would be alone."""
+    causal = torch.full((3, 3), torch.finfo(tiny_model.dtype).min).triu(1).expand(2, 1, 3, 3)
+    rows = Rows([], torch.tensor([[0, 1, 2], [3, 4, 4]]), torch.tensor([0, 1, 2, 3, 4]))
+    positions = torch.tensor([[0, 1, 2, 0, 1]])
+    with torch.inference_mode():
+        with in_rows(tiny_model, rows):
+            ids = torch.tensor([[5, 6, 7, 8, 9]])
+            logits = tiny_model(input_ids=ids, attention_mask=causal, position_ids=positions, use_cache=False).logits[0]
+        apart = [tiny_model(input_ids=torch.tensor([ids])).logits[0] for ids in ([5, 6, 7], [8, 9])]
+    torch.testing.assert_close(logits, torch.cat(apart), atol=1e-5, rtol=0)
+    assert rows.layers == tiny_model.config.num_hidden_layers
+
+
+def test_a_models_own_attention_comes_back(tiny_model):
+    before = tiny_model.config._attn_implementation
+    rows = Rows([], torch.tensor([[0]]), torch.tensor([0]))
+    seen = []
+    with suppress(IndexError), in_rows(tiny_model, rows):
+        seen.append(tiny_model.config._attn_implementation)
+        tiny_model(input_ids=torch.tensor([[10**6]]))
+    assert (seen, tiny_model.config._attn_implementation) == ([NAME], before)
+
+
+def test_a_model_that_keeps_its_own_attention_is_refused(tiny_model):
+    rows = Rows([], torch.tensor([[0]]), torch.tensor([0]))
+    with pytest.raises(NotImplementedError, match="does not take attention"), in_rows(tiny_model, rows):
+        pass  # nothing attends
