@@ -16,6 +16,7 @@ _SEAL = b"iclscope-sha256:"
 _DIGITS = 64
 _BLANK = b"0" * _DIGITS
 BLANK_SEAL = _SEAL + _BLANK
+_PIECE = 2**20  # bytes
 
 
 @contextmanager
@@ -92,10 +93,16 @@ def _checksum_of_the_rest(path: str | Path) -> tuple[int, bytes]:
     with Path(path).open("rb") as file:
         if not file.seek(0, os.SEEK_END):
             return 0, b"none"  # an empty file cannot be mapped
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             place = data.rfind(_SEAL) + len(_SEAL)
-            hashed = hashlib.sha256(view[:place])
-            hashed.update(view[place + _DIGITS :])
+        hashed, left = hashlib.sha256(), place
+        file.seek(0)
+        while piece := file.read(min(left, _PIECE)):  # mapped, the whole file would count as this job's memory
+            hashed.update(piece)
+            left -= len(piece)
+        file.seek(place + _DIGITS)
+        while piece := file.read(_PIECE):
+            hashed.update(piece)
     return place, hashed.hexdigest().encode()
 
 
