@@ -6,8 +6,8 @@ rows in one batch; a token sees the prefix, its own trunk, and the earlier token
     prefix | trunk of item 7 . choice 0 . choice 1 | trunk of item 3 . choice 0 . choice 1 | padding
     pos 0…   P, P+1, …         P+m …      P+m …      P, P+1, …         restarted per prompt
 
-The last token of a branch predicts nothing that is asked for, so it is left out. Rows are what attention sees; the model
-reads them one behind the other, without padding (row_attention.py).
+The last token of a branch predicts nothing that is asked for, so it is left out. Rows are what attention sees; the
+model reads them one behind the other, without padding (row_attention.py).
 """
 
 from collections.abc import Sequence
