@@ -11,7 +11,6 @@ from transformers.cache_utils import DynamicLayer
 
 from iclscope.attention import attention_input
 from iclscope.packing import Prompt, pack, shared_length
-from iclscope.row_attention import KeysValues
 from iclscope.scoring import add_up, encode_prefix, forward
 
 TOKENS_PER_SLOT = 8  # of a packed batch: a decoding step feeds one token per slot, and reads all weights for it
@@ -65,11 +64,10 @@ class _SlotLayer(DynamicLayer):
 
 @dataclass(frozen=True)
 class _Arrival:
-    """A prompt that was encoded: its first token, and where keys and values of prefix and packed batch hold it."""
+    """A prompt that was encoded: the columns of a packed batch's cache that hold it, and its first token."""
 
     answer: Answer
-    prefix: KeysValues
-    batch: KeysValues
+    cache: DynamicCache
     columns: np.ndarray
     token: int
 
@@ -97,13 +95,12 @@ class _Slots:
         # What stands behind the end of a shorter prompt is never looked at, and overwritten by its answer.
         columns = np.stack([np.resize(arrival.columns, max(lengths)) for arrival in arrivals])
         place = torch.from_numpy(columns).to(self._model.device)
-        before = arrivals[0].prefix or [None] * len(arrivals[0].batch)
+        cache = arrivals[0].cache
         if not self._layers:
-            self._layers = [_SlotLayer(self._blank(k), self._blank(v)) for k, v in arrivals[0].batch]
-        for mine, shared, own in zip(self._layers, before, arrivals[0].batch, strict=True):
-            keys, values = (torch.cat(pair, dim=2) for pair in zip(shared, own, strict=True)) if shared else own
-            mine.keys[start:end, :, : max(lengths)] = keys[0][:, place].transpose(0, 1)
-            mine.values[start:end, :, : max(lengths)] = values[0][:, place].transpose(0, 1)
+            self._layers = [_SlotLayer(self._blank(layer.keys), self._blank(layer.values)) for layer in cache.layers]
+        for mine, layer in zip(self._layers, cache.layers, strict=True):
+            mine.keys[start:end, :, : max(lengths)] = layer.keys[0][:, place].transpose(0, 1)
+            mine.values[start:end, :, : max(lengths)] = layer.values[0][:, place].transpose(0, 1)
         self._lengths[start:end] = lengths
         self._last[start:end] = [arrival.token for arrival in arrivals]
         self.running += [arrival.answer for arrival in arrivals]
@@ -251,14 +248,14 @@ def _prefilled(
         sums = [np.zeros(len(prompt.continuations)) for prompt in prompts]
         for batch in pack(prompts, shared, batch_tokens):
             ends = [(row, column + length - 1) for _, row, column, length in batch.trunks]
-            logprobs, (logits, own) = forward(model, prefix, shared, batch, extra=ends)
+            logprobs, (logits, cache) = forward(model, prefix, shared, batch, extra=ends)
             add_up(sums, batch, logprobs)
             arrivals, order = [], batch.order
             for (index, row, column, length), token in zip(batch.trunks, logits.argmax(dim=-1).tolist(), strict=True):
                 mine[index].logprobs = sums[index].astype(np.float32)
                 mine[index].tokens.append(token)
                 columns = np.concatenate([np.arange(shared), shared + order[row, column] + np.arange(length)])
-                arrivals.append(_Arrival(mine[index], prefix, own, columns, token))
+                arrivals.append(_Arrival(mine[index], cache, columns, token))
             over = set(ended([arrival.answer for arrival in arrivals]))
             advance(len(over))
             if running := [arrival for place, arrival in enumerate(arrivals) if place not in over]:

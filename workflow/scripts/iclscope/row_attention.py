@@ -1,6 +1,6 @@
 """Attention of packed prompts: a model reads their tokens as one sequence, and only attention sees them in rows.
 
-Nothing but attention mixes tokens, so that linear maps need no padding; and the shared prefix stands once in memory
+Nothing but attention mixes tokens, so that linear maps need no padding; and its cache holds the shared prefix once
 instead of once per row.
 """
 
@@ -15,19 +15,20 @@ from transformers import AttentionInterface
 
 NAME = "iclscope_rows"
 
-KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
-
 
 @dataclass
 class Rows:
-    """How a sequence of tokens is laid out: `token` int64 [rows, width], the token in each place (any in padding);
-    `place` int64 [tokens], where each token stands among the rows' places; `prefix`, keys and values per layer
-    [1, heads, shared, d_head] of what stands before every row, or none."""
+    """How attention lays a sequence out in rows, each with places for what it asks from and for what it sees.
 
-    prefix: KeysValues
-    token: torch.Tensor
+    queries: int64 [rows, width], which of the sequence's tokens stands in each place (any in padding). keys: int64
+    [rows, keys], likewise which token of cache and sequence. place: int64 [tokens], where among all places of `queries`
+    each token stands. layers: how many have attended so far.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
     place: torch.Tensor
-    layers: int = 0  # that have attended in rows so far
+    layers: int = 0
 
 
 _current: list[Rows] = []
@@ -35,7 +36,7 @@ _current: list[Rows] = []
 
 @contextmanager
 def in_rows(model: Any, rows: Rows) -> Iterator[None]:
-    """While open, the `attention_mask` of `model` is [rows, 1, width, shared + width], its tokens are one sequence.
+    """While open, `model` takes one sequence with an `attention_mask` [rows, 1, width, keys].
 
     Raises NotImplementedError on leaving if the model does not let its attention be replaced.
     """
@@ -52,7 +53,7 @@ def in_rows(model: Any, rows: Rows) -> Iterator[None]:
 
 
 def _attend(
-    module: Any,
+    _module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -60,18 +61,18 @@ def _attend(
     scaling: float | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
-    **_: Any,
+    **_other: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers calls it: query [1, heads, tokens, d_head] to [1, tokens, heads, d_head]."""
+    """Attention as transformers calls it: query [1, heads, tokens, d_head] to [1, tokens, heads, d_head].
+
+    key, value: [1, heads, cached + tokens, d_head].
+    """
     if s_aux is not None:
         raise NotImplementedError("attention sinks")
     rows = _current[-1]
     rows.layers += 1
     heads, kv_heads = query.shape[1], key.shape[1]
-    query, key, value = (_laid_out(x, rows.token) for x in (query, key, value))
-    if rows.prefix:
-        before = [x.expand(len(key), -1, -1, -1) for x in rows.prefix[module.layer_idx]]
-        key, value = torch.cat([before[0], key], dim=2), torch.cat([before[1], value], dim=2)
+    query, key, value = _laid_out(query, rows.queries), _laid_out(key, rows.keys), _laid_out(value, rows.keys)
     # Query heads that share keys stand one behind the other, which copies no key.
     shape = query.shape
     query = query.reshape(shape[0], kv_heads, -1, shape[3])
@@ -87,7 +88,7 @@ def _attend(
 
 
 def _laid_out(x: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
-    """[1, heads, tokens, d_head] to [rows, heads, width, d_head]."""
+    """[1, heads, tokens, d_head] to [rows, heads, places, d_head], the `token` [rows, places] in each place."""
     width = x.shape[1] * x.shape[3]
     flat = x[0].transpose(0, 1).reshape(-1, width).index_select(0, token.flatten())
     return flat.view(*token.shape, x.shape[1], x.shape[3]).transpose(1, 2)

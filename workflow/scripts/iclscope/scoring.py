@@ -13,11 +13,13 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from iclscope.attention import attention_input
 from iclscope.packing import Batch, Prompt, pack, shared_length
-from iclscope.row_attention import KeysValues, Rows, in_rows
+from iclscope.row_attention import Rows, in_rows
 from iclscope.tokens import encode, split_trailing_space
 
 LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
 LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
+
+KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class PromptEncoder:
@@ -85,24 +87,26 @@ def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
 
 def forward(
     model: Any, prefix: KeysValues, shared: int, batch: Batch, extra: Sequence[tuple[int, int]] = ()
-) -> tuple[np.ndarray, tuple[torch.Tensor, KeysValues]]:
+) -> tuple[np.ndarray, tuple[torch.Tensor, DynamicCache]]:
     """Run one packed batch after the shared prefix.
 
     Returns the log probability of every wanted token, float64 [wanted]; the logits at the `extra` places (row,
-    column), float32 [extra, vocabulary]; and, if there are any, the batch's own keys and values in `batch.order`.
+    column), float32 [extra, vocabulary]; and the cache with the keys and values of the prefix and, in `batch.order`, of
+    the batch's tokens.
     """
     device = model.device
     order, real = batch.order, batch.real
-    rows = Rows(prefix, torch.from_numpy(order).to(device), torch.from_numpy(np.flatnonzero(real)).to(device))
     own = torch.from_numpy(batch.visible()).to(device)
     allowed = torch.cat([own.new_ones(*own.shape[:2], shared), own], dim=2)
     positions = torch.from_numpy(batch.positions).to(device)
     past = torch.arange(shared, device=device).expand(len(positions), shared)
-    cache = DynamicCache() if extra else None
+    token = torch.from_numpy(order).to(device)
+    seen = torch.cat([past, shared + token], dim=1)
+    cache = DynamicCache(prefix)
     # Choices branch off one place, which predicts the first token of each: it enters the language-model head once.
     asked = np.concatenate([batch.wanted[:, :2], np.array(extra, dtype=np.int64).reshape(-1, 2)])
     places, place = np.unique(order[asked[:, 0], asked[:, 1]], return_inverse=True)
-    with in_rows(model, rows):
+    with in_rows(model, Rows(token, seen, torch.from_numpy(np.flatnonzero(real)).to(device))):
         logits = logits_at(
             model,
             np.stack([np.zeros_like(places), places], axis=1),
@@ -110,11 +114,11 @@ def forward(
             attention_mask=attention_input(model, allowed, positions, torch.cat([past, positions], dim=1)),
             position_ids=torch.from_numpy(batch.positions[real])[None].to(device),
             past_key_values=cache,
-            use_cache=cache is not None,
+            use_cache=True,
         )
     where, rest = torch.from_numpy(place).to(device).split([len(batch.wanted), len(extra)])
     logprobs = logprobs_of(logits, where, torch.from_numpy(batch.wanted[:, 2]).to(device))
-    return logprobs, (logits[rest], [(layer.keys, layer.values) for layer in cache.layers] if cache else [])
+    return logprobs, (logits[rest], cache)
 
 
 def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:
