@@ -75,26 +75,31 @@ def shared_length(contexts: Sequence[Sequence[int]]) -> int:
 
 
 def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int = 64) -> list[Batch]:
-    """Lay out prompts, longest first, into rows of about `width` tokens and batches of about `batch_tokens`.
+    """Lay out prompts, longest first, into rows of `width` tokens or fewer and batches of `batch_tokens` or fewer.
 
-    The layout is a function of the prompts' lengths alone; a prompt longer than `width` widens its batch.
+    Padding does not count. The layout is a function of the prompts' lengths alone; a prompt longer than `width` widens
+    its batch, and one longer than `batch_tokens` is a batch of its own.
     """
     lengths = [segment_length(prompt, shared) for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: (-lengths[i], i))
-    batches, waiting = [], order
+    waiting = sorted(range(len(prompts)), key=lambda i: (-lengths[i], i))
+    batches = []
     while waiting:
         row_width = max(width, lengths[waiting[0]])
-        rows: list[list[int]] = [[] for _ in range(max(1, batch_tokens // row_width))]
-        room = [row_width] * len(rows)
-        left = []
+        rows: list[list[int]] = []
+        room: list[int] = []
+        left, budget = [], batch_tokens
         for index in waiting:
-            row = next((r for r, free in enumerate(room) if free >= lengths[index]), None)
-            if row is None:
+            if rows and lengths[index] > budget:
                 left.append(index)
-            else:
-                rows[row].append(index)
-                room[row] -= lengths[index]
-        batches.append(_lay_out([row for row in rows if row], prompts, shared))
+                continue
+            row = next((r for r, free in enumerate(room) if free >= lengths[index]), len(rows))
+            if row == len(rows):
+                rows.append([])
+                room.append(row_width)
+            rows[row].append(index)
+            room[row] -= lengths[index]
+            budget -= lengths[index]
+        batches.append(_lay_out(rows, prompts, shared))
         waiting = left
     return batches
 
