@@ -18,6 +18,16 @@ from tiny import build_model, build_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs")
+PLACE = "        temporary.chmod(0o644)"  # where a file is about to take its final place
+WAIT = """\
+        import time
+
+        if Path("hold").exists() and str(path) == Path("hold").read_text():
+            Path("hold").unlink()
+            Path("held").write_text(str(os.getpid()))
+            while not Path("go").exists():
+                time.sleep(0.05)
+"""
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,21 @@ class Study:
         counts = Counter({name: int(n) for name, n in re.findall(r"(\w+) +(\d+)", table[1])} if table else {})
         del counts["all"]
         return counts
+
+    def hold(self, target: str) -> None:
+        """Let the next job that makes `target` wait, just before the file takes its place, for `let_go`."""
+        self.edit("workflow/scripts/iclscope/files.py", PLACE, WAIT + PLACE)
+        (self.folder / "hold").write_text(target)
+
+    @property
+    def held(self) -> int | None:
+        """The process of the job that waits."""
+        note = self.folder / "held"
+        return int(note.read_text() or 0) or None if note.exists() else None
+
+    def let_go(self) -> None:
+        """Let the job that waits go on."""
+        (self.folder / "go").touch()
 
     def times(self, pattern: str) -> dict[str, int]:
         """When each result was last written, in nanoseconds."""

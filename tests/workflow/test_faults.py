@@ -12,16 +12,6 @@ import pytest
 from study import Study
 
 TARGET = "results/quality/tiny/sums.parquet"
-# Put where a file is about to take its final place: wait there if asked to.
-PAUSE = """\
-        import time
-
-        if str(path) == "results/quality/tiny/sums.parquet" and Path("pause").exists():
-            Path("paused").write_text(str(os.getpid()))
-            while not Path("go").exists():
-                time.sleep(0.05)
-"""
-PLACE = "        temporary.chmod(0o644)"
 
 
 def until(condition, seconds=120):
@@ -57,13 +47,8 @@ class Paused:
     def parts(self):
         return list(self.table.parent.glob(".*.part"))
 
-    def go(self):
-        """Let the job go on."""
-        (self.study.folder / "go").touch()
-
     def rerun(self):
         """Run as a user would; afterwards everything is as in a study that nothing happened to."""
-        (self.study.folder / "pause").unlink(missing_ok=True)
         self.study.run(TARGET)
         assert self.table.read_bytes() == self.whole
         assert self.parts == []
@@ -75,16 +60,14 @@ def paused(study):
     table = study.folder / TARGET
     whole = table.read_bytes()
     table.unlink()
-    study.edit("workflow/scripts/iclscope/files.py", PLACE, PAUSE + PLACE)
-    (study.folder / "pause").touch()
+    study.hold(TARGET)
     run = study.start(TARGET)
-    note = study.folder / "paused"
-    until(lambda: (note.exists() and note.read_text()) or run.poll() is not None)
+    until(lambda: study.held or run.poll() is not None)
     assert run.poll() is None, run.communicate()
-    state = Paused(study, run, int(note.read_text()), whole)
+    state = Paused(study, run, study.held, whole)
     assert len(state.parts) == 1
     yield state
-    state.go()
+    state.study.let_go()
     run.communicate(timeout=60)
     until(lambda: not alive(state.job))
 
@@ -103,7 +86,7 @@ def test_a_job_that_outlives_a_killed_run_cannot_overwrite(paused):
     assert not paused.table.exists()
     paused.rerun()
     later = paused.table.stat()
-    paused.go()
+    paused.study.let_go()
     until(lambda: not alive(paused.job))
     assert paused.table.stat() == later
     assert paused.parts == []
@@ -113,7 +96,7 @@ def test_a_job_that_outlives_a_killed_run_cannot_overwrite(paused):
 def test_what_a_job_finished_after_its_run_was_killed_is_made_anew(paused):
     paused.run.kill()
     paused.run.wait()
-    paused.go()
+    paused.study.let_go()
     until(lambda: not alive(paused.job))
     orphaned = paused.table.stat()
     paused.rerun()
@@ -125,7 +108,7 @@ def test_a_second_run_is_refused_and_takes_nothing_from_the_first(paused):
         second = paused.study.snakemake(TARGET)
         assert second.returncode != 0
         assert f"another run (process {paused.run.pid} on " in second.stdout + second.stderr
-    paused.go()
+    paused.study.let_go()
     assert paused.run.wait(60) == 0
     paused.rerun()
 
@@ -142,7 +125,7 @@ def test_interruption_from_the_terminal_leaves_nothing_half_made(paused):
 def test_termination_lets_the_jobs_at_work_finish(paused):
     paused.run.terminate()
     time.sleep(1)
-    paused.go()
+    paused.study.let_go()
     paused.run.wait(60)
     paused.rerun()
 

@@ -1,4 +1,4 @@
-"""A study of a model and data of the hub: commits are written down, another revision redoes what hangs on it."""
+"""A study of a model and data of the hub: planned without weights, commits kept, another revision redoes its part."""
 
 import io
 import json
@@ -14,6 +14,7 @@ from study import choice_rows
 from tiny import build_model, build_tokenizer
 
 MATRIX = "results/evaluation/tiny/animals.parquet"
+ACTIVATIONS = "results/activations/tiny/animals/causal.parquet"
 RECORD = "results/run/animals.json"
 BLOCK = "results/evaluation/tiny/animals/blocks/c00000-00004_i00000-00008.parquet"
 
@@ -54,16 +55,30 @@ def commits(study):
     return sources["models.tiny"]["commit"], sources["datasets.animals"]["commit"]
 
 
+def use_hub(config):
+    config["models"]["tiny"] = {"source": "hub", "repo": "owner/tiny", "revision": "v1", "dtype": "float32"}
+    animals = config["datasets"]["animals"]
+    del animals["files"], config["datasets"]["sums"]
+    animals |= {"source": "hub", "repo": "owner/animals"}
+
+
+def test_a_plan_asks_the_hub_for_no_weights_and_knows_the_tokens(fresh, hub):
+    fresh.configure(use_hub)
+    fresh.run("plan")
+    assert hub.ranges("config.json")
+    assert not hub.ranges("model.safetensors")
+    plan = pl.read_parquet(fresh.folder / "results/plan.parquet")
+    (tokens,) = plan.filter(stage="activations")["tokens"]
+    fresh.run(ACTIVATIONS)
+    assert hub.ranges("model.safetensors")
+    read = pl.read_parquet(fresh.folder / ACTIVATIONS).filter(site="resid", layer=0)["n_tokens"].sum()
+    masks = len(list((fresh.folder / ACTIVATIONS).parent.glob("*.parquet")))
+    assert tokens == masks * read
+
+
 def test_another_revision_redoes_what_hangs_on_it_and_old_blocks_are_not_gathered(fresh, hub):
     model, data = hub.repositories["model", "owner/tiny"], hub.repositories["dataset", "owner/animals"]
-
-    def use(config):
-        config["models"]["tiny"] = {"source": "hub", "repo": "owner/tiny", "revision": "v1", "dtype": "float32"}
-        animals = config["datasets"]["animals"]
-        del animals["files"], config["datasets"]["sums"]
-        animals |= {"source": "hub", "repo": "owner/animals"}
-
-    fresh.configure(use)
+    fresh.configure(use_hub)
     fresh.run(MATRIX, RECORD)
     assert commits(fresh) == (model.names["v1"], data.names["main"])
     assert fresh.planned(MATRIX, RECORD) == {}

@@ -17,6 +17,7 @@ SCRIPTS = ROOT.parent / "shared/slurm"
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
 TABLES = ("correlation", "headline", "selection", "quality", "reliability", "metrics", "features", "samples")
 TARGETS = [f"results/{stage}/tiny/animals.parquet" for stage in ("correlation", "selection")]
+HELD = "results/quality/tiny/sums.parquet"
 TIMEOUT = 400
 
 
@@ -51,6 +52,12 @@ def wait_until(happened, seconds=TIMEOUT):
         time.sleep(0.2)
 
 
+def jobs_of(environment):
+    """Numbers of the jobs that wait or run."""
+    command = ["squeue", "--noheader", "--format", "%i"]
+    return set(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split())
+
+
 def restart_controller(environment):
     """Kill slurmctld as a crash would, and start it again a moment later."""
     pid = int(Path(environment["SLURM_CONF"]).with_name("slurmctld.pid").read_text())
@@ -60,22 +67,28 @@ def restart_controller(environment):
     subprocess.run(["slurmctld"], env=environment, check=True, timeout=60)
 
 
+def start(study: Study, environment, *targets):
+    """Begin a run by Slurm; returns its process and the file that Snakemake writes to."""
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm"]
+    command += ["--max-threads", "2"]  # as locally: sums of floating-point numbers depend on the number of threads
+    command += ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", *targets]
+    environment = {**environment, "PYTHONPATH": str(study.folder / "workflow/scripts")}
+    log = study.folder / "main.log"
+    with log.open("w") as output:
+        run = subprocess.Popen(command, cwd=study.folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    return run, log
+
+
 @pytest.fixture(scope="module")
 def by_slurm(slurm, tmp_path_factory):
     """The tiny study run by Slurm, whose controller is killed while a block is computed; and what Snakemake said."""
     study = build_study(tmp_path_factory.mktemp("by_slurm"))
-    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm"]
-    command += ["--max-threads", "2"]  # as locally: sums of floating-point numbers depend on the number of threads
-    command += ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", *TARGETS]
-    environment = {**slurm, "PYTHONPATH": str(study.folder / "workflow/scripts")}
-    log = study.folder / "main.log"
-    with log.open("w") as output:
-        run = subprocess.Popen(command, cwd=study.folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        blocks = study.folder / "benchmarks/evaluation"
-        wait_until(lambda: run.poll() is not None or list(study.folder.glob("logs/evaluation/*")) or blocks.exists())
-        if run.poll() is None:
-            restart_controller(slurm)
-        run.wait(timeout=TIMEOUT)
+    run, log = start(study, slurm, *TARGETS)
+    blocks = study.folder / "benchmarks/evaluation"
+    wait_until(lambda: run.poll() is not None or list(study.folder.glob("logs/evaluation/*")) or blocks.exists())
+    if run.poll() is None:
+        restart_controller(slurm)
+    run.wait(timeout=TIMEOUT)
     return study, run.returncode, log.read_text()
 
 
@@ -105,6 +118,25 @@ def test_every_job_with_a_model_asks_for_a_gpu_and_memory(by_slurm):
     assert all(int(re.search(r"mem_mb=(\d+)", text)[1]) >= 500 for _, text in jobs)
 
 
+def test_a_job_that_outlives_a_killed_run_cannot_overwrite(slurm, study: Study):
+    table = study.folder / HELD
+    whole = table.read_bytes()
+    table.unlink()
+    study.hold(HELD)
+    run, log = start(study, slurm, HELD)
+    wait_until(lambda: study.held or run.poll() is not None)
+    assert run.poll() is None, log.read_text()
+    run.kill()
+    run.wait()
+    study.run(HELD)
+    later = table.stat()
+    study.let_go()
+    wait_until(lambda: not jobs_of(slurm))
+    assert table.stat() == later
+    assert table.read_bytes() == whole
+    assert list(table.parent.glob(".*.part")) == []
+
+
 def test_sweep_cancels_the_jobs_of_this_folder_alone(slurm, tmp_path):
     guide = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     (sweep,) = re.findall(r"^squeue --me .* scancel$", guide, re.MULTILINE)
@@ -127,12 +159,8 @@ def test_sweep_cancels_the_jobs_of_this_folder_alone(slurm, tmp_path):
         submitted = subprocess.run(submit, cwd=folder, env=slurm, capture_output=True, text=True, check=True)
         jobs.append(submitted.stdout.strip())
 
-    def active():
-        listed = subprocess.run(["squeue", "--noheader", "--format", "%i"], env=slurm, capture_output=True, text=True)
-        return set(listed.stdout.split())
-
-    assert active() >= set(jobs)
+    assert jobs_of(slurm) >= set(jobs)
     subprocess.run(["bash", "-c", sweep], cwd=folders[0], env=slurm, check=True, timeout=60)
-    wait_until(lambda: jobs[0] not in active(), 60)
-    assert active() >= set(jobs[1:])
+    wait_until(lambda: jobs[0] not in jobs_of(slurm), 60)
+    assert jobs_of(slurm) >= set(jobs[1:])
     subprocess.run(["scancel", *jobs], env=slurm, check=True)
