@@ -26,7 +26,7 @@ from iclscope.workload import Architecture, Work
 SECONDS = 10.0  # for all models together
 MOST_WEIGHTS = 3e8  # in the blocks of a calibrated model; a larger one is cut to fewer layers, which are all alike
 ITEMS = 16  # behind a demonstration; as many demonstrations are read at a time
-NEW_TOKENS = 4
+NEW_TOKENS = 16
 START = 15.0  # seconds until a job's libraries are imported, on a shared file system
 
 Row = Mapping[str, Any]
@@ -86,11 +86,10 @@ def measure(
             )  # fmt: skip
             yield workload.extraction(demonstrations), lambda reading=reading: list(reading)
 
-    pace = _pace(shape, scoring(), seconds / 2)
     return Rates(
-        pace,
+        _pace(shape, scoring(), seconds / 2),
         _pace(shape, extraction(), seconds / 4),
-        _generation(model, tokenizer, shape, samples, length.tokens, pace),
+        _generation(model, tokenizer, shape, samples, length.tokens),
         _start(),
     )
 
@@ -124,18 +123,19 @@ def _pace(shape: Architecture, steps: Iterator[Step], seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-def _generation(
-    model: Any, tokenizer: Any, shape: Architecture, samples: Samples, batch_tokens: int, scoring: float
-) -> float:
-    """FLOP/s of generating in full slots, without the time that the prompts take at the pace of `scoring`."""
+def _generation(model: Any, tokenizer: Any, shape: Architecture, samples: Samples, batch_tokens: int) -> float:
+    """FLOP/s of generating in full slots, without the prompts: what more tokens take than one, which costs none."""
     candidates, items = samples[-1]
     prompts = PromptEncoder(tokenizer).encode(candidates[0]["prefix"], items[: slots_of(batch_tokens)])
-    start = time.perf_counter()
-    answers = generate(model, tokenizer, [prompts], batch_tokens, Stopping((), NEW_TOKENS))[0]
-    generating = time.perf_counter() - start - shape.flops(workload.packed(prompts)) / scoring
+    taken = []
+    for limit in (1, NEW_TOKENS):
+        start = time.perf_counter()
+        answers = generate(model, tokenizer, [prompts], batch_tokens, Stopping((), limit))[0]
+        taken.append(time.perf_counter() - start)
     later = [(len(answer.tokens) - 1, len(prompt.context)) for answer, prompt in zip(answers, prompts, strict=True)]
     tokens = sum(new for new, _ in later)
-    return shape.flops(Work(tokens, tokens, sum(new * context for new, context in later))) / max(generating, 1e-3)
+    work = Work(tokens, tokens, sum(new * context for new, context in later))
+    return shape.flops(work) / max(taken[1] - taken[0], 1e-3)
 
 
 def _start() -> float:
