@@ -43,7 +43,7 @@ OUTPUT = ROOT / "results/benchmarks/extraction.json"
 LENGTHS = (30, 57)  # tokens of a demonstration, as in the default study
 BATCH_TOKENS, TOP_K, ROUNDS = 1024, 8, 3
 CANDIDATES = 24
-GROWTH = (64, 256, 1024)
+GROWTH = (64, 256, 1024, 2048)
 PARTS = ("cost", "memory", "metrics")
 LENS_SITES = (".hook_mlp_out", ".mlp.out.hook_in", ".hook_resid_post")
 
