@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from iclscope.packing import Prompt, computed_tokens
+from iclscope import workload
+from iclscope.packing import Prompt
 from iclscope.sites import find_blocks
 from record import seconds
 
@@ -32,10 +33,9 @@ def limit_seconds(model: Any, groups: Sequence[Sequence[Prompt]], rows: int) -> 
     """Seconds that nothing but the matrix products of scoring would take: every token once, the head once a place."""
     blocks, head = shapes_of(model)
     rates = product_rates(model, rows)
-    tokens = sum(map(computed_tokens, groups))
-    places = sum(1 + sum(len(c) - 1 for c in prompt.continuations) for group in groups for prompt in group)
+    work = sum(map(workload.packed, groups), workload.NOTHING)
     linear = sum(2 * a * b * times / rates[a, b] for (a, b), times in blocks.items())
-    return tokens * linear + places * 2 * head[0] * head[1] / rates[head]
+    return work.tokens * linear + work.predictions * 2 * head[0] * head[1] / rates[head]
 
 
 def decoding_limit(model: Any, rows: int) -> float:

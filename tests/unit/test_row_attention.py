@@ -2,20 +2,10 @@
 
 from contextlib import suppress
 
-import numpy as np
 import pytest
 import torch
 
-from iclscope.packing import Prompt, pack
 from iclscope.row_attention import NAME, Rows, in_rows
-
-
-def test_order_numbers_tokens_as_they_stand_without_padding():
-    prompts = [Prompt([9, *range(10, 10 + n)], [[50], [60, 61]]) for n in (5, 3, 2)]
-    (batch,) = pack(prompts, shared=1, batch_tokens=24, width=7)
-    flat = batch.tokens[batch.real]
-    assert (~batch.real).any()
-    np.testing.assert_array_equal(flat[batch.order][batch.real], flat)
 
 
 def test_rows_equal_separate_sequences(tiny_model):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from iclscope.packing import Prompt, pack, shared_length
+from iclscope.packing import Prompt, lay_in_rows, pack, shared_length
 from iclscope.scoring import PromptEncoder, score
 
 ITEMS = [
@@ -66,23 +66,56 @@ def test_shared_length_leaves_every_prompt_a_token():
     assert shared_length([[5, 2], [1, 2]]) == 0
 
 
-def test_packing_places_every_token_once_and_in_sight_of_its_own_past():
-    prompts = [Prompt([9, 9, *range(10, 10 + n)], [[50, 51], [60, 61, 62]]) for n in (3, 7, 2, 30)]
-    for batch in pack(prompts, shared=2, batch_tokens=32, width=16):
-        visible = batch.visible()
-        for index, row, column, length in batch.trunks:
-            trunk = slice(column, column + length)
-            assert batch.tokens[row, trunk].tolist() == prompts[index].context[2:]
-            assert batch.positions[row, trunk].tolist() == list(range(2, 2 + length))
-            first = column + length
-            assert batch.positions[row, first : first + 3].tolist() == [2 + length, 2 + length, 3 + length]
-            # the second branch (two tokens) sees trunk and itself, not the first branch
-            seen = np.flatnonzero(visible[row, first + 2])
-            assert seen.tolist() == [*range(column, column + length), first + 1, first + 2]
+def random_prompts(seed, shared=2):
+    """Prompts of few different tokens, so that many begin alike, and choices that do."""
+    rng = np.random.default_rng(seed)
+    text = lambda most: rng.integers(1, 4, rng.integers(1, most)).tolist()  # noqa: E731
+    return [Prompt([9] * shared + text(9), [text(5) for _ in range(rng.integers(1, 5))]) for _ in range(40)]
 
 
-def test_packing_computes_no_token_twice():
-    prompts = [Prompt([1, 2, 3, 4, i], [[7], [8]]) for i in range(50)]
-    batches = pack(prompts, shared=4, batch_tokens=64, width=8)
-    assert sum((batch.owner >= 0).sum() for batch in batches) == 50
-    assert sum(len(batch.wanted) for batch in batches) == 100
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("batch_tokens", [1, 20, 1000])
+def test_every_prediction_sees_its_prompt_and_the_answer_so_far(seed, batch_tokens):
+    """In rows, as attention sees them: the keys visible to a token spell what precedes it, each position once."""
+    prompts, predicted = random_prompts(seed), {}
+    for batch in pack(prompts, 2, batch_tokens):
+        rows = lay_in_rows(batch, width=8)
+        for token, target, index, k in batch.wanted:
+            ((row, column),) = np.argwhere(rows.queries == token)
+            seen = rows.keys[row, rows.visible[row, column]]
+            assert sorted(seen) == batch.seen(token).tolist()
+            spelt = [9, 9, *batch.tokens[np.sort(seen)].tolist()]
+            assert batch.positions[np.sort(seen)].tolist() == list(range(2, len(spelt)))
+            predicted.setdefault((index, k), []).append((spelt, target))
+    for index, prompt in enumerate(prompts):
+        for k, answer in enumerate(prompt.continuations):
+            assert predicted[index, k] == [(prompt.context + answer[:i], token) for i, token in enumerate(answer)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_batch_computes_no_token_twice(seed):
+    prompts = random_prompts(seed)
+    (batch,) = pack(prompts, 2, 10_000)
+    sequences = [prompt.context[2:] + c[:-1] for prompt in prompts for c in prompt.continuations]
+    answers = [(i, c) for i, prompt in enumerate(prompts) for c in prompt.continuations]
+    branches = {(i, *c[:n]) for i, c in answers for n in range(1, len(c))}  # shared within a prompt alone
+    contexts = {tuple(prompt.context[2:n]) for prompt in prompts for n in range(3, len(prompt.context) + 1)}
+    assert len(batch.tokens) == len(branches) + len(contexts) < sum(map(len, sequences))
+
+
+def test_batches_keep_within_their_tokens_unless_a_prompt_is_longer():
+    prompts = [*random_prompts(0), Prompt([9, 9, *range(10, 60)], [[1]])]
+    sizes = [len(batch.tokens) for batch in pack(prompts, 2, 24)]
+    assert sizes[0] == 50
+    assert max(sizes[1:]) <= 24
+    assert sum(sizes[1:-1]) > 16 * len(sizes[1:-1])  # and are not left half empty
+
+
+def test_rows_repeat_no_token_and_leave_none_out():
+    for batch in pack(random_prompts(1), 2, 60):
+        rows = lay_in_rows(batch, width=16)
+        real = rows.queries[rows.queries < len(batch.tokens)]
+        assert sorted(real) == list(range(len(batch.tokens)))
+        for keys in rows.keys:
+            keys = keys[keys < len(batch.tokens)]
+            assert len(set(keys)) == len(keys)

@@ -8,9 +8,9 @@ from iclscope import generation, scoring, workload
 from iclscope.activations import tokenise
 from iclscope.features import zero_shot
 from iclscope.generation import Stopping
-from iclscope.packing import PADDING
 from iclscope.scoring import PromptEncoder, zero_shot_prompts
 
+PACK = 4096  # tokens, so that no pack ends between prompts which begin alike
 ANSWERS = ["yes", "no", "no, it\nis not", "12", "a fish.", "Anna has 3"]
 QUESTIONS = [
     "Is the sky blue?\nAnswer:",
@@ -43,7 +43,7 @@ def row(number, kind, question, choices, prefix):
 
 
 class Meter:
-    """Counts the tokens, padding left out, that the engine gives to a model, and the predictions it asks for."""
+    """Counts the tokens that the engine gives to a model, and the predictions it asks for."""
 
     def __init__(self, monkeypatch):
         self.tokens = self.predictions = 0
@@ -63,7 +63,7 @@ class Meter:
         monkeypatch.setattr(module, name, watched)
 
     def _batches(self, _, batches):
-        self.tokens += sum(int((batch.branch != PADDING).sum()) for batch in batches)
+        self.tokens += sum(len(batch.tokens) for batch in batches)
 
     def _head(self, arguments, _):
         self.predictions += len(arguments[1])
@@ -103,7 +103,7 @@ def test_evaluation_is_counted_exactly(model, tokenizer, meter, block):
     for start in range(0, len(items), block["items"]):
         part = items[start : start + block["items"]]
         for group in (zero_shot_prompts(encoder, part), *(encoder.encode(c["prefix"], part) for c in candidates)):
-            scoring.score(model, group, batch_tokens=256)
+            scoring.score(model, group, PACK)
     assert (planned.tokens, planned.predictions) == (meter.tokens, meter.predictions)
 
 
@@ -112,7 +112,7 @@ def test_prompts_of_generated_answers_are_counted_exactly(model, tokenizer, mete
     encoder = PromptEncoder(tokenizer)
     planned = workload.evaluation(encoder, candidates, items, {"candidates": 3, "items": 6})
     groups = [zero_shot_prompts(encoder, items), *(encoder.encode(c["prefix"], items) for c in candidates)]
-    generation.generate(model, tokenizer, groups, 32, Stopping((), 2))
+    generation.generate(model, tokenizer, groups, PACK, Stopping((), 2))
     assert (planned.tokens, planned.predictions) == (meter.tokens, meter.predictions)
 
 

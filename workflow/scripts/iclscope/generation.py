@@ -247,14 +247,13 @@ def _prefilled(
         prefix = encode_prefix(model, prompts[0].context[:shared])
         sums = [np.zeros(len(prompt.continuations)) for prompt in prompts]
         for batch in pack(prompts, shared, batch_tokens):
-            ends = [(row, column + length - 1) for _, row, column, length in batch.trunks]
-            logprobs, (logits, cache) = forward(model, prefix, shared, batch, extra=ends)
+            logprobs, (logits, cache) = forward(model, prefix, shared, batch, extra=list(batch.last.values()))
             add_up(sums, batch, logprobs)
-            arrivals, order = [], batch.order
-            for (index, row, column, length), token in zip(batch.trunks, logits.argmax(dim=-1).tolist(), strict=True):
+            arrivals = []
+            for (index, last), token in zip(batch.last.items(), logits.argmax(dim=-1).tolist(), strict=True):
                 mine[index].logprobs = sums[index].astype(np.float32)
                 mine[index].tokens.append(token)
-                columns = np.concatenate([np.arange(shared), shared + order[row, column] + np.arange(length)])
+                columns = np.concatenate([np.arange(shared), shared + batch.seen(last)])
                 arrivals.append(_Arrival(mine[index], cache, columns, token))
             over = set(ended([arrival.answer for arrival in arrivals]))
             advance(len(over))

@@ -1,22 +1,24 @@
-"""How prompts that share a prefix are laid out for one forward pass.
+"""How prompts that share a prefix are laid out for one forward pass: as trees in which no token stands twice.
 
-A prompt is a trunk (what follows the shared prefix) and a branch per choice. Several prompts stand in one row, several
-rows in one batch; a token sees the prefix, its own trunk, and the earlier tokens of its own branch:
+Prompts may begin alike beyond the prefix, and so may the choices of one prompt. A token sees the prefix and the tokens
+on its way there; its position is its depth:
 
-    prefix | trunk of item 7 . choice 0 . choice 1 | trunk of item 3 . choice 0 . choice 1 | padding
-    pos 0…   P, P+1, …         P+m …      P+m …      P, P+1, …         restarted per prompt
+    prefix | What do bees make? (wax . a (hive . nest)) . cows eat? (grass . a fly)
 
-The last token of a branch predicts nothing that is asked for, so it is left out. Rows are what attention sees; the
-model reads them one behind the other, without padding (row_attention.py).
+Tokens stand in preorder, so that those which see a token follow it without a gap. Linear maps read this sequence as it
+is; for attention, prompts stand in rows beside what they see of other rows (row_attention.py).
+
+The last token of a continuation predicts nothing that is asked for, so it is left out.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-TRUNK = -1
-PADDING = -2
+WIDTH = 64  # of a row, in tokens: in wider rows more prompts compute what they must not see of each other
 
 
 @dataclass(frozen=True)
@@ -29,122 +31,157 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass: rows of packed prompts, without the shared prefix.
+    """One forward pass: tokens in preorder, without the shared prefix.
 
-    tokens, positions, owner (index of the prompt) and branch (index of the continuation, or TRUNK, or PADDING):
-    int64 [rows, width]. trunks: for each prompt of the batch its index, row, first column and length.
-    wanted: int64 [n, 5], each a prediction: row, column, token to predict, prompt, continuation.
+    tokens, positions, end: int64 [n]; token i is seen by tokens i to end[i], exclusive. last: by the index of a prompt,
+    the token that its context ends with. spans: for each prompt the tokens that no earlier one has, first and end.
+    wanted: int64 [predictions, 4]: the token that predicts, the one that is predicted, prompt, continuation.
     """
 
     tokens: np.ndarray
     positions: np.ndarray
-    owner: np.ndarray
-    branch: np.ndarray
-    trunks: list[tuple[int, int, int, int]]
+    end: np.ndarray
+    last: dict[int, int]
+    spans: list[tuple[int, int]]
     wanted: np.ndarray
 
-    @property
-    def real(self) -> np.ndarray:
-        """Which places hold a token: bool [rows, width]."""
-        return self.branch != PADDING
+    def seen(self, token: int) -> np.ndarray:
+        """Tokens that `token` sees, itself included: int64 [seen]."""
+        return np.flatnonzero(self.end[: token + 1] > token)
 
-    @property
-    def order(self) -> np.ndarray:
-        """Number of each place's token when rows stand one behind the other without padding: int64 [rows, width].
 
-        Padding has the number of the token before it.
-        """
-        return self.real.ravel().cumsum().reshape(self.real.shape) - 1
+@dataclass(frozen=True)
+class RowLayout:
+    """A batch as attention sees it, by numbers of tokens; the number behind the last one stands for padding.
 
-    def visible(self) -> np.ndarray:
-        """Which own-row tokens each token sees: bool [rows, width, width]."""
-        same = self.owner[:, :, None] == self.owner[:, None, :]
-        branch = (self.branch[:, None, :] == TRUNK) | (self.branch[:, :, None] == self.branch[:, None, :])
-        width = self.tokens.shape[1]
-        return same & branch & np.tri(width, dtype=bool)
+    queries: int64 [rows, width]. keys: int64 [rows, places], what they may see. visible: bool [rows, width, places].
+    """
+
+    queries: np.ndarray
+    keys: np.ndarray
+    visible: np.ndarray
+
+
+def lay_in_rows(batch: Batch, width: int = WIDTH) -> RowLayout:
+    """Put the prompts of a batch, longest first, into rows of `width` tokens or as many as the longest has."""
+    lengths = [end - first for first, end in batch.spans]
+    width = max(width, *lengths)
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        row = next((r for r, free in enumerate(room) if free >= lengths[index]), len(rows))
+        if row == len(rows):
+            rows.append([])
+            room.append(width)
+        rows[row].append(index)
+        room[row] -= lengths[index]
+    nothing = len(batch.tokens)
+    queries = _table([[t for i in row for t in range(*batch.spans[i])] for row in rows], nothing)
+    # A prompt sees of earlier prompts what its first own token sees.
+    first = [[batch.spans[i][0] for i in row if lengths[i]] for row in rows]
+    seen = [{t for token in row for t in batch.seen(token)} for row in first]
+    earlier = _table([sorted(s.difference(row)) for s, row in zip(seen, queries, strict=True)], nothing)
+    keys = np.concatenate([earlier, queries], axis=1)
+    end = np.append(batch.end, 0)[keys]
+    visible = (keys[:, None, :] <= queries[:, :, None]) & (queries[:, :, None] < end[:, None, :])
+    return RowLayout(queries, keys, visible)
+
+
+def _table(rows: Sequence[Sequence[int]], padding: int) -> np.ndarray:
+    table = np.full((len(rows), max(map(len, rows))), padding, dtype=np.int64)
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table
 
 
 def shared_length(contexts: Sequence[Sequence[int]]) -> int:
     """Tokens that all contexts begin with, leaving each at least one token of its own."""
-    first, last = min(contexts), max(contexts)
-    limit = min(len(context) for context in contexts) - 1
-    for position in range(limit):
-        if first[position] != last[position]:
-            return position
-    return limit
+    return min(_common(min(contexts), max(contexts)), min(map(len, contexts)) - 1)
 
 
-def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, width: int = 64) -> list[Batch]:
-    """Lay out prompts, longest first, into rows of `width` tokens or fewer and batches of `batch_tokens` or fewer.
+def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int) -> list[Batch]:
+    """Lay out prompts, longest first, in batches of `batch_tokens` or fewer, or of one prompt that is longer.
 
-    Padding does not count. The layout is a function of the prompts' lengths alone; a prompt longer than `width` widens
-    its batch, and one longer than `batch_tokens` is a batch of its own.
+    The layout follows from the prompts alone.
     """
-    lengths = [segment_length(prompt, shared) for prompt in prompts]
-    waiting = sorted(range(len(prompts)), key=lambda i: (-lengths[i], i))
-    batches = []
-    while waiting:
-        row_width = max(width, lengths[waiting[0]])
-        rows: list[list[int]] = []
-        room: list[int] = []
-        left, budget = [], batch_tokens
-        for index in waiting:
-            if rows and lengths[index] > budget:
-                left.append(index)
-                continue
-            row = next((r for r, free in enumerate(room) if free >= lengths[index]), len(rows))
-            if row == len(rows):
-                rows.append([])
-                room.append(row_width)
-            rows[row].append(index)
-            room[row] -= lengths[index]
-            budget -= lengths[index]
-        batches.append(_lay_out(rows, prompts, shared))
-        waiting = left
-    return batches
+    own = [prompt.context[shared:] for prompt in prompts]
+    branches = [_new_tokens([c[:-1] for c in prompt.continuations]) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: (-len(own[i]) - branches[i], own[i], i))
+    members: list[list[int]] = []
+    room = 0
+    for place, index in enumerate(order):
+        common = _common(own[order[place - 1]], own[index]) if place else 0
+        new = len(own[index]) - common + branches[index]
+        if new > room:
+            members.append([])
+            room, new = batch_tokens, new + common
+        members[-1].append(index)
+        room -= new
+    return [_lay_out(sorted(indices, key=lambda i: (own[i], i)), prompts, shared) for indices in members]
+
+
+def whole_tree(prompts: Sequence[Prompt]) -> tuple[int, Batch]:
+    """The number of tokens that all prompts share, and the tree of all others."""
+    shared = shared_length([prompt.context for prompt in prompts])
+    return shared, pack(prompts, shared, sys.maxsize)[0]
 
 
 def computed_tokens(prompts: Sequence[Prompt]) -> int:
-    """Tokens that a model reads to score prompts which share a prefix, padding left out."""
-    shared = shared_length([prompt.context for prompt in prompts])
-    return shared + sum(segment_length(prompt, shared) for prompt in prompts)
+    """Tokens that a model reads to score prompts which share a prefix, if they all fit into one batch."""
+    shared, tree = whole_tree(prompts)
+    return shared + len(tree.tokens)
 
 
-def predicting_places(prompt: Prompt) -> int:
-    """Places of a prompt that predict a token of a continuation: its end, which serves all, and those inside each."""
-    return 1 + sum(max(0, len(continuation) - 1) for continuation in prompt.continuations)
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
+    """Tokens that two sequences begin with."""
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
-def segment_length(prompt: Prompt, shared: int) -> int:
-    """Tokens of a prompt's trunk and branches behind `shared` tokens."""
-    return len(prompt.context) - shared + sum(max(0, len(c) - 1) for c in prompt.continuations)
+def _new_tokens(sequences: Sequence[Sequence[int]]) -> int:
+    """Tokens of a tree of sequences."""
+    ordered = sorted(sequences)
+    return sum(map(len, ordered)) - sum(_common(a, b) for a, b in pairwise(ordered))
 
 
-def _lay_out(rows: list[list[int]], prompts: Sequence[Prompt], shared: int) -> Batch:
-    width = max(sum(segment_length(prompts[i], shared) for i in row) for row in rows)
-    tokens = np.zeros((len(rows), width), dtype=np.int64)
-    positions = np.full((len(rows), width), shared, dtype=np.int64)
-    owner = np.full((len(rows), width), -1, dtype=np.int64)
-    branch = np.full((len(rows), width), PADDING, dtype=np.int64)
-    trunks, wanted = [], []
-    for r, row in enumerate(rows):
-        column = 0
-        for index in row:
-            prompt = prompts[index]
-            trunk = prompt.context[shared:]
-            trunks.append((index, r, column, len(trunk)))
-            last = column + len(trunk) - 1
-            pieces = [(TRUNK, trunk, shared)]
-            pieces += [(k, c[:-1], len(prompt.context)) for k, c in enumerate(prompt.continuations)]
-            for k, piece, position in pieces:
-                span = slice(column, column + len(piece))
-                tokens[r, span] = piece
-                positions[r, span] = np.arange(position, position + len(piece))
-                owner[r, span] = index
-                branch[r, span] = k
-                if k != TRUNK:
-                    columns = [last, *range(column, column + len(piece))]
-                    target = prompt.continuations[k]
-                    wanted += [(r, c, t, index, k) for c, t in zip(columns, target, strict=False)]
-                column += len(piece)
-    return Batch(tokens, positions, owner, branch, trunks, np.array(wanted, dtype=np.int64).reshape(-1, 5))
+class _Tree:
+    """Tokens in preorder; `path` holds those that the next one sees."""
+
+    def __init__(self, shared: int) -> None:
+        self.shared = shared
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.end: list[int] = []
+        self.path: list[int] = []
+
+    def follow(self, depth: int, tokens: Sequence[int]) -> None:
+        """Go back along the path to `depth` tokens behind the prefix, and put `tokens` there."""
+        for token in self.path[depth:]:
+            self.end[token] = len(self.tokens)
+        del self.path[depth:]
+        first, position = len(self.tokens), self.shared + depth
+        self.tokens += tokens
+        self.positions += range(position, position + len(tokens))
+        self.end += [0] * len(tokens)
+        self.path += range(first, len(self.tokens))
+
+
+def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int) -> Batch:
+    """The tree of the prompts with these indices, which are in the order of their contexts."""
+    tree, last, spans, wanted = _Tree(shared), {}, [], []
+    own: list[int] = []
+    for index in members:
+        before, own = own, prompts[index].context[shared:]
+        common, first = _common(before, own), len(tree.tokens)
+        tree.follow(common, own[common:])
+        last[index] = tree.path[-1]
+        branch: list[int] = []
+        for k, continuation in sorted(enumerate(prompts[index].continuations), key=lambda pair: pair[1]):
+            before, branch = branch, continuation[:-1]
+            common = _common(before, branch)
+            tree.follow(len(own) + common, branch[common:])
+            wanted += [(p, t, index, k) for p, t in zip(tree.path[len(own) - 1 :], continuation, strict=False)]
+        tree.follow(len(own), [])
+        spans.append((first, len(tree.tokens)))
+    tree.follow(0, [])
+    arrays = (np.array(column, dtype=np.int64) for column in (tree.tokens, tree.positions, tree.end))
+    return Batch(*arrays, last, spans, np.array(wanted, dtype=np.int64).reshape(-1, 4))

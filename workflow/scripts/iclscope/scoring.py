@@ -5,6 +5,7 @@ and its choices branch off it. Whole prompts are tokenised, and the shared prefi
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from iclscope.attention import attention_input
-from iclscope.packing import Batch, Prompt, pack, shared_length
+from iclscope.packing import Batch, Prompt, lay_in_rows, pack, shared_length
 from iclscope.row_attention import Rows, in_rows
 from iclscope.tokens import encode, split_trailing_space
 
@@ -81,44 +82,48 @@ def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.n
 
 def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
     """Add each predicted token's log probability to its prompt's and continuation's sum."""
-    for (_, _, _, prompt, continuation), value in zip(batch.wanted, logprobs, strict=True):
+    for (_, _, prompt, continuation), value in zip(batch.wanted, logprobs, strict=True):
         sums[prompt][continuation] += value
 
 
 def forward(
-    model: Any, prefix: KeysValues, shared: int, batch: Batch, extra: Sequence[tuple[int, int]] = ()
+    model: Any, prefix: KeysValues, shared: int, batch: Batch, extra: Sequence[int] = ()
 ) -> tuple[np.ndarray, tuple[torch.Tensor, DynamicCache]]:
     """Run one packed batch after the shared prefix.
 
-    Returns the log probability of every wanted token, float64 [wanted]; the logits at the `extra` places (row,
-    column), float32 [extra, vocabulary]; and the cache with the keys and values of the prefix and, in `batch.order`, of
-    the batch's tokens.
+    Returns the log probability of every wanted token, float64 [wanted]; the logits at the `extra` tokens, float32
+    [extra, vocabulary]; and the cache with the keys and values of the prefix and, behind them, of the batch's tokens.
     """
     device = model.device
-    order, real = batch.order, batch.real
-    own = torch.from_numpy(batch.visible()).to(device)
-    allowed = torch.cat([own.new_ones(*own.shape[:2], shared), own], dim=2)
-    positions = torch.from_numpy(batch.positions).to(device)
-    past = torch.arange(shared, device=device).expand(len(positions), shared)
-    token = torch.from_numpy(order).to(device)
-    seen = torch.cat([past, shared + token], dim=1)
+    rows = lay_in_rows(batch)
+    past = np.broadcast_to(np.arange(shared), (len(rows.keys), shared))
+    tokens = np.minimum(rows.keys, len(batch.tokens) - 1)  # any in padding, which nothing sees
+    seen = np.concatenate([past, shared + tokens], axis=1)
+    allowed = np.concatenate([np.ones((*rows.queries.shape, shared), dtype=bool), rows.visible], axis=2)
+    positions = np.concatenate([np.arange(shared), batch.positions])
+    place = np.argsort(rows.queries, axis=None)[: len(batch.tokens)]
+    queries = seen[:, -rows.queries.shape[1] :]
     cache = DynamicCache(prefix)
     # Choices branch off one place, which predicts the first token of each: it enters the language-model head once.
-    asked = np.concatenate([batch.wanted[:, :2], np.array(extra, dtype=np.int64).reshape(-1, 2)])
-    places, place = np.unique(order[asked[:, 0], asked[:, 1]], return_inverse=True)
-    with in_rows(model, Rows(token, seen, torch.from_numpy(np.flatnonzero(real)).to(device))):
+    places, asked = np.unique(np.array([*batch.wanted[:, 0], *extra], dtype=np.int64), return_inverse=True)
+    to = partial(_on, device)
+    with in_rows(model, Rows(to(queries - shared), to(seen), to(place))):
         logits = logits_at(
             model,
             np.stack([np.zeros_like(places), places], axis=1),
-            input_ids=torch.from_numpy(batch.tokens[real])[None].to(device),
-            attention_mask=attention_input(model, allowed, positions, torch.cat([past, positions], dim=1)),
-            position_ids=torch.from_numpy(batch.positions[real])[None].to(device),
+            input_ids=to(batch.tokens)[None],
+            attention_mask=attention_input(model, to(allowed), to(positions[queries]), to(positions[seen])),
+            position_ids=to(batch.positions)[None],
             past_key_values=cache,
             use_cache=True,
         )
-    where, rest = torch.from_numpy(place).to(device).split([len(batch.wanted), len(extra)])
-    logprobs = logprobs_of(logits, where, torch.from_numpy(batch.wanted[:, 2]).to(device))
+    where, rest = to(asked).split([len(batch.wanted), len(extra)])
+    logprobs = logprobs_of(logits, where, to(batch.wanted[:, 1]))
     return logprobs, (logits[rest], cache)
+
+
+def _on(device: torch.device, values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
 
 def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What a study will compute, counted before it runs: tokens by the engine's own functions, FLOPs from config.json.
 
-Tokens are those that a model really reads, padding left out, and equal the run's exactly; only how long generated
-answers will be is an estimate. Not counted are the few prompts on which each block checks that packing can be trusted.
+Tokens are those that a model really reads. They equal the run's where a pack holds all prompts of a candidate; shorter
+packs read again what prompts in different ones begin with. Only how long generated answers will be is an estimate. Not
+counted are the few prompts on which each block checks that packing can be trusted.
 """
 
 from collections import defaultdict
@@ -10,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -17,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from iclscope import blocks
 from iclscope.activations import Demonstration
-from iclscope.packing import Prompt, predicting_places, segment_length, shared_length
+from iclscope.packing import Prompt, whole_tree
 from iclscope.scoring import PromptEncoder, zero_shot_prompts
 from iclscope.sites import Block, find_blocks
 
@@ -87,10 +89,9 @@ def shape_of(model: Any) -> Architecture:
 
 def packed(prompts: Sequence[Prompt], before: Sequence[int] = (0,)) -> Work:
     """Work of scoring prompts that share a prefix, once for each number of tokens that come before theirs."""
-    shared = shared_length([prompt.context for prompt in prompts])
-    segments = [segment_length(prompt, shared) for prompt in prompts]
-    own, triangles = sum(segments), sum(n * (n + 1) // 2 for n in segments)
-    predictions = sum(map(predicting_places, prompts))
+    shared, tree = whole_tree(prompts)
+    own, triangles = len(tree.tokens), int((tree.positions + 1 - shared).sum())
+    predictions = len(np.unique(tree.wanted[:, 0]))
     prefixes = [shared + tokens for tokens in before]
     return Work(
         sum(prefixes) + own * len(prefixes),
