@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 
 import vllm_apart
 from iclscope import models
-from iclscope.packing import Prompt, computed_tokens
+from iclscope.packing import Prompt, whole_tree
 from iclscope.scoring import score
 from limits import limit_seconds
 from record import read, seconds, show, write
@@ -84,7 +84,7 @@ def compare(name: str, dtype: str, vllm: str | None, harness_items: int) -> dict
         "best batch": best,
         "times batch 1": rate / rates[1],
         "times best": rate / rates[best],
-        "tokens/s": sum(map(computed_tokens, groups)) / taken,
+        "tokens/s": sum(len(whole_tree(group).tokens) for group in groups) / taken,
         "share of limit": limit / taken,
         **others,
     }

@@ -84,8 +84,8 @@ def test_every_prediction_sees_its_prompt_and_the_answer_so_far(seed, batch_toke
             ((row, column),) = np.argwhere(rows.queries == token)
             seen = rows.keys[row, rows.visible[row, column]]
             assert sorted(seen) == batch.seen(token).tolist()
-            spelt = [9, 9, *batch.tokens[np.sort(seen)].tolist()]
-            assert batch.positions[np.sort(seen)].tolist() == list(range(2, len(spelt)))
+            spelt = [9] * batch.cached + batch.tokens[np.sort(seen)].tolist()
+            assert batch.positions[np.sort(seen)].tolist() == list(range(batch.cached, len(spelt)))
             predicted.setdefault((index, k), []).append((spelt, target))
     for index, prompt in enumerate(prompts):
         for k, answer in enumerate(prompt.continuations):
@@ -100,13 +100,13 @@ def test_a_batch_computes_no_token_twice(seed):
     answers = [(i, c) for i, prompt in enumerate(prompts) for c in prompt.continuations]
     branches = {(i, *c[:n]) for i, c in answers for n in range(1, len(c))}  # shared within a prompt alone
     contexts = {tuple(prompt.context[2:n]) for prompt in prompts for n in range(3, len(prompt.context) + 1)}
-    assert len(batch.tokens) == len(branches) + len(contexts) < sum(map(len, sequences))
+    assert len(batch.tokens) == 2 + len(branches) + len(contexts) < sum(map(len, sequences))
 
 
 def test_batches_keep_within_their_tokens_unless_a_prompt_is_longer():
     prompts = [*random_prompts(0), Prompt([9, 9, *range(10, 60)], [[1]])]
     sizes = [len(batch.tokens) for batch in pack(prompts, 2, 24)]
-    assert sizes[0] == 50
+    assert sizes[0] == 2 + 50
     assert max(sizes[1:]) <= 24
     assert sum(sizes[1:-1]) > 16 * len(sizes[1:-1])  # and are not left half empty
 

@@ -47,9 +47,7 @@ class Meter:
 
     def __init__(self, monkeypatch):
         self.tokens = self.predictions = 0
-        for module in (scoring, generation):
-            self._watch(monkeypatch, module, "pack", self._batches)
-            self._watch(monkeypatch, module, "encode_prefix", self._prefix)
+        self._watch(monkeypatch, scoring, "pack", self._batches)
         self._watch(monkeypatch, scoring, "logits_at", self._head)
 
     def _watch(self, monkeypatch, module, name, note):
@@ -67,9 +65,6 @@ class Meter:
 
     def _head(self, arguments, _):
         self.predictions += len(arguments[1])
-
-    def _prefix(self, arguments, _):
-        self.tokens += len(arguments[1])
 
 
 @pytest.fixture

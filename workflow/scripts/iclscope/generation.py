@@ -10,8 +10,8 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from iclscope.attention import attention_input
-from iclscope.packing import Prompt, pack, shared_length
-from iclscope.scoring import add_up, encode_prefix, forward
+from iclscope.packing import Prompt
+from iclscope.scoring import add_up, forward_all
 
 TOKENS_PER_SLOT = 8  # of a packed batch: a decoding step feeds one token per slot, and reads all weights for it
 MOST_SLOTS = 256  # beyond which weights are no longer what a step waits for, and caches are large
@@ -243,18 +243,15 @@ def _prefilled(
 ) -> Iterator[list[_Arrival]]:
     """Encode the prompts batch by batch, take the first token of each answer and yield those that go on, never none."""
     for prompts, mine in zip(groups, answers, strict=True):
-        shared = shared_length([prompt.context for prompt in prompts])
-        prefix = encode_prefix(model, prompts[0].context[:shared])
         sums = [np.zeros(len(prompt.continuations)) for prompt in prompts]
-        for batch in pack(prompts, shared, batch_tokens):
-            logprobs, (logits, cache) = forward(model, prefix, shared, batch, extra=list(batch.last.values()))
-            add_up(sums, batch, logprobs)
-            arrivals = []
-            for (index, last), token in zip(batch.last.items(), logits.argmax(dim=-1).tolist(), strict=True):
+        for batch, done in forward_all(model, prompts, batch_tokens):
+            add_up(sums, batch, done.logprobs)
+            arrivals, best = [], done.logits.argmax(dim=-1)[done.ends]
+            for (index, last), token in zip(batch.last.items(), best.tolist(), strict=True):
                 mine[index].logprobs = sums[index].astype(np.float32)
                 mine[index].tokens.append(token)
-                columns = np.concatenate([np.arange(shared), shared + batch.seen(last)])
-                arrivals.append(_Arrival(mine[index], cache, columns, token))
+                columns = np.concatenate([np.arange(batch.cached), batch.cached + batch.seen(last)])
+                arrivals.append(_Arrival(mine[index], done.cache, columns, token))
             over = set(ended([arrival.answer for arrival in arrivals]))
             advance(len(over))
             if running := [arrival for place, arrival in enumerate(arrivals) if place not in over]:

@@ -1,12 +1,13 @@
-"""How prompts that share a prefix are laid out for one forward pass: as trees in which no token stands twice.
+"""How prompts that share a prefix are laid out for forward passes: as trees in which no token stands twice.
 
-Prompts may begin alike beyond the prefix, and so may the choices of one prompt. A token sees the prefix and the tokens
-on its way there; its position is its depth:
+Prompts may begin alike beyond the prefix, and so may the choices of one prompt. A token sees the tokens on its way from
+the root; its position is its depth:
 
-    prefix | What do bees make? (wax . a (hive . nest)) . cows eat? (grass . a fly)
+    prefix . What do bees make? (wax | a (hive | nest)) | cows eat? (grass | a fly)
 
 Tokens stand in preorder, so that those which see a token follow it without a gap. Linear maps read this sequence as it
-is; for attention, prompts stand in rows beside what they see of other rows (row_attention.py).
+is; for attention, prompts stand in rows beside what they see of other rows (row_attention.py). The first batch reads
+the prefix too, later ones find it in the cache.
 
 The last token of a continuation predicts nothing that is asked for, so it is left out.
 """
@@ -31,11 +32,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass: tokens in preorder, without the shared prefix.
+    """One forward pass: tokens in preorder.
 
     tokens, positions, end: int64 [n]; token i is seen by tokens i to end[i], exclusive. last: by the index of a prompt,
-    the token that its context ends with. spans: for each prompt the tokens that no earlier one has, first and end.
-    wanted: int64 [predictions, 4]: the token that predicts, the one that is predicted, prompt, continuation.
+    the token that its context ends with. spans: pieces that stand in a row as they are, first token and end: of the
+    prefix, and of each prompt what no earlier one has. wanted: int64 [predictions, 4]: the token that predicts, the one
+    that is predicted, prompt, continuation.
     """
 
     tokens: np.ndarray
@@ -45,8 +47,18 @@ class Batch:
     spans: list[tuple[int, int]]
     wanted: np.ndarray
 
+    @property
+    def cached(self) -> int:
+        """Tokens of the shared prefix that an earlier batch has read."""
+        return int(self.positions[0])
+
+    @property
+    def predicting(self) -> np.ndarray:
+        """Tokens that predict one of a continuation, or that end a context, which serves all of its choices."""
+        return np.unique([*self.wanted[:, 0], *self.last.values()])
+
     def seen(self, token: int) -> np.ndarray:
-        """Tokens that `token` sees, itself included: int64 [seen]."""
+        """Tokens of the batch that `token` sees, itself included: int64 [seen]."""
         return np.flatnonzero(self.end[: token + 1] > token)
 
 
@@ -63,7 +75,7 @@ class RowLayout:
 
 
 def lay_in_rows(batch: Batch, width: int = WIDTH) -> RowLayout:
-    """Put the prompts of a batch, longest first, into rows of `width` tokens or as many as the longest has."""
+    """Put the spans of a batch, longest first, into rows of `width` tokens or as many as the longest has."""
     lengths = [end - first for first, end in batch.spans]
     width = max(width, *lengths)
     rows: list[list[int]] = []
@@ -77,7 +89,7 @@ def lay_in_rows(batch: Batch, width: int = WIDTH) -> RowLayout:
         room[row] -= lengths[index]
     nothing = len(batch.tokens)
     queries = _table([[t for i in row for t in range(*batch.spans[i])] for row in rows], nothing)
-    # A prompt sees of earlier prompts what its first own token sees.
+    # A span sees of earlier ones what its first token sees.
     first = [[batch.spans[i][0] for i in row if lengths[i]] for row in rows]
     seen = [{t for token in row for t in batch.seen(token)} for row in first]
     earlier = _table([sorted(s.difference(row)) for s, row in zip(seen, queries, strict=True)], nothing)
@@ -106,30 +118,28 @@ def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int) -> list[Batc
     """
     own = [prompt.context[shared:] for prompt in prompts]
     branches = [_new_tokens([c[:-1] for c in prompt.continuations]) for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: (-len(own[i]) - branches[i], own[i], i))
-    members: list[list[int]] = []
-    room = 0
-    for place, index in enumerate(order):
-        common = _common(own[order[place - 1]], own[index]) if place else 0
-        new = len(own[index]) - common + branches[index]
-        if new > room:
-            members.append([])
-            room, new = batch_tokens, new + common
-        members[-1].append(index)
-        room -= new
-    return [_lay_out(sorted(indices, key=lambda i: (own[i], i)), prompts, shared) for indices in members]
+    waiting = sorted(range(len(prompts)), key=lambda i: (-len(own[i]) - branches[i], own[i], i))
+    batches: list[Batch] = []
+    while waiting:
+        members: list[int] = []
+        left, room = [], batch_tokens - (0 if batches else shared)
+        for index in waiting:
+            common = _common(own[members[-1]], own[index]) if members else 0
+            new = len(own[index]) - common + branches[index]
+            if members and new > room:
+                left.append(index)
+            else:
+                members.append(index)
+                room -= new
+        in_order = sorted(members, key=lambda i: (own[i], i))
+        batches.append(_lay_out(in_order, prompts, shared, with_prefix=not batches))
+        waiting = left
+    return batches
 
 
-def whole_tree(prompts: Sequence[Prompt]) -> tuple[int, Batch]:
-    """The number of tokens that all prompts share, and the tree of all others."""
-    shared = shared_length([prompt.context for prompt in prompts])
-    return shared, pack(prompts, shared, sys.maxsize)[0]
-
-
-def computed_tokens(prompts: Sequence[Prompt]) -> int:
-    """Tokens that a model reads to score prompts which share a prefix, if they all fit into one batch."""
-    shared, tree = whole_tree(prompts)
-    return shared + len(tree.tokens)
+def whole_tree(prompts: Sequence[Prompt]) -> Batch:
+    """All prompts in one batch."""
+    return pack(prompts, shared_length([prompt.context for prompt in prompts]), sys.maxsize)[0]
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:
@@ -146,41 +156,46 @@ def _new_tokens(sequences: Sequence[Sequence[int]]) -> int:
 class _Tree:
     """Tokens in preorder; `path` holds those that the next one sees."""
 
-    def __init__(self, shared: int) -> None:
-        self.shared = shared
+    def __init__(self, cached: int) -> None:
+        self.cached = cached
         self.tokens: list[int] = []
         self.positions: list[int] = []
         self.end: list[int] = []
         self.path: list[int] = []
 
     def follow(self, depth: int, tokens: Sequence[int]) -> None:
-        """Go back along the path to `depth` tokens behind the prefix, and put `tokens` there."""
+        """Go back to the first `depth` tokens of the path, and put `tokens` behind them."""
         for token in self.path[depth:]:
             self.end[token] = len(self.tokens)
         del self.path[depth:]
-        first, position = len(self.tokens), self.shared + depth
+        first, position = len(self.tokens), self.cached + depth
         self.tokens += tokens
         self.positions += range(position, position + len(tokens))
         self.end += [0] * len(tokens)
         self.path += range(first, len(self.tokens))
 
 
-def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int) -> Batch:
+def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int, with_prefix: bool) -> Batch:
     """The tree of the prompts with these indices, which are in the order of their contexts."""
-    tree, last, spans, wanted = _Tree(shared), {}, [], []
+    prefix = prompts[members[0]].context[:shared] if with_prefix else []
+    tree, root = _Tree(0 if with_prefix else shared), len(prefix)
+    tree.follow(0, prefix)
+    spans = [(start, min(start + WIDTH, root)) for start in range(0, root, WIDTH)]
+    last, wanted = {}, []
     own: list[int] = []
     for index in members:
         before, own = own, prompts[index].context[shared:]
         common, first = _common(before, own), len(tree.tokens)
-        tree.follow(common, own[common:])
+        tree.follow(root + common, own[common:])
+        fork = len(tree.path)
         last[index] = tree.path[-1]
         branch: list[int] = []
         for k, continuation in sorted(enumerate(prompts[index].continuations), key=lambda pair: pair[1]):
             before, branch = branch, continuation[:-1]
             common = _common(before, branch)
-            tree.follow(len(own) + common, branch[common:])
-            wanted += [(p, t, index, k) for p, t in zip(tree.path[len(own) - 1 :], continuation, strict=False)]
-        tree.follow(len(own), [])
+            tree.follow(fork + common, branch[common:])
+            wanted += [(p, t, index, k) for p, t in zip(tree.path[fork - 1 :], continuation, strict=False)]
+        tree.follow(fork, [])
         spans.append((first, len(tree.tokens)))
     tree.follow(0, [])
     arrays = (np.array(column, dtype=np.int64) for column in (tree.tokens, tree.positions, tree.end))

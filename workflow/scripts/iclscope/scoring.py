@@ -4,7 +4,8 @@ The demonstration is encoded once and its keys and values are shared by all item
 and its choices branch off it. Whole prompts are tokenised, and the shared prefix is what their tokens really share.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,21 @@ LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
 LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
 
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a model gave for a batch.
+
+    logprobs: of every wanted token, in nats, float64 [wanted]. logits: float32 [predicting tokens, vocabulary]. ends:
+    int64 [prompts], the logits behind each prompt of `batch.last`. cache: keys and values of the shared prefix and,
+    behind them or with them, of the batch's tokens.
+    """
+
+    logprobs: np.ndarray
+    logits: torch.Tensor
+    ends: torch.Tensor
+    cache: DynamicCache
 
 
 class PromptEncoder:
@@ -59,24 +75,11 @@ def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Mapping[str, Any]]
     return encoder.encode("", [{**item, "question": item["description"] + item["question"]} for item in items])
 
 
-def encode_prefix(model: Any, tokens: Sequence[int]) -> KeysValues:
-    """Keys and values [1, heads, tokens, d_head] of every layer for the tokens that all prompts share."""
-    if not tokens:
-        return []
-    ids = torch.tensor([list(tokens)], device=model.device)
-    cache = DynamicCache()
-    model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-    return [(layer.keys, layer.values) for layer in cache.layers]
-
-
 def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:
     """Log probability in nats of every continuation of every prompt: float32 arrays [continuations], prompts' order."""
-    shared = shared_length([prompt.context for prompt in prompts])
-    prefix = encode_prefix(model, prompts[0].context[:shared])
     sums = [np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in prompts]
-    for batch in pack(prompts, shared, batch_tokens):
-        logprobs, _ = forward(model, prefix, shared, batch)
-        add_up(sums, batch, logprobs)
+    for batch, done in forward_all(model, prompts, batch_tokens):
+        add_up(sums, batch, done.logprobs)
     return [values.astype(np.float32) for values in sums]
 
 
@@ -86,40 +89,41 @@ def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
         sums[prompt][continuation] += value
 
 
-def forward(
-    model: Any, prefix: KeysValues, shared: int, batch: Batch, extra: Sequence[int] = ()
-) -> tuple[np.ndarray, tuple[torch.Tensor, DynamicCache]]:
-    """Run one packed batch after the shared prefix.
+def forward_all(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[tuple[Batch, Pass]]:
+    """Read all prompts, batch by batch."""
+    shared = shared_length([prompt.context for prompt in prompts])
+    prefix: KeysValues = []
+    for batch in pack(prompts, shared, batch_tokens):
+        done = _forward(model, prefix, batch)
+        if shared and not prefix:
+            prefix = [tuple(x[:, :, :shared].clone() for x in (one.keys, one.values)) for one in done.cache.layers]
+        yield batch, done
 
-    Returns the log probability of every wanted token, float64 [wanted]; the logits at the `extra` tokens, float32
-    [extra, vocabulary]; and the cache with the keys and values of the prefix and, behind them, of the batch's tokens.
-    """
-    device = model.device
-    rows = lay_in_rows(batch)
-    past = np.broadcast_to(np.arange(shared), (len(rows.keys), shared))
+
+def _forward(model: Any, prefix: KeysValues, batch: Batch) -> Pass:
+    rows, cached, predicting = lay_in_rows(batch), batch.cached, batch.predicting
+    past = np.broadcast_to(np.arange(cached), (len(rows.keys), cached))
     tokens = np.minimum(rows.keys, len(batch.tokens) - 1)  # any in padding, which nothing sees
-    seen = np.concatenate([past, shared + tokens], axis=1)
-    allowed = np.concatenate([np.ones((*rows.queries.shape, shared), dtype=bool), rows.visible], axis=2)
-    positions = np.concatenate([np.arange(shared), batch.positions])
+    keys = np.concatenate([past, cached + tokens], axis=1)
+    queries = tokens[:, -rows.queries.shape[1] :]
     place = np.argsort(rows.queries, axis=None)[: len(batch.tokens)]
-    queries = seen[:, -rows.queries.shape[1] :]
+    allowed = np.concatenate([np.ones((*queries.shape, cached), dtype=bool), rows.visible], axis=2)
+    positions = np.concatenate([np.arange(cached), batch.positions])
     cache = DynamicCache(prefix)
-    # Choices branch off one place, which predicts the first token of each: it enters the language-model head once.
-    places, asked = np.unique(np.array([*batch.wanted[:, 0], *extra], dtype=np.int64), return_inverse=True)
-    to = partial(_on, device)
-    with in_rows(model, Rows(to(queries - shared), to(seen), to(place))):
+    to = partial(_on, model.device)
+    with in_rows(model, Rows(to(queries), to(keys), to(place))):
         logits = logits_at(
             model,
-            np.stack([np.zeros_like(places), places], axis=1),
+            np.stack([np.zeros_like(predicting), predicting], axis=1),
             input_ids=to(batch.tokens)[None],
-            attention_mask=attention_input(model, to(allowed), to(positions[queries]), to(positions[seen])),
+            attention_mask=attention_input(model, to(allowed), to(batch.positions[queries]), to(positions[keys])),
             position_ids=to(batch.positions)[None],
             past_key_values=cache,
             use_cache=True,
         )
-    where, rest = to(asked).split([len(batch.wanted), len(extra)])
-    logprobs = logprobs_of(logits, where, to(batch.wanted[:, 1]))
-    return logprobs, (logits[rest], cache)
+    asked = to(np.searchsorted(predicting, batch.wanted[:, 0]))
+    ends = to(np.searchsorted(predicting, list(batch.last.values())))
+    return Pass(logprobs_of(logits, asked, to(batch.wanted[:, 1])), logits, ends, cache)
 
 
 def _on(device: torch.device, values: np.ndarray) -> torch.Tensor:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -89,15 +88,9 @@ def shape_of(model: Any) -> Architecture:
 
 def packed(prompts: Sequence[Prompt], before: Sequence[int] = (0,)) -> Work:
     """Work of scoring prompts that share a prefix, once for each number of tokens that come before theirs."""
-    shared, tree = whole_tree(prompts)
-    own, triangles = len(tree.tokens), int((tree.positions + 1 - shared).sum())
-    predictions = len(np.unique(tree.wanted[:, 0]))
-    prefixes = [shared + tokens for tokens in before]
-    return Work(
-        sum(prefixes) + own * len(prefixes),
-        predictions * len(prefixes),
-        sum(n * (n + 1) // 2 + n * own for n in prefixes) + triangles * len(prefixes),
-    )
+    tree = whole_tree(prompts)
+    work = Work(len(tree.tokens), len(tree.predicting), int((tree.positions + 1).sum()))
+    return sum((work + Work(n, 0, n * (n + 1) // 2 + n * work.tokens) for n in before), NOTHING)
 
 
 def scoring(encoder: PromptEncoder, prefixes: Sequence[str], items: Sequence[Row]) -> Work:
