@@ -12,7 +12,7 @@ def test_rows_equal_separate_sequences(tiny_model):
     """Two rows of three and two tokens, the second with a place to spare, are what each would be alone."""
     causal = torch.full((3, 3), torch.finfo(tiny_model.dtype).min).triu(1).expand(2, 1, 3, 3)
     layout = torch.tensor([[0, 1, 2], [3, 4, 4]])
-    rows = Rows(layout, layout, torch.tensor([0, 1, 2, 3, 4]))
+    rows = Rows(layout, layout, torch.tensor([0, 1, 2, 3, 4]), [(0, 1, 3), (1, 2, 3)])
     positions = torch.tensor([[0, 1, 2, 0, 1]])
     with torch.inference_mode():
         with in_rows(tiny_model, rows):
@@ -25,7 +25,7 @@ def test_rows_equal_separate_sequences(tiny_model):
 
 def test_a_models_own_attention_comes_back(tiny_model):
     before = tiny_model.config._attn_implementation
-    rows = Rows(torch.tensor([[0]]), torch.tensor([[0]]), torch.tensor([0]))
+    rows = Rows(torch.tensor([[0]]), torch.tensor([[0]]), torch.tensor([0]), [(0, 1, 1)])
     seen = []
     with suppress(IndexError), in_rows(tiny_model, rows):
         seen.append(tiny_model.config._attn_implementation)
@@ -34,6 +34,6 @@ def test_a_models_own_attention_comes_back(tiny_model):
 
 
 def test_a_model_that_keeps_its_own_attention_is_refused(tiny_model):
-    rows = Rows(torch.tensor([[0]]), torch.tensor([[0]]), torch.tensor([0]))
+    rows = Rows(torch.tensor([[0]]), torch.tensor([[0]]), torch.tensor([0]), [(0, 1, 1)])
     with pytest.raises(NotImplementedError, match="does not take attention"), in_rows(tiny_model, rows):
         pass  # nothing attends

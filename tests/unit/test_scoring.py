@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from iclscope.packing import Prompt, lay_in_rows, pack, shared_length
+from iclscope.packing import Prompt, pack, shared_length
+from iclscope.row_layout import lay_in_rows
 from iclscope.scoring import PromptEncoder, score
 
 ITEMS = [
@@ -81,11 +82,11 @@ def test_every_prediction_sees_its_prompt_and_the_answer_so_far(seed, batch_toke
     for batch in pack(prompts, 2, batch_tokens):
         rows = lay_in_rows(batch, width=8)
         for token, target, index, k in batch.wanted:
-            ((row, column),) = np.argwhere(rows.queries == token)
-            seen = rows.keys[row, rows.visible[row, column]]
-            assert sorted(seen) == batch.seen(token).tolist()
-            spelt = [9] * batch.cached + batch.tokens[np.sort(seen)].tolist()
-            assert batch.positions[np.sort(seen)].tolist() == list(range(batch.cached, len(spelt)))
+            ((row, column),) = np.argwhere(rows.queries == batch.cached + token)
+            keys = sorted(rows.keys[row, rows.visible[row, column]])
+            assert keys == [*range(batch.cached), *(batch.cached + batch.seen(token))]
+            spelt = [9] * batch.cached + batch.tokens[batch.seen(token)].tolist()
+            assert batch.positions[batch.seen(token)].tolist() == list(range(batch.cached, len(spelt)))
             predicted.setdefault((index, k), []).append((spelt, target))
     for index, prompt in enumerate(prompts):
         for k, answer in enumerate(prompt.continuations):
@@ -111,11 +112,14 @@ def test_batches_keep_within_their_tokens_unless_a_prompt_is_longer():
     assert sum(sizes[1:-1]) > 16 * len(sizes[1:-1])  # and are not left half empty
 
 
-def test_rows_repeat_no_token_and_leave_none_out():
+@pytest.mark.parametrize("width", [3, 16, 500])
+def test_rows_repeat_no_token_and_leave_none_out(width):
     for batch in pack(random_prompts(1), 2, 60):
-        rows = lay_in_rows(batch, width=16)
-        real = rows.queries[rows.queries < len(batch.tokens)]
-        assert sorted(real) == list(range(len(batch.tokens)))
-        for keys in rows.keys:
-            keys = keys[keys < len(batch.tokens)]
-            assert len(set(keys)) == len(keys)
+        rows, tokens = lay_in_rows(batch, width), range(batch.cached, batch.cached + len(batch.tokens))
+        assert sorted(q for q in rows.queries.ravel() if q in tokens) == list(tokens)
+        for first, end, places in rows.groups:
+            assert not rows.visible[first:end, :, : rows.keys.shape[1] - places].any()
+            for keys in rows.keys[first:end]:
+                real = [key for key in keys if key < tokens.stop]
+                assert len(set(real)) == len(real)
+        assert [row for first, end, _ in rows.groups for row in range(first, end)] == list(range(len(rows.keys)))

@@ -6,8 +6,8 @@ the root; its position is its depth:
     prefix . What do bees make? (wax | a (hive | nest)) | cows eat? (grass | a fly)
 
 Tokens stand in preorder, so that those which see a token follow it without a gap. Linear maps read this sequence as it
-is; for attention, prompts stand in rows beside what they see of other rows (row_attention.py). The first batch reads
-the prefix too, later ones find it in the cache.
+is; for attention, it is laid out in rows (row_layout.py). The first batch reads the prefix too, later ones find it in
+the cache.
 
 The last token of a continuation predicts nothing that is asked for, so it is left out.
 """
@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-
-WIDTH = 64  # of a row, in tokens: in wider rows more prompts compute what they must not see of each other
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class Batch:
     """One forward pass: tokens in preorder.
 
     tokens, positions, end: int64 [n]; token i is seen by tokens i to end[i], exclusive. last: by the index of a prompt,
-    the token that its context ends with. spans: pieces that stand in a row as they are, first token and end: of the
-    prefix, and of each prompt what no earlier one has. wanted: int64 [predictions, 4]: the token that predicts, the one
+    the token that its context ends with. spans: first token and end of the prefix, and of what each prompt has that no
+    earlier one has. wanted: int64 [predictions, 4]: the token that predicts, the one
     that is predicted, prompt, continuation.
     """
 
@@ -60,50 +58,6 @@ class Batch:
     def seen(self, token: int) -> np.ndarray:
         """Tokens of the batch that `token` sees, itself included: int64 [seen]."""
         return np.flatnonzero(self.end[: token + 1] > token)
-
-
-@dataclass(frozen=True)
-class RowLayout:
-    """A batch as attention sees it, by numbers of tokens; the number behind the last one stands for padding.
-
-    queries: int64 [rows, width]. keys: int64 [rows, places], what they may see. visible: bool [rows, width, places].
-    """
-
-    queries: np.ndarray
-    keys: np.ndarray
-    visible: np.ndarray
-
-
-def lay_in_rows(batch: Batch, width: int = WIDTH) -> RowLayout:
-    """Put the spans of a batch, longest first, into rows of `width` tokens or as many as the longest has."""
-    lengths = [end - first for first, end in batch.spans]
-    width = max(width, *lengths)
-    rows: list[list[int]] = []
-    room: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        row = next((r for r, free in enumerate(room) if free >= lengths[index]), len(rows))
-        if row == len(rows):
-            rows.append([])
-            room.append(width)
-        rows[row].append(index)
-        room[row] -= lengths[index]
-    nothing = len(batch.tokens)
-    queries = _table([[t for i in row for t in range(*batch.spans[i])] for row in rows], nothing)
-    # A span sees of earlier ones what its first token sees.
-    first = [[batch.spans[i][0] for i in row if lengths[i]] for row in rows]
-    seen = [{t for token in row for t in batch.seen(token)} for row in first]
-    earlier = _table([sorted(s.difference(row)) for s, row in zip(seen, queries, strict=True)], nothing)
-    keys = np.concatenate([earlier, queries], axis=1)
-    end = np.append(batch.end, 0)[keys]
-    visible = (keys[:, None, :] <= queries[:, :, None]) & (queries[:, :, None] < end[:, None, :])
-    return RowLayout(queries, keys, visible)
-
-
-def _table(rows: Sequence[Sequence[int]], padding: int) -> np.ndarray:
-    table = np.full((len(rows), max(map(len, rows))), padding, dtype=np.int64)
-    for row, values in zip(table, rows, strict=True):
-        row[: len(values)] = values
-    return table
 
 
 def shared_length(contexts: Sequence[Sequence[int]]) -> int:
@@ -180,7 +134,7 @@ def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int, wit
     prefix = prompts[members[0]].context[:shared] if with_prefix else []
     tree, root = _Tree(0 if with_prefix else shared), len(prefix)
     tree.follow(0, prefix)
-    spans = [(start, min(start + WIDTH, root)) for start in range(0, root, WIDTH)]
+    spans = [(0, root)]
     last, wanted = {}, []
     own: list[int] = []
     for index in members:

@@ -22,12 +22,14 @@ class Rows:
 
     queries: int64 [rows, width], which of the sequence's tokens stands in each place (any in padding). keys: int64
     [rows, keys], likewise which token of cache and sequence. place: int64 [tokens], where among all places of `queries`
-    each token stands. layers: how many have attended so far.
+    each token stands. groups: first row, end, and how many of the last keys those rows need. layers: how many have
+    attended so far.
     """
 
     queries: torch.Tensor
     keys: torch.Tensor
     place: torch.Tensor
+    groups: list[tuple[int, int, int]]
     layers: int = 0
 
 
@@ -71,20 +73,40 @@ def _attend(
         raise NotImplementedError("attention sinks")
     rows = _current[-1]
     rows.layers += 1
-    heads, kv_heads = query.shape[1], key.shape[1]
-    query, key, value = _laid_out(query, rows.queries), _laid_out(key, rows.keys), _laid_out(value, rows.keys)
+    outputs = [
+        _attend_alike(
+            _laid_out(query, rows.queries[first:end]),
+            _laid_out(key, rows.keys[first:end, -keys:]),
+            _laid_out(value, rows.keys[first:end, -keys:]),
+            attention_mask[first:end, :, :, -keys:],
+            scaling,
+            softcap,
+        )
+        for first, end, keys in rows.groups
+    ]
+    return torch.cat(outputs).flatten(0, 1).index_select(0, rows.place)[None], None
+
+
+def _attend_alike(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """Attention of rows: query [rows, heads, width, d_head] to [rows, width, heads, d_head]."""
     # Query heads that share keys stand one behind the other, which copies no key.
-    shape = query.shape
+    shape, kv_heads = query.shape, key.shape[1]
     query = query.reshape(shape[0], kv_heads, -1, shape[3])
-    mask = attention_mask.repeat(1, 1, heads // kv_heads, 1)
+    mask = mask.repeat(1, 1, shape[1] // kv_heads, 1)
     if softcap is None:
         output = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     else:
         scores = query @ key.transpose(2, 3) * (shape[3] ** -0.5 if scaling is None else scaling)
         weights = (softcap * torch.tanh(scores / softcap) + mask).softmax(dim=-1, dtype=torch.float32)
         output = weights.to(value.dtype) @ value
-    output = output.reshape(*shape[:3], -1).transpose(1, 2).flatten(0, 1)
-    return output.index_select(0, rows.place)[None], None
+    return output.reshape(*shape[:3], -1).transpose(1, 2)
 
 
 def _laid_out(x: torch.Tensor, token: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,9 @@ import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from iclscope.attention import attention_input
-from iclscope.packing import Batch, Prompt, lay_in_rows, pack, shared_length
+from iclscope.packing import Batch, Prompt, pack, shared_length
 from iclscope.row_attention import Rows, in_rows
+from iclscope.row_layout import lay_in_rows
 from iclscope.tokens import encode, split_trailing_space
 
 LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
@@ -101,22 +102,19 @@ def forward_all(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> Ite
 
 
 def _forward(model: Any, prefix: KeysValues, batch: Batch) -> Pass:
-    rows, cached, predicting = lay_in_rows(batch), batch.cached, batch.predicting
-    past = np.broadcast_to(np.arange(cached), (len(rows.keys), cached))
-    tokens = np.minimum(rows.keys, len(batch.tokens) - 1)  # any in padding, which nothing sees
-    keys = np.concatenate([past, cached + tokens], axis=1)
-    queries = tokens[:, -rows.queries.shape[1] :]
-    place = np.argsort(rows.queries, axis=None)[: len(batch.tokens)]
-    allowed = np.concatenate([np.ones((*queries.shape, cached), dtype=bool), rows.visible], axis=2)
-    positions = np.concatenate([np.arange(cached), batch.positions])
+    rows, number, predicting = lay_in_rows(batch), len(batch.tokens), batch.predicting
+    keys = np.minimum(rows.keys, batch.cached + number - 1)  # any in padding, which nothing sees
+    queries = np.minimum(rows.queries - batch.cached, number - 1)
+    place = np.argsort(rows.queries, axis=None)[:number]
+    positions = np.concatenate([np.arange(batch.cached), batch.positions])
     cache = DynamicCache(prefix)
     to = partial(_on, model.device)
-    with in_rows(model, Rows(to(queries), to(keys), to(place))):
+    with in_rows(model, Rows(to(queries), to(keys), to(place), rows.groups)):
         logits = logits_at(
             model,
             np.stack([np.zeros_like(predicting), predicting], axis=1),
             input_ids=to(batch.tokens)[None],
-            attention_mask=attention_input(model, to(allowed), to(batch.positions[queries]), to(positions[keys])),
+            attention_mask=attention_input(model, to(rows.visible), to(batch.positions[queries]), to(positions[keys])),
             position_ids=to(batch.positions)[None],
             past_key_values=cache,
             use_cache=True,
