@@ -43,20 +43,22 @@ def test_stays_short_where_longer_is_hardly_faster():
 
 
 def test_climbs_as_long_as_it_pays():
-    assert Device(lambda tokens: min(tokens, 8192)).length_after(12) == 8192
+    assert Device(lambda tokens: min(tokens, 4096)).length_after(12) == 4096
     assert Device(float).length_after(12) == LADDER[-1]
 
 
 def test_settles_and_asks_for_nothing_else_afterwards():
-    device = Device(lambda tokens: min(tokens, 2048))
+    device = Device(lambda tokens: min(tokens, 4096))
     device.length_after(30)
-    assert set(device.asked[-20:]) == {2048}
+    assert set(device.asked[-20:]) == {4096}
 
 
-def test_work_shorter_than_the_pack_ends_the_search():
-    device = Device(float)
-    assert device.length_after(8, amount=3000) == 8192  # the first length that holds it all
-    assert max(device.asked) == 8192
+@pytest.mark.parametrize(("rate", "length"), [(float, 4096), (lambda tokens: 1000.0, 1024)])
+def test_work_shorter_than_the_pack_ends_the_search(rate, length):
+    """A pack that holds all of the work cannot be outdone by a longer one, but is compared with the one before."""
+    device = Device(rate)
+    assert device.length_after(8, amount=3000) == length
+    assert max(device.asked) == 4096
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LADDER = (512, 2048, 8192, 32768)  # tokens: from what fills two CPU cores to what fills the largest GPU
+LADDER = (1024, 4096, 16384)  # tokens: from what fills two CPU cores to what fills the largest GPU
 TRIALS = 2  # per length, of which the fastest counts
 WORTH = 1.1  # a longer pack must be this much faster: less is noise, and the choice should be the same each time
 SHORTEST = 64  # tokens: a model that lacks memory for these cannot be used
@@ -58,22 +58,20 @@ class PackLength:
             self._halve(message)
 
     def _learn(self, amount: int, seconds: float) -> None:
-        """Take a timed piece of work into account: the first one warms up, and work below the length tells nothing."""
+        """Take a timed piece of work into account; the first one only warms up."""
         if not self._warm:
             self._warm = True
-        elif amount < self.tokens:
-            self._settle(self.tokens)
-        else:
-            rates = self._rates.setdefault(self.tokens, [])
-            rates.append(amount / max(seconds, 1e-9))
-            if len(rates) >= TRIALS:
-                self._climb()
+            return
+        rates = self._rates.setdefault(self.tokens, [])
+        rates.append(amount / max(seconds, 1e-9))
+        if len(rates) >= TRIALS:
+            self._climb(amount)
 
-    def _climb(self) -> None:
+    def _climb(self, amount: int) -> None:
         place = LADDER.index(self.tokens)
         if place and max(self._rates[self.tokens]) < WORTH * max(self._rates[LADDER[place - 1]]):
             self._settle(LADDER[place - 1])
-        elif place + 1 == len(LADDER):
+        elif place + 1 == len(LADDER) or amount < self.tokens:  # which a longer pack would not change
             self._settle(self.tokens)
         else:
             self.tokens = LADDER[place + 1]
