@@ -11,7 +11,6 @@ import argparse
 import json
 import logging
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from iclscope.poolings import POOLINGS
 from iclscope.sites import SITES, find_blocks, reading
 from iclscope.tables import ACTIVATIONS
 from iclscope.tokens import DemonstrationTokens
-from record import ROOT, machine, seconds
+from record import ROOT, machine, peak_memory, seconds
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logger = logging.getLogger("benchmark")
@@ -118,7 +117,7 @@ def measure(method: str, count: int, rounds: int) -> dict[str, Any]:
     made = batches(demonstrations(count), BATCH_TOKENS)
     for one in (plain, model):
         bare(one, made[:2])
-    without = peak()
+    without = peak_memory()
     before = [(seconds(lambda: bare(plain, made)), seconds(lambda: bare(model, made))) for _ in range(rounds)]
     if method in OWN:
         run = partial(OWN[method], model, made)
@@ -137,7 +136,7 @@ def measure(method: str, count: int, rounds: int) -> dict[str, Any]:
         "seconds": round(statistics.median(third for _, _, third in times), 2),
         "ratio": round(statistics.median(third / first for first, _, third in times), 3),
         "ratio_packed": round(statistics.median(third / second for _, second, third in times), 3),
-        "added_peak_mb": round(peak() - without),
+        "added_peak_mb": round(peak_memory() - without),
     }
 
 
@@ -146,9 +145,9 @@ def measure_memory(count: int) -> dict[str, Any]:
     model, _ = models.load(MODEL, "float32", "cpu")
     made = batches(demonstrations(count), BATCH_TOKENS)
     bare(model, made[:2])
-    without = peak()
+    without = peak_memory()
     written(model, made)
-    return {"candidates": count, "added_peak_mb": round(peak() - without)}
+    return {"candidates": count, "added_peak_mb": round(peak_memory() - without)}
 
 
 def measure_metrics() -> dict[str, Any]:
@@ -180,11 +179,6 @@ def statistics_of(layer: int, lengths: np.ndarray, rng: np.random.Generator) -> 
         sizes = lengths if length is None or column.name == "top_share" else [length] * len(lengths)
         frame = frame.with_columns(pl.Series(column.name, [rng.uniform(0.5, 2, n) for n in sizes]).cast(column.dtype))
     return frame.cast(dict(ACTIVATIONS.schema))
-
-
-def peak() -> float:
-    """Largest resident memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def in_process(python: str, *words: str) -> dict[str, Any]:

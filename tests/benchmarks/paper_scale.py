@@ -9,7 +9,6 @@ timed on a few signals and extrapolated.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import yaml
 from iclscope import correlation, quality, selection
 from iclscope.resampling import centred_ranks, permute
 from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
+from record import peak_memory
 
 ROOT = Path(__file__).parents[2]
 CANDIDATES, ITEMS, LAYERS, EMBEDDING = 1000, 3270, 28, 2048
@@ -146,8 +146,7 @@ def run(stage: str, folder: Path) -> None:
             targets=SETTINGS["quality"]["targets"],
             selection_out=folder / "selection.parquet",
         )
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "GiB": memory}
+    took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "GiB": peak_memory() / 1024}
     print(json.dumps({name: round(value, 2) for name, value in took.items()}))
 
 

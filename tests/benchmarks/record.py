@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -10,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "results/benchmarks"
 
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
+    import torch  # a process that measures memory without it should not count it
+
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
@@ -38,6 +39,18 @@ def seconds(run: Callable[[], Any], rounds: int = 1) -> float:
         run()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MB.
+
+    From Linux's own file where there is one: `ru_maxrss` of a new process begins at what its parent had.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (line,) = (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 def read(name: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ two cores, or half an hour with `--harness-items 16`.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from iclscope import models
 from iclscope.packing import Prompt, whole_tree
 from iclscope.scoring import score
 from limits import limit_seconds
-from record import read, seconds, show, write
+from record import peak_memory, read, seconds, show, write
 from subjects import Pairs, model_folder, pairs_of
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
@@ -113,13 +112,12 @@ def grow(candidates: int, items: int) -> dict[str, Any]:
     model, tokenizer = models.load(model_folder(), "float32", "auto")
     groups = pairs.groups(tokenizer)
     taken = seconds(lambda: ours(model, groups))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "candidates": candidates,
         "items": items,
         "seconds": taken,
         "ms/pair": 1e3 * taken / pairs.number,
-        "MB": peak,
+        "MB": peak_memory(),
     }
 
 
