@@ -244,7 +244,7 @@ def _prefilled(
     """Encode the prompts batch by batch, take the first token of each answer and yield those that go on, never none."""
     for prompts, mine in zip(groups, answers, strict=True):
         sums = [np.zeros(len(prompt.continuations)) for prompt in prompts]
-        for batch, done in forward_all(model, prompts, batch_tokens):
+        for batch, done in forward_all(model, prompts, batch_tokens, by_length=True):
             add_up(sums, batch, done.logprobs)
             arrivals, best = [], done.logits.argmax(dim=-1)[done.ends]
             for (index, last), token in zip(batch.last.items(), best.tolist(), strict=True):

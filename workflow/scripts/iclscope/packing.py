@@ -65,14 +65,15 @@ def shared_length(contexts: Sequence[Sequence[int]]) -> int:
     return min(_common(min(contexts), max(contexts)), min(map(len, contexts)) - 1)
 
 
-def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int) -> list[Batch]:
-    """Lay out prompts, longest first, in batches of `batch_tokens` or fewer, or of one prompt that is longer.
+def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, by_length: bool = False) -> list[Batch]:
+    """Lay out prompts in batches of `batch_tokens` or fewer, or of one prompt that is longer.
 
-    The layout follows from the prompts alone.
+    Those that begin alike stand together, or with `by_length` those of similar length, longest first. The layout is a
+    function of the prompts alone.
     """
     own = [prompt.context[shared:] for prompt in prompts]
     branches = [_new_tokens([c[:-1] for c in prompt.continuations]) for prompt in prompts]
-    waiting = sorted(range(len(prompts)), key=lambda i: (-len(own[i]) - branches[i], own[i], i))
+    waiting = sorted(range(len(prompts)), key=lambda i: (-len(own[i]) if by_length else 0, own[i], i))
     batches: list[Batch] = []
     while waiting:
         members: list[int] = []

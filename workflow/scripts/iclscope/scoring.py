@@ -90,11 +90,13 @@ def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
         sums[prompt][continuation] += value
 
 
-def forward_all(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[tuple[Batch, Pass]]:
-    """Read all prompts, batch by batch."""
+def forward_all(
+    model: Any, prompts: Sequence[Prompt], batch_tokens: int, by_length: bool = False
+) -> Iterator[tuple[Batch, Pass]]:
+    """Read all prompts, batch by batch, in the order of `packing.pack`."""
     shared = shared_length([prompt.context for prompt in prompts])
     prefix: KeysValues = []
-    for batch in pack(prompts, shared, batch_tokens):
+    for batch in pack(prompts, shared, batch_tokens, by_length):
         done = _forward(model, prefix, batch)
         if shared and not prefix:
             prefix = [tuple(x[:, :, :shared].clone() for x in (one.keys, one.values)) for one in done.cache.layers]
