@@ -34,8 +34,8 @@ class Batch:
 
     tokens, positions, end: int64 [n]; token i is seen by tokens i to end[i], exclusive. last: by the index of a prompt,
     the token that its context ends with. spans: first token and end of the prefix, and of what each prompt has that no
-    earlier one has. wanted: int64 [predictions, 4]: the token that predicts, the one
-    that is predicted, prompt, continuation.
+    earlier one has. wanted: int64 [predictions, 4]: the token that predicts, the one that is predicted, prompt,
+    continuation.
     """
 
     tokens: np.ndarray

@@ -243,7 +243,7 @@ def describe(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(words).rstrip())
-    lines.append("Hours of one device, or of one core for stages without a model. Tokens are exact, padding left out;")
+    lines.append("Hours of one device, or of one core for stages without a model. Tokens are exact to half a percent;")
     lines.append("generated tokens are expected ones: as many as the reference answer has, and a stop sequence.")
     return "\n".join(lines) + "\n"
 

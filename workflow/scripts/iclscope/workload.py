@@ -1,8 +1,8 @@
 """What a study will compute, counted before it runs: tokens by the engine's own functions, FLOPs from config.json.
 
 Tokens are those that a model really reads. They equal the run's where a pack holds all prompts of a candidate; shorter
-packs read again what prompts in different ones begin with. Only how long generated answers will be is an estimate. Not
-counted are the few prompts on which each block checks that packing can be trusted.
+packs read again what prompts in two of them begin with, half a percent. Only how long generated answers will be is an
+estimate. Not counted are the few prompts on which each block checks that packing can be trusted.
 """
 
 from collections import defaultdict
