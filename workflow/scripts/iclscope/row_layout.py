@@ -12,7 +12,7 @@ import numpy as np
 
 from iclscope.packing import Batch
 
-WIDTH = 64  # tokens of a row: wider ones compute more of what is hidden, narrower ones copy more keys
+WIDTH = 32  # tokens of a row: wider ones compute more of what is hidden, narrower ones copy more keys
 MOST_PIECES = 8  # of a prompt, for the sake of memory: each has a copy of all keys before it
 STEP = 64  # rows whose numbers of keys lie between the same multiples of it are computed together
 
