@@ -81,6 +81,7 @@ def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.n
     sums = [np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in prompts]
     for batch, done in forward_all(model, prompts, batch_tokens):
         add_up(sums, batch, done.logprobs)
+        del done  # or its logits and cache would take memory beside those of the next batch
     return [values.astype(np.float32) for values in sums]
 
 
@@ -101,6 +102,7 @@ def forward_all(
         if shared and not prefix:
             prefix = [tuple(x[:, :, :shared].clone() for x in (one.keys, one.values)) for one in done.cache.layers]
         yield batch, done
+        del done
 
 
 def _forward(model: Any, prefix: KeysValues, batch: Batch) -> Pass:
