@@ -26,7 +26,7 @@ from subjects import model_folder, pairs_of
 CANDIDATES, ITEMS, NEW_TOKENS = 3, 64, 32
 ALONE = 24  # prompts that are answered one by one
 BATCH_SIZES = (16, 48, 96)
-PACK = 1024
+PACK = 768
 
 
 def batched(model: Any, tokenizer: Any, prompts: list[Prompt], size: int) -> list[list[int]]:

@@ -30,7 +30,7 @@ from subjects import Pairs, model_folder, pairs_of
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 CANDIDATES, ITEMS = 4, 64
-PACK = 1024  # tokens
+PACK = 768  # tokens
 GROWTH = ((4, 64), (4, 128), (4, 256), (8, 64), (16, 64))
 SHARES = {  # of a profile, by the names of PyTorch's operations
     "matrix products": ("linear", "addmm", "mm"),

@@ -43,22 +43,22 @@ def test_stays_short_where_longer_is_hardly_faster():
 
 
 def test_climbs_as_long_as_it_pays():
-    assert Device(lambda tokens: min(tokens, 4096)).length_after(12) == 4096
+    assert Device(lambda tokens: min(tokens, LADDER[1])).length_after(12) == LADDER[1]
     assert Device(float).length_after(12) == LADDER[-1]
 
 
 def test_settles_and_asks_for_nothing_else_afterwards():
-    device = Device(lambda tokens: min(tokens, 4096))
+    device = Device(lambda tokens: min(tokens, LADDER[1]))
     device.length_after(30)
-    assert set(device.asked[-20:]) == {4096}
+    assert set(device.asked[-20:]) == {LADDER[1]}
 
 
-@pytest.mark.parametrize(("rate", "length"), [(float, 4096), (lambda tokens: 1000.0, 1024)])
+@pytest.mark.parametrize(("rate", "length"), [(float, LADDER[1]), (lambda tokens: 1000.0, LADDER[0])])
 def test_work_shorter_than_the_pack_ends_the_search(rate, length):
     """A pack that holds all of the work cannot be outdone by a longer one, but is compared with the one before."""
     device = Device(rate)
-    assert device.length_after(8, amount=3000) == length
-    assert max(device.asked) == 4096
+    assert device.length_after(8, amount=LADDER[1] - 1) == length
+    assert max(device.asked) == LADDER[1]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_lack_of_memory_halves_the_pack_and_loses_nothing(error, caplog):
 
 
 def test_lack_of_memory_ends_the_search():
-    assert Device(float, memory=5000).length_after(12) == 4096
+    assert Device(float, memory=5000).length_after(12) == LADDER[1]
 
 
 def test_gives_up_where_nothing_fits():
