@@ -13,7 +13,7 @@ import numpy as np
 from iclscope.packing import Batch
 
 WIDTH = 32  # tokens of a row: wider ones compute more of what is hidden, narrower ones copy more keys
-MOST_PIECES = 8  # of a prompt, for the sake of memory: each has a copy of all keys before it
+MOST_ROWS = 8  # that a whole prompt would take, prefix included: each has a copy of all keys before it
 STEP = 64  # rows whose numbers of keys lie between the same multiples of it are computed together
 
 
@@ -33,7 +33,7 @@ class RowLayout:
 
 def lay_in_rows(batch: Batch, width: int = WIDTH) -> RowLayout:
     """Lay out a batch in rows of `width` tokens, or more where prompts are long."""
-    width = max(width, -(-max(end - first for first, end in batch.spans) // MOST_PIECES))
+    width = max(width, int(batch.positions.max()) // MOST_ROWS)
     rows = _rows_of([piece for first, end in batch.spans for piece in _pieces(first, end, width)], width)
     own = [[token for piece in row for token in range(*piece)] for row in rows]
     # A piece sees of what precedes it in the batch what its first token sees.
