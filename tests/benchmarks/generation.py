@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 import vllm_apart
 from iclscope import models
 from iclscope.generation import Stopping, generate, slots_of
+from iclscope.pack_length import LADDER
 from iclscope.packing import Prompt
 from limits import decoding_limit
 from record import seconds, show, write
@@ -26,7 +27,7 @@ from subjects import model_folder, pairs_of
 CANDIDATES, ITEMS, NEW_TOKENS = 3, 64, 32
 ALONE = 24  # prompts that are answered one by one
 BATCH_SIZES = (16, 48, 96)
-PACK = 768
+PACK = LADDER[0]
 
 
 def batched(model: Any, tokenizer: Any, prompts: list[Prompt], size: int) -> list[list[int]]:

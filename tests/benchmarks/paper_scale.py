@@ -22,9 +22,8 @@ import yaml
 from iclscope import correlation, quality, selection
 from iclscope.resampling import centred_ranks, permute
 from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
-from record import peak_memory
+from record import ROOT, peak_memory
 
-ROOT = Path(__file__).parents[2]
 CANDIDATES, ITEMS, LAYERS, EMBEDDING = 1000, 3270, 28, 2048
 SITES = ("mlp_out", "resid")
 POOLINGS = ("all", "no_sink", "question", "answer", "last")

@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM
 
 import vllm_apart
 from iclscope import models
-from iclscope.packing import Prompt, whole_tree
+from iclscope.pack_length import LADDER
+from iclscope.packing import Prompt, computed_tokens
 from iclscope.scoring import score
 from limits import limit_seconds
 from record import peak_memory, read, seconds, show, write
@@ -30,7 +31,7 @@ from subjects import Pairs, model_folder, pairs_of
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 CANDIDATES, ITEMS = 4, 64
-PACK = 768  # tokens
+PACK = LADDER[0]
 GROWTH = ((4, 64), (4, 128), (4, 256), (8, 64), (16, 64))
 SHARES = {  # of a profile, by the names of PyTorch's operations
     "matrix products": ("linear", "addmm", "mm"),
@@ -83,7 +84,7 @@ def compare(name: str, dtype: str, vllm: str | None, harness_items: int) -> dict
         "best batch": best,
         "times batch 1": rate / rates[1],
         "times best": rate / rates[best],
-        "tokens/s": sum(len(whole_tree(group).tokens) for group in groups) / taken,
+        "tokens/s": sum(map(computed_tokens, groups)) / taken,
         "share of limit": limit / taken,
         **others,
     }

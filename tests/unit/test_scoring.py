@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from iclscope.packing import Prompt, pack, shared_length
-from iclscope.row_layout import lay_in_rows
+from iclscope.row_layout import MOST_ROWS, lay_in_rows
 from iclscope.scoring import PromptEncoder, score
 
 ITEMS = [
@@ -70,16 +70,20 @@ def test_shared_length_leaves_every_prompt_a_token():
 def random_prompts(seed, shared=2):
     """Prompts of few different tokens, so that many begin alike, and choices that do."""
     rng = np.random.default_rng(seed)
-    text = lambda most: rng.integers(1, 4, rng.integers(1, most)).tolist()  # noqa: E731
+
+    def text(most):
+        return rng.integers(1, 4, rng.integers(1, most)).tolist()
+
     return [Prompt([9] * shared + text(9), [text(5) for _ in range(rng.integers(1, 5))]) for _ in range(40)]
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("batch_tokens", [1, 20, 1000])
-def test_every_prediction_sees_its_prompt_and_the_answer_so_far(seed, batch_tokens):
+@pytest.mark.parametrize("shared", [0, 2, 30])
+def test_every_prediction_sees_its_prompt_and_the_answer_so_far(seed, batch_tokens, shared):
     """In rows, as attention sees them: the keys visible to a token spell what precedes it, each position once."""
-    prompts, predicted = random_prompts(seed), {}
-    for batch in pack(prompts, 2, batch_tokens):
+    prompts, predicted = random_prompts(seed, shared), {}
+    for batch in pack(prompts, shared, batch_tokens):
         rows = lay_in_rows(batch, width=8)
         for token, target, index, k in batch.wanted:
             ((row, column),) = np.argwhere(rows.queries == batch.cached + token)
@@ -130,3 +134,9 @@ def test_rows_repeat_no_token_and_leave_none_out(width):
                 real = [key for key in keys if key < tokens.stop]
                 assert len(set(real)) == len(real)
         assert [row for first, end, _ in rows.groups for row in range(first, end)] == list(range(len(rows.keys)))
+
+
+def test_long_prompts_stand_in_few_rows_since_each_copies_the_keys_before_it():
+    prompts = [Prompt([9, *range(10, 1000), i], [[1], [2]]) for i in range(3)]
+    (batch,) = pack(prompts, 1, 10_000)
+    assert len(lay_in_rows(batch, width=8).keys) <= MOST_ROWS + 2

@@ -15,7 +15,7 @@ from iclscope import logs, models
 from iclscope.errors import StudyError
 from iclscope.generation import Answer, NotFiniteError, Stopping, generate
 from iclscope.pack_length import PackLength
-from iclscope.packing import Prompt, whole_tree
+from iclscope.packing import Prompt, computed_tokens
 from iclscope.plain import generate_plain, score_plain, takes_masks
 from iclscope.scoring import PromptEncoder, score, zero_shot_prompts
 from iclscope.tables import EVALUATION, POOL
@@ -81,7 +81,7 @@ def _score_all(
 ) -> Iterator[pl.DataFrame]:
     """Rows of the evaluation table, demonstration by demonstration; no more than one waits in memory."""
     for candidate, prompts in logs.progress(groups, number, "demonstrations", "candidates"):
-        scores = length.run(partial(scorer, prompts), len(whole_tree(prompts).tokens))
+        scores = length.run(partial(scorer, prompts), computed_tokens(prompts))
         _check_finite(scores, model, candidate, items)
         results = [_chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
         yield _frame(candidate, prompts, items, results)
@@ -103,7 +103,7 @@ def _generate_all(
             prompts = [group for _, group in now]
             work = partial(answer, prompts, stopping=scorer.stopping, advance=bar.update)
             try:
-                answers = length.run(work, sum(len(whole_tree(group).tokens) for group in prompts))
+                answers = length.run(work, sum(map(computed_tokens, prompts)))
             except NotFiniteError as error:
                 raise _not_finite(model, now[error.group][0], items[error.prompt]) from None
             for (candidate, group), found in zip(now, answers, strict=True):

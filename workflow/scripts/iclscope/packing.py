@@ -97,6 +97,11 @@ def whole_tree(prompts: Sequence[Prompt]) -> Batch:
     return pack(prompts, shared_length([prompt.context for prompt in prompts]), sys.maxsize)[0]
 
 
+def computed_tokens(prompts: Sequence[Prompt]) -> int:
+    """Tokens that a model reads to score all prompts in one batch."""
+    return len(whole_tree(prompts).tokens)
+
+
 def _common(left: Sequence[int], right: Sequence[int]) -> int:
     """Tokens that two sequences begin with."""
     return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
