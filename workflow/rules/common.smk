@@ -9,8 +9,9 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from iclscope import blocks, progress, runs, settings
+from iclscope.code_digest import code_digest
 from iclscope.parquet import read_provenance
-from iclscope.provenance import code_digest, digest
+from iclscope.provenance import digest
 from snakemake.common.tbdstring import TBDString
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))

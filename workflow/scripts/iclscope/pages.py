@@ -21,7 +21,7 @@ from iclscope.wording import unbroken
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
-FOLDERS = ("templates", "vendor")  # named here, so that the code digest of every page counts their files
+ASSETS = ("templates", "vendor")  # data folders, whose files count for the code digest of every page
 
 TABLES = ("dataTables.min.js", "page.js")  # tables that sort and filter, figures that can be saved
 CHARTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
@@ -32,7 +32,7 @@ NUMBER = re.compile(r"^[<+−-]* ?[\d,]*\.?\d+")
 def render(template: str, output: str | Path, scripts: Sequence[str], **context: Any) -> None:
     """Write a page from a template; scripts: file names in the package's folders, in the order in which they run."""
     environment = Environment(
-        loader=FileSystemLoader(PACKAGE / FOLDERS[0]),
+        loader=FileSystemLoader(PACKAGE / ASSETS[0]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -76,7 +76,7 @@ def data_address(picture: bytes) -> str:
 
 
 def _source(name: str) -> str:
-    (file,) = (path for folder in FOLDERS if (path := PACKAGE / folder / name).is_file())
+    (file,) = (path for folder in ASSETS if (path := PACKAGE / folder / name).is_file())
     source = file.read_text(encoding="utf-8")
     assert not re.search("</script|<!--", source), f"{name} would end its own element"
     return source
