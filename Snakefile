@@ -51,5 +51,5 @@ rule all:
 
 
 onsuccess:
-    if line := progress.closing(config.get("pathvars", {}).get("results", "results")):
+    if line := closing_line(config.get("pathvars", {}).get("results", "results")):
         print(line, file=sys.stderr)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from iclscope import models
+from iclscope import devices, models
 from iclscope.errors import StudyError
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -28,23 +28,23 @@ def saved(tmp_path, tiny_model_of, tiny_tokenizer):
 
 class TestDevice:
     def test_cpu_by_name(self):
-        assert models.pick_device("cpu") == torch.device("cpu")
+        assert devices.pick("cpu") == torch.device("cpu")
 
     @NO_GPU
     @NO_METAL
     def test_auto_is_the_cpu_without_a_gpu(self):
-        assert models.pick_device("auto") == torch.device("cpu")
+        assert devices.pick("auto") == torch.device("cpu")
 
     @NO_GPU
     @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:3"])
     def test_a_gpu_that_is_not_there(self, name):
         with pytest.raises(StudyError, match=f"^device: {name} .* no usable GPU; set device: auto or cpu$"):
-            models.pick_device(name)
+            devices.pick(name)
 
     @NO_METAL
     def test_a_metal_device_that_is_not_there(self):
         with pytest.raises(StudyError, match=r"^device: mps .* no Metal device; set device: auto or cpu$"):
-            models.pick_device("mps")
+            devices.pick("mps")
 
 
 class TestLoad:

@@ -1,6 +1,3 @@
-import json
-import os
-
 import polars as pl
 
 from iclscope import blocks, progress
@@ -25,15 +22,3 @@ def test_tokens_to_come_are_as_long_as_those_that_were_scored(tmp_path):
     assert "6 of about 14 million" in progress.tokens(CONFIG, tmp_path)  # 10 pairs of a, 4 of b at the mean of a
     write_block(tmp_path, "b", (0, 1), 4, 500_000)
     assert "8 of about 12 million" in progress.tokens(CONFIG, tmp_path)
-
-
-def test_closing_line_names_the_newest_page_and_its_headline(tmp_path):
-    assert progress.closing(tmp_path) is None
-    for time, (page, verdict) in enumerate({"boolq": "verdict/boolq.json", "index": "verdict.json"}.items(), start=1):
-        for file in (tmp_path / f"report/{page}.html", tmp_path / verdict):
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(json.dumps({"headline": f"Said of {page}."}))
-            os.utime(file, (time, time))
-        line = progress.closing(tmp_path)
-        assert f"report/{page}.html" in line
-        assert line.endswith(f"Said of {page}.")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from iclscope import blocks, progress, runs, settings
+from iclscope import blocks, runs, settings
+from iclscope.closing import closing_line
 from iclscope.code_digest import code_digest
 from iclscope.parquet import read_provenance
 from iclscope.provenance import digest

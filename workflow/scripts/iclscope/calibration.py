@@ -104,7 +104,7 @@ def random_model(folder: str | Path, dtype: str, device: str) -> Any:
         text.layer_types = text.layer_types[:layers]
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=models.DTYPES[dtype])
-    model = model.to(devices.take(models.pick_device(device))).eval().requires_grad_(False)
+    model = model.to(devices.take(devices.pick(device))).eval().requires_grad_(False)
     generator = torch.Generator(model.device).manual_seed(0)
     for weights in model.parameters():
         weights.uniform_(-0.02, 0.02, generator=generator)

@@ -1,4 +1,4 @@
-"""Which GPU a job takes: one that no other job of this machine holds, as a lock file per device says.
+"""Where models run; which GPU a job takes: one that no other job of this machine holds, as a lock file per device says.
 
 Snakemake counts GPUs but does not say which one a job may use, and the same goes for two runs on one machine. A lock
 belongs to an open file of the job's process, so that it is free again whenever the process ends, however it ends.
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from iclscope.errors import StudyError
+
 if TYPE_CHECKING:
     import torch
 
@@ -24,6 +26,22 @@ SECONDS_BETWEEN_TRIES = 1.0
 _held: dict[Path, IO[str]] = {}  # open until the process ends
 
 
+def pick(name: str) -> "torch.device":
+    """The device of the config key `device`; `auto` is a GPU where there is one, else the CPU."""
+    import torch  # takes seconds, and locking needs none of it
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise StudyError(f"device: {name} is asked for, but this machine has no usable GPU; set device: auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise StudyError(f"device: {name} is asked for, but this machine has no Metal device; set device: auto or cpu")
+    return device
+
+
 def take(device: "torch.device") -> "torch.device":
     """The GPU to use for `device`: itself if it has an index, else a free one; waits until it is free.
 
@@ -31,7 +49,7 @@ def take(device: "torch.device") -> "torch.device":
     """
     if device.type != "cuda":
         return device
-    import torch  # takes seconds, and locking needs none of it
+    import torch
 
     wanted = range(torch.cuda.device_count()) if device.index is None else [device.index]
     names = [str(torch.cuda.get_device_properties(index).uuid) for index in wanted]

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from iclscope import devices
 from iclscope.errors import StudyError
-from iclscope.models import pick_device
 
 BATCH_SENTENCES = 64
 
@@ -22,7 +22,7 @@ def encode(settings: Mapping[str, str], sentences: Sequence[str], device: str) -
         model = SentenceTransformer(
             name,
             revision=settings.get("revision"),
-            device=str(pick_device(device)),
+            device=str(devices.pick(device)),
             local_files_only="path" in settings,
         )
     except (OSError, ValueError) as error:

@@ -17,26 +17,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from iclscope import devices
-from iclscope.errors import StudyError
 from iclscope.linear_maps import pack_for_cpu
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of the config key `device`; `auto` is a GPU where there is one, else the CPU."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise StudyError(f"device: {name} is asked for, but this machine has no usable GPU; set device: auto or cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise StudyError(f"device: {name} is asked for, but this machine has no Metal device; set device: auto or cpu")
-    return device
 
 
 def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -47,7 +32,7 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     which transformers has no fused attention.
     """
     transformers_logging.disable_progress_bar()
-    target = devices.take(pick_device(device))
+    target = devices.take(devices.pick(device))
     tokenizer = load_tokenizer(folder)
     options = _options(folder)
     config = AutoConfig.from_pretrained(folder, **options)

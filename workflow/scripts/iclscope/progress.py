@@ -1,6 +1,5 @@
-"""How far a study is: tokens of its score matrix, and at its end where the report stands and what it says."""
+"""How far a study is: tokens of its score matrix."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,6 @@ def tokens(config: Mapping[str, Any], evaluation: str | Path) -> str:
     mean = tokens_done / max(done, 1)
     total = sum(pairs * (count / own if own else mean) for pairs, own, count in planned)
     return f"score matrix: {tokens_done / 1e6:.3g} of about {total / 1e6:.3g} million prompt tokens done"
-
-
-def closing(results: str | Path) -> str | None:
-    """Where the newest page stands and what its verdict says; None before there is one."""
-    folder = Path(results)
-    pages = sorted((folder / "report").glob("*.html"), key=lambda file: file.stat().st_mtime)
-    if not pages:
-        return None
-    whole = pages[-1].stem == "index"
-    verdict = folder / ("verdict.json" if whole else f"verdict/{pages[-1].stem}.json")
-    headline = json.loads(verdict.read_text(encoding="utf-8"))["headline"]
-    return f"The report stands in {pages[-1]}. {headline}"
 
 
 def _blocks(config: Mapping[str, Any], folder: Path, entry: Mapping[str, Any]) -> list[Path]:

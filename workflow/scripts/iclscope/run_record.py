@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import iclscope
-from iclscope import models, provenance
+from iclscope import devices, provenance
 from iclscope.files import write_text
 
 
@@ -26,7 +26,7 @@ def run(*, settings: Mapping[str, Any], sources: Mapping[str, str | Path], devic
         "config_digest": provenance.digest(settings),
         "config": settings,
         "sources": {key: json.loads(Path(path).read_text(encoding="utf-8")) for key, path in sources.items()},
-        "device": str(models.pick_device(device)),
+        "device": str(devices.pick(device)),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "versions": provenance.versions(),
