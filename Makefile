@@ -17,7 +17,7 @@ plan: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all --resources gpu=1 --quiet rules --configfile $(STUDY) -- plan
 
 verify: $(VENV)/study.stamp
-	@$(BIN)/python -m iclscope.manifest $(RESULTS)
+	@$(BIN)/python -m iclscope.runtime.manifest $(RESULTS)
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -45,7 +45,7 @@ def _(chosen, pl, plt):
 
 @app.cell
 def _(chosen, mo):
-    from iclscope.describe import describe
+    from iclscope.runtime.describe import describe
 
     mo.plain_text(describe(f"results/correlation/{chosen.value}"))  # what the table holds, and where it came from
 

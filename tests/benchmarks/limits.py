@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from iclscope import workload
-from iclscope.packing import Prompt
-from iclscope.sites import find_blocks
+from iclscope.activations.sites import find_blocks
+from iclscope.engine.packing import Prompt
+from iclscope.plan import workload
 from record import seconds
 
 Shape = tuple[int, int]

@@ -19,8 +19,10 @@ import numpy as np
 import polars as pl
 import yaml
 
-from iclscope import correlation, quality, selection
-from iclscope.resampling import centred_ranks, permute
+from iclscope.matrix import quality
+from iclscope.selection import trial
+from iclscope.signals import correlation
+from iclscope.statistics.resampling import centred_ranks, permute
 from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
 from record import ROOT, peak_memory
 
@@ -138,7 +140,7 @@ def run(stage: str, folder: Path) -> None:
             headline_out=made["headline"],
         )
     else:
-        selection.run(
+        trial.run(
             **common,
             metrics=metrics,
             **{name: path[name] for name in ("features", "embeddings", "candidates", "items")},

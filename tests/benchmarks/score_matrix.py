@@ -21,10 +21,10 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
 
 import vllm_apart
-from iclscope import models
-from iclscope.pack_length import LADDER
-from iclscope.packing import Prompt, computed_tokens
-from iclscope.scoring import score
+from iclscope.engine import models
+from iclscope.engine.batch_tokens import LADDER
+from iclscope.engine.packing import Prompt, computed_tokens
+from iclscope.engine.scoring import score
 from limits import limit_seconds
 from record import peak_memory, read, seconds, show, write
 from subjects import Pairs, model_folder, pairs_of

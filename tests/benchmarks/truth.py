@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from iclscope.correlation import Z_95, analytic_interval, disattenuate, fisher_interval, spearman
-from iclscope.nested import best_of_grid
-from iclscope.picks import ByChance, OneForAll, OnePerItem, with_study
-from iclscope.reliability import cronbach_alpha
-from iclscope.resampling import Weights, centred_ranks, permute, random_half, rho_spread
-from iclscope.selection import Trial
-from iclscope.selectors import Materials, Selector, resolve
+from iclscope.selection.picks import ByChance, OneForAll, OnePerItem, with_study
+from iclscope.selection.selectors import Materials, Selector, resolve
+from iclscope.selection.trial import Trial
+from iclscope.signals.correlation import Z_95, analytic_interval, disattenuate, fisher_interval, spearman
+from iclscope.statistics.nested import best_of_grid
+from iclscope.statistics.reliability import cronbach_alpha
+from iclscope.statistics.resampling import Weights, centred_ranks, permute, random_half, rho_spread
 
 RHO, ALPHA, CANDIDATES = (0.0, 0.2, 0.4), (0.3, 0.7, 0.95), (100, 1000)
 ITEMS = 40

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from iclscope.errors import StudyError
+from iclscope.runtime.errors import StudyError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PINNED = {"package": "p", "version": "1.0", "sha256": "0" * 64}

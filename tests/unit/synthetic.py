@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm, rankdata
 
-from iclscope.parquet import Table
-from iclscope.results import Results
+from iclscope.runtime.parquet import Table
 from iclscope.tables import CORRELATION, HEADLINE, QUALITY, RELIABILITY, SAMPLE, SELECTION
+from iclscope.verdict.results import Results
 
 WRITTEN = {
     "correlation": CORRELATION,

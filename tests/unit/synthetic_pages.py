@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 import synthetic
-from iclscope import explorer, figures, report
+from iclscope.report import explorer, figures, pages
 from iclscope.tables import EVALUATION, FEATURES, METRICS, SAMPLE
 from synthetic import Design
 
@@ -17,7 +17,7 @@ SETTINGS = {
     "seed": 1,
     "models": {"small": {"source": "files", "dtype": "float32"}, "large": {"source": "hub", "dtype": "bfloat16"}},
     "datasets": {"data": {"task": "boolq", "candidates": 48, "max_tokens": {"items": 64}}},
-    **{key: {} for key in report.ANALYSIS_SETTINGS},
+    **{key: {} for key in pages.ANALYSIS_SETTINGS},
     "masks": ["causal", "bidirectional"],
     "correlation": {"smallest_useful_effect": 0.2},
 }
@@ -70,7 +70,7 @@ def build(
         "verdict": folder / "verdict.json" if verdict else None,
         "settings": SETTINGS,
     }
-    report.run_page(
+    pages.run_page(
         dataset="data",
         models=dict.fromkeys(models, paths),
         folders=dict.fromkeys(models, folder / "plots"),
@@ -81,7 +81,7 @@ def build(
     )
     index = folder / "report/index.html"
     studies = {"data": dict.fromkeys(models, paths)}
-    report.run_index(studies=studies, explorers={"data": explorers}, output=index, **common)
+    pages.run_index(studies=studies, explorers={"data": explorers}, output=index, **common)
     return {"page": page, "index": index, **explorers}
 
 

@@ -11,14 +11,15 @@ import scipy.stats
 import torch
 from transformers import AutoModelForCausalLM, MambaConfig, MixtralConfig, OPTConfig
 
-from iclscope import activations, models
-from iclscope.activations import Demonstration, batches, extract, model_input, write_chunks
-from iclscope.errors import StudyError
-from iclscope.masks import MASKS, named
-from iclscope.parquet import read_provenance
-from iclscope.sites import find_blocks, reading
+from iclscope.activations import extraction
+from iclscope.activations.extraction import Demonstration, batches, extract, model_input, write_chunks
+from iclscope.activations.masks import MASKS, named
+from iclscope.activations.sites import find_blocks, reading
+from iclscope.engine import models
+from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import ACTIVATIONS, SAMPLE
-from iclscope.tokens import DemonstrationTokens
 
 KINDS = ["llama", "qwen2", "gemma", "gemma2", "gemma3", "mistral", "gpt2"]
 SITES = ["mlp_out", "mlp_act", "resid"]
@@ -196,7 +197,7 @@ def test_vectors_beyond_float16_are_clipped_with_a_warning(tiny_model_of, caplog
 
 
 def test_one_layer_is_a_few_row_groups(tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(activations, "CANDIDATES_PER_CHUNK", 3)
+    monkeypatch.setattr(extraction, "CANDIDATES_PER_CHUNK", 3)
     path = tmp_path / "a.parquet"
     frames = extract(tiny_model, demonstrations(), named("causal"), SITES, 4, 40)
     with ACTIVATIONS.writer(path, {}) as writer:
@@ -275,7 +276,7 @@ def study(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
                 "provenance": {"seed": 1, "settings": settings, "inputs": {"candidates.parquet": "ab"}},
             }
             before = {mask: self.path(mask).stat().st_ino for mask in masks if self.path(mask).exists()}
-            activations.run(**{**arguments, **changes})
+            extraction.run(**{**arguments, **changes})
             return [mask for mask in masks if self.path(mask).stat().st_ino != before.get(mask)]
 
     made = Study()
@@ -335,4 +336,4 @@ def test_whatever_shapes_activations_makes_all_of_them_again(study):
 def test_a_candidate_longer_than_the_context_is_refused(tiny_model_of, tiny_tokenizer):
     rows = sample([("why? " * 600, "yes")]).to_dicts()
     with pytest.raises(StudyError, match=r"candidate 0 has .* tokens, more than the 512 of the model; set a lower max"):
-        activations.tokenise(rows, tiny_model_of("gpt2"), tiny_tokenizer)
+        extraction.tokenise(rows, tiny_model_of("gpt2"), tiny_tokenizer)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import SmolLM3Config
 
-from iclscope.attention import attention_input
+from iclscope.engine.attention import attention_input
 
 TOKENS = 14  # longer than the sliding window of the tiny models, 8
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclscope import blocks
+from iclscope.matrix import blocks
 
 SIZES = st.integers(1, 500)
 

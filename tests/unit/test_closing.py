@@ -1,7 +1,7 @@
 import json
 import os
 
-from iclscope.closing import closing_line
+from iclscope.report.closing import closing_line
 
 
 def test_closing_line_names_the_newest_page_and_its_headline(tmp_path):

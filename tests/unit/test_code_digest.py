@@ -6,14 +6,14 @@ import textwrap
 
 import pytest
 
-from iclscope.code_digest import PACKAGE, PLUMBING, SCRIPTS, code_digest
-from iclscope.errors import StudyError
+from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS, code_digest
+from iclscope.runtime.errors import StudyError
 
 # A small package: the stage imports a module of its own name, that one others, in rooms and beside them.
 FILES = {
     "quality.py": """
         from iclscope import quality
-        from iclscope.jobs import job
+        from iclscope.runtime.jobs import job
 
         with job(snakemake):
             quality.run(snakemake.input[0])
@@ -27,10 +27,11 @@ FILES = {
         import numpy as np
 
         import iclscope
-        from iclscope import logs, report
+        from iclscope.runtime import logs
+        from iclscope import report
         from iclscope.engine import choices
-        from iclscope.errors import StudyError
         from iclscope.reliability import alpha
+        from iclscope.runtime.errors import StudyError
         from iclscope.tables import QUALITY
 
         logger = logging.getLogger(__name__)
@@ -121,10 +122,10 @@ FILES = {
         """,
     "iclscope/lazy.py": "def load(path):\n    return [path]\n",
     "iclscope/alone.py": "def other():\n    return 1\n",
-    "iclscope/errors.py": "class StudyError(Exception):\n    pass\n",
-    "iclscope/logs.py": "def tell(line):\n    return line\n",
-    "iclscope/jobs.py": "from iclscope import provenance\n\n\ndef job(snakemake):\n    return provenance\n",
-    "iclscope/provenance.py": "from iclscope import alone\n",
+    "iclscope/runtime/errors.py": "class StudyError(Exception):\n    pass\n",
+    "iclscope/runtime/logs.py": "def tell(line):\n    return line\n",
+    "iclscope/runtime/jobs.py": "from iclscope.runtime import files\n\n\ndef job(snakemake):\n    return files\n",
+    "iclscope/runtime/files.py": "from iclscope import alone\n",
     "iclscope/tables.py": '''
         """Tables."""
 
@@ -218,10 +219,10 @@ SAME = {
     "an import that is not used": (QUALITY, "import logging\n", "import logging\nimport math\n"),
     "another name for an import": (QUALITY, "numpy as np", "numpy as numbers"),
     "a module that is not imported": ("iclscope/alone.py", "return 1", "return 2"),
-    "errors": ("iclscope/errors.py", "pass", "sentence = 1"),
-    "logs": ("iclscope/logs.py", "return line", "return list(line)"),
-    "jobs": ("iclscope/jobs.py", "return provenance", "return 1"),
-    "provenance": ("iclscope/provenance.py", "alone", "lazy"),
+    "errors": ("iclscope/runtime/errors.py", "pass", "sentence = 1"),
+    "logs": ("iclscope/runtime/logs.py", "return line", "return list(line)"),
+    "jobs": ("iclscope/runtime/jobs.py", "return files", "return 1"),
+    "files": ("iclscope/runtime/files.py", "alone", "lazy"),
     "another table": (TABLES, '"metrics", [_UNUSED]', '"metrics", [_UNUSED, "value"]'),
     "a part of another table": (TABLES, '_UNUSED = "unused"', '_UNUSED = "layer"'),
     "a function of tables that is not imported": (TABLES, "return path", "return str(path)"),
@@ -371,6 +372,38 @@ def test_every_script_of_the_workflow_has_one(script):
     assert len(code_digest(script)) == 16
 
 
+# In each room an error that changes results: file, text, what it becomes, and scripts that it redoes and spares.
+BUGS = {
+    "engine": ("engine/scoring.py", "logits[0].float()", "logits[0] * 2", "evaluation_block features", "metrics pool"),
+    "activations": ("activations/masks.py", "np.tri(", "np.ones(", "activations", "evaluation_block metrics"),
+    "statistics": ("statistics/reliability.py", "items / (items - 1)", "items", "quality", "evaluation_block metrics"),
+    "tasks": ("tasks/pool.py", "len(unusable) >", "len(unusable) <", "pool", "activations evaluation_block"),
+    "sources": ("sources/gguf.py", "torch.float32", "torch.float16", "prepare_model", "activations evaluation_block"),
+    "matrix": ("matrix/evaluation.py", "logprobs.argmax()", "logprobs.argmin()", "evaluation_block", "quality metrics"),
+    "signals": ("signals/metrics.py", "NO_TOKENS = ", "NO_TOKENS = 1 or ", "metrics", "activations evaluation_block"),
+    "selection": ("selection/selectors.py", "np.geomspace(1e-3", "np.geomspace(1e-2", "selection", "correlation"),
+    "verdict": ("verdict/wording.py", "_decimals(value, 2)", "_decimals(value, 1)", "verdict page", "selection"),
+    "plan": ("plan/workload.py", "return Work(sum(lengths), 0", "return Work(0, 0", "plan", "evaluation_block"),
+    "report": ("report/figures.py", "1.85", "1.95", "plots", "verdict selection"),
+    "tables": ("tables.py", '"block index, 0 is the first"', '"block"', "activations metrics selection", "quality"),
+}
+
+
+@pytest.mark.parametrize(("file", "old", "new", "redone", "spared"), BUGS.values(), ids=BUGS)
+def test_an_error_in_any_room_redoes_what_it_reaches(tmp_path, file, old, new, redone, spared):
+    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    replace(tmp_path / "scripts", f"{PACKAGE}/{file}", old, new)
+    changed = {
+        name for name in f"{redone} {spared}".split() if code_digest(name) != code_digest(name, tmp_path / "scripts")
+    }
+    assert changed == set(redone.split())
+
+
+def test_every_room_but_the_one_that_is_left_out_has_such_an_error():
+    rooms = {file.parent.name for file in (SCRIPTS / PACKAGE).glob("*/*.py")}
+    assert rooms - BUGS.keys() == {PLUMBING}
+
+
 @pytest.mark.parametrize("script", sorted((SCRIPTS / PACKAGE).rglob("*.py")), ids=lambda path: path.stem)
 def test_no_module_imports_relatively_or_under_a_computed_name(script):
     """The digest follows absolute imports, written out, only."""
@@ -385,5 +418,5 @@ def test_no_module_imports_relatively_or_under_a_computed_name(script):
     assert not [place for place in looked_up if ast.unparse(place) in own]
 
 
-def test_plumbing_modules_exist():
-    assert all((SCRIPTS / PACKAGE / f"{name}.py").is_file() for name in PLUMBING)
+def test_the_room_that_is_left_out_exists():
+    assert (SCRIPTS / PACKAGE / PLUMBING / "code_digest.py").is_file()

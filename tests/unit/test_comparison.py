@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 import synthetic
-from iclscope import comparison, figures, report
+from iclscope.report import comparison, figures, pages
 from synthetic_pages import SETTINGS
 
 
@@ -55,7 +55,7 @@ def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
     comparison.run(dataset="data", models=models, effect=0.2, folder=tmp_path / "plots")
     figures.run(model="any", dataset="data", tables=paths, folder=tmp_path / "plots")
     (tmp_path / "run.json").write_text("{}")
-    report.run_page(
+    pages.run_page(
         dataset="data",
         models=models,
         folders=dict.fromkeys(models, tmp_path / "plots"),

@@ -4,10 +4,11 @@ import pytest
 from scipy.stats import false_discovery_control, spearmanr
 
 import planted
-from iclscope import correlation, quality
-from iclscope.correlation import analytic_interval, disattenuate, equivalence, fisher_interval, spearman
-from iclscope.errors import StudyError
-from iclscope.resampling import centred_ranks
+from iclscope.matrix import quality
+from iclscope.runtime.errors import StudyError
+from iclscope.signals import correlation
+from iclscope.signals.correlation import analytic_interval, disattenuate, equivalence, fisher_interval, spearman
+from iclscope.statistics.resampling import centred_ranks
 from iclscope.tables import CORRELATION, EVALUATION, HEADLINE, METRICS, RELIABILITY
 
 TARGETS = ["accuracy", "gold_logprob", "gain"]

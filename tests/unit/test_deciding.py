@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from iclscope.deciding import candidates_to_see, needed
-from iclscope.verdict import BEATS, EQUIVALENT, selector_status
+from iclscope.verdict.deciding import candidates_to_see, needed
+from iclscope.verdict.rules import BEATS, EQUIVALENT, selector_status
 
 
 def row(gain, from_candidates, from_items):

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from iclscope.__main__ import main
-from iclscope.describe import artifacts, describe
-from iclscope.errors import StudyError
+from iclscope.runtime.describe import artifacts, describe
+from iclscope.runtime.errors import StudyError
 from iclscope.tables import QUALITY, TABLES
 
 RECORD = {

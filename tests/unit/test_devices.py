@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from iclscope import devices
+from iclscope.runtime import devices
 
 # Takes one of the devices given, says when it had it, and works for a while.
 JOB = """
 import sys, time
 from pathlib import Path
-from iclscope import devices
+from iclscope.runtime import devices
 devices.SECONDS_BETWEEN_TRIES = 0.02
 place = devices.hold_one(sys.argv[3:], Path(sys.argv[1]))
 start = time.monotonic()
@@ -28,7 +28,7 @@ print(time.monotonic(), flush=True)
 
 
 def start(locks, seconds, names):
-    package = Path(devices.__file__).parents[1]
+    package = Path(devices.__file__).parents[2]
     command = [sys.executable, "-c", JOB, str(locks), str(seconds), *names]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(package)})
 

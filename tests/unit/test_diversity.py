@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from iclscope import diversity
-from iclscope.diversity import k_centre, k_means, typiclust, vote_k
+from iclscope.selection import diversity
+from iclscope.selection.diversity import k_centre, k_means, typiclust, vote_k
 
 SIZES = (20, 12, 6)
 

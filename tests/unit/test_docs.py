@@ -14,8 +14,9 @@ import yaml
 
 import iclscope
 import truth
-from iclscope import settings, tables
-from iclscope.masks import MASKS, Segments
+from iclscope import tables
+from iclscope.activations.masks import MASKS, Segments
+from iclscope.runtime import settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -115,7 +116,7 @@ def test_every_registered_name_is_described(section, registry):
 
 
 def test_readers_and_targets_are_described():
-    readers = importlib.import_module("iclscope.readers").READERS
+    readers = importlib.import_module("iclscope.sources.readers").READERS
     assert all(f"`{reader}`" in CONFIG_README for reader in readers)
     assert set(leaves(SCHEMA)["quality.targets"]["items"]["enum"]) <= set(NAMES)
 
@@ -166,13 +167,13 @@ def test_settings_in_the_readme_are_valid(default_config):
 
 
 def test_the_task_file_in_the_readme_works(tmp_path):
-    from iclscope import rendering, tasks
+    from iclscope.tasks import harness, rendering
 
     (text,) = [block for block in blocks(README, "yaml") if "\ntask:" in block]
     task = yaml.safe_load(text)["task"]
     (tmp_path / f"{task}.yaml").write_text(text, encoding="utf-8")
     row = json.loads(re.search(r"\{.*\}", text.splitlines()[0])[0])
-    rendered = rendering.render(tasks.load_task(task, tmp_path, {"train": [row]}, "datasets.x"), row)
+    rendered = rendering.render(harness.load_task(task, tmp_path, {"train": [row]}, "datasets.x"), row)
     assert rendered["question"] == "Question: What is the capital of Peru?\nAnswer:"
     assert (rendered["choices"], rendered["gold"]) == (["Lima", "Cusco"], 0)
 

@@ -10,9 +10,9 @@ from datasets import Dataset, disable_progress_bars
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from iclscope import evaluation
-from iclscope.errors import StudyError
-from iclscope.parquet import read_provenance
+from iclscope.matrix import evaluation
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import EVALUATION, POOL
 
 disable_progress_bars()

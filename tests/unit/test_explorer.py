@@ -9,8 +9,8 @@ import pytest
 
 import synthetic
 import synthetic_pages
-from iclscope import explorer
-from iclscope.pages import order
+from iclscope.report import explorer
+from iclscope.report.html import order
 
 DESIGN = synthetic.SMALL
 

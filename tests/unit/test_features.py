@@ -6,12 +6,13 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from iclscope import features, models
-from iclscope.errors import StudyError
-from iclscope.features import compute, embed_questions, read_demonstrations
-from iclscope.features import entropy as entropy_of
+from iclscope.engine import models
+from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.runtime.errors import StudyError
+from iclscope.signals import features
+from iclscope.signals.features import compute, embed_questions, read_demonstrations
+from iclscope.signals.features import entropy as entropy_of
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
-from iclscope.tokens import DemonstrationTokens
 from tiny import build_tokenizer
 
 KINDS = ["llama", "qwen2", "gemma", "gemma2", "gemma3", "mistral", "gpt2"]
@@ -216,7 +217,7 @@ def test_sentence_encoder_adds_its_embeddings(tiny_model, tiny_tokenizer, encode
 
 
 def test_folder_without_an_encoder_is_refused(tmp_path):
-    from iclscope.encoder import encode
+    from iclscope.signals.encoder import encode
 
     with pytest.raises(StudyError, match=r"features\.encoder: .*nowhere cannot be loaded as a sentence encoder"):
         encode({"path": str(tmp_path / "nowhere")}, ["Is it?"], "cpu")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import synthetic
-from iclscope import figures
+from iclscope.report import figures
 
 PLANTED = replace(synthetic.SMALL, effect=4.0, poolings=("all", "answer"), candidates=60)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclscope.errors import StudyError
-from iclscope.files import BLANK_SEAL, atomic_file, atomic_folder, is_sealed, seal, sha256, write_text
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.files import BLANK_SEAL, atomic_file, atomic_folder, is_sealed, seal, sha256, write_text
 
 
 def test_an_error_is_its_sentence():

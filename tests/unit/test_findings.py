@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 import synthetic
-from iclscope import captions, findings
+from iclscope.report import captions
+from iclscope.verdict import findings
 
 USEFUL = 0.2
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from iclscope.generation import Stopping, generate
-from iclscope.packing import shared_length
-from iclscope.scoring import PromptEncoder, score
+from iclscope.engine.generation import Stopping, generate
+from iclscope.engine.packing import shared_length
+from iclscope.engine.scoring import PromptEncoder, score
 
 ITEMS = [
     {"question": question, "target_delimiter": " ", "choices": [gold]}

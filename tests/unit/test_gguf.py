@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from iclscope import gguf
-from iclscope.errors import StudyError
+from iclscope.runtime.errors import StudyError
+from iclscope.sources import gguf
 
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",

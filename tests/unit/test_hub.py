@@ -16,8 +16,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from iclscope import hub
-from iclscope.errors import StudyError
+from iclscope.runtime.errors import StudyError
+from iclscope.sources import hub
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 from hub_server import Hub, with_token
-from iclscope import data_source, model_source, models
-from iclscope.errors import StudyError
-from iclscope.files import sha256
-from iclscope.jsonl import read_rows
+from iclscope.engine import models
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.files import sha256
+from iclscope.sources import prepare_data, prepare_model
+from iclscope.tasks.rows import read_rows
 from preparing import source_of
 from tiny import build_model, build_tokenizer
 
@@ -67,13 +68,13 @@ def user(hub, tmp_path_factory):
 
 def fetch_model(user, folder, repo, token=None, **settings):
     call = {"name": "m", "settings": {"source": "hub", "repo": repo, **settings}, "wheel": None, "folder": folder}
-    return user.submit(with_token, token, model_source.prepare_model, **call).result(timeout=120)
+    return user.submit(with_token, token, prepare_model.prepare_model, **call).result(timeout=120)
 
 
 def fetch_data(user, folder, repo, token=None, **settings):
     settings = {"source": "hub", "task": "boolq", "repo": repo, **settings}
     call = {"name": "d", "settings": settings, "wheel": None, "folder": folder, "task_folder": TASKS}
-    return user.submit(with_token, token, data_source.prepare_data, **call).result(timeout=120)
+    return user.submit(with_token, token, prepare_data.prepare_data, **call).result(timeout=120)
 
 
 FETCH = {"model": fetch_model, "dataset": fetch_data}

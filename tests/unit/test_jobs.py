@@ -11,9 +11,9 @@ import pytest
 import torch
 from snakemake.iocontainers import InputFiles, Log, Params
 
-from iclscope.errors import StudyError
-from iclscope.files import atomic_file
-from iclscope.jobs import job
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.files import atomic_file
+from iclscope.runtime.jobs import job
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from iclscope.errors import StudyError
-from iclscope.jsonl import read_rows, write_rows
+from iclscope.runtime.errors import StudyError
+from iclscope.tasks.rows import read_rows, write_rows
 
 SEPARATORS = "a\u2028b\u2029c\x0bd\x0ce\x1cf\x85g"  # lines for str.splitlines, text for JSON
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from iclscope.linear_maps import can_pack, pack_for_cpu
-from iclscope.sites import find_blocks
+from iclscope.activations.sites import find_blocks
+from iclscope.engine.cpu import can_pack, pack_for_cpu
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2", "gpt2"])  # without and with biases, tied and Conv1D

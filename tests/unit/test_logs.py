@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from iclscope import logs
+from iclscope.runtime import logs
 
 logger = logging.getLogger("iclscope.some_stage")
 

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from iclscope import manifest
-from iclscope.errors import StudyError
+from iclscope.runtime import manifest
+from iclscope.runtime.errors import StudyError
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iclscope.activations import model_input
-from iclscope.attention import attention_input
-from iclscope.errors import StudyError
-from iclscope.masks import MASKS, Segments, named, padded
-from iclscope.sites import find_blocks, reading
-from iclscope.tokens import DemonstrationTokens
+from iclscope.activations.extraction import model_input
+from iclscope.activations.masks import MASKS, Segments, named, padded
+from iclscope.activations.sites import find_blocks, reading
+from iclscope.engine.attention import attention_input
+from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.runtime.errors import StudyError
 
 # BOS, three tokens of question, a delimiter, two tokens of answer
 SEGMENTS = Segments(7, question=(1, 4), answer=(5, 7))

@@ -3,9 +3,9 @@
 import polars as pl
 
 import synthetic
-from iclscope import massive
-from iclscope.massive import COLUMNS, locate
-from iclscope.massive_sheet import massive as massive_sheet
+from iclscope.activations import massive
+from iclscope.activations.massive import COLUMNS, locate
+from iclscope.report.massive_sheet import massive as massive_sheet
 from iclscope.tables import ACTIVATIONS, MASSIVE, SAMPLE
 from test_activations import sample
 from test_docs import fill

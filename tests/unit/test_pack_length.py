@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from iclscope.errors import StudyError
-from iclscope.pack_length import LADDER, PackLength
+from iclscope.engine.batch_tokens import LADDER, PackLength
+from iclscope.runtime.errors import StudyError
 
 
 class Device:

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 from scipy.stats import pearsonr, rankdata
 
-from iclscope.partial import Confounders, confounders
-from iclscope.resampling import centred_ranks
+from iclscope.statistics.partial import Confounders, confounders
+from iclscope.statistics.resampling import centred_ranks
 
 N = 50
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from iclscope.picks import ByChance, Half, OneForAll, OnePerItem, Tally, with_study
-from iclscope.resampling import Weights
+from iclscope.selection.picks import ByChance, Half, OneForAll, OnePerItem, Tally, with_study
+from iclscope.statistics.resampling import Weights
 
 SCORES = np.array([[1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
 

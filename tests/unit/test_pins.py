@@ -58,9 +58,10 @@ def imported(file):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         else:
             continue
-        for top, _, rest in (name.partition(".") for name in names):
+        for name in names:
+            top = name.partition(".")[0]
             if top == "iclscope":
-                own |= {path for path in [PACKAGE / f"{rest.split('.')[0]}.py"] if path.is_file()}
+                own |= {path for path in [SCRIPTS / f"{name.replace('.', '/')}.py"] if path.is_file()}
             elif top not in sys.stdlib_module_names:
                 others.add(top)
     return others, own
@@ -111,14 +112,14 @@ def test_conda_files_pin_a_python_that_the_package_takes(name):
 
 def test_every_dependency_serves_a_rule_or_the_workflow_itself():
     by_rules = set().union(*(pins(pip_of(environment)) for environment in ENVIRONMENTS.values()))
-    started = [PACKAGE / f"{name}.py" for name in ("settings", "blocks", "provenance")]  # common.smk imports them
+    started = [PACKAGE / f"{name}.py" for name in ("runtime/settings", "runtime/provenance", "matrix/blocks")]
     modules = set().union(*map(import_closure, started))
     by_workflow = {"snakemake"}.union(*(distributions()[module] for module in modules))
     assert set(DEPENDENCIES) == by_rules | (by_workflow & set(DEPENDENCIES))
     assert not_provided(modules, DEPENDENCIES) == []
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.glob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_are_provided_by_a_pinned_dependency(file):
     assert not_provided(imported(file)[0], DEPENDENCIES) == []
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import BloomConfig, BloomForCausalLM, MambaConfig, MambaForCausalLM
 
-from iclscope.generation import Stopping, generate
-from iclscope.plain import generate_plain, score_plain, takes_masks
-from iclscope.scoring import PromptEncoder, score
+from iclscope.engine.generation import Stopping, generate
+from iclscope.engine.reference import generate_plain, score_plain, takes_masks
+from iclscope.engine.scoring import PromptEncoder, score
 
 ITEMS = [
     {"question": "Question: is the sky blue?\nAnswer:", "target_delimiter": " ", "choices": ["no", "yes it is"]},

@@ -5,9 +5,10 @@ import json
 import polars as pl
 import pytest
 
-from iclscope import calibration, models, plan, workload
-from iclscope.calibration import Rates
-from iclscope.errors import StudyError
+from iclscope.engine import models
+from iclscope.plan import calibration, estimate, workload
+from iclscope.plan.calibration import Rates
+from iclscope.runtime.errors import StudyError
 from iclscope.tables import PLAN, POOL
 from test_workload import candidate, item
 
@@ -34,7 +35,7 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
     POOL.write(pl.DataFrame(rows, schema=POOL.schema), tmp_path / "pool.parquet", {})
 
     def run():
-        plan.run(
+        estimate.run(
             config=config,
             pools=dict.fromkeys(config["datasets"], tmp_path / "pool.parquet"),
             folders={"tiny": tmp_path / "tiny"},

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from iclscope import tasks
-from iclscope.errors import StudyError
-from iclscope.jsonl import write_rows
-from iclscope.parquet import read_provenance
-from iclscope.pool import choose_splits, make_pool, permutation, run_pool
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import POOL
+from iclscope.tasks import harness
+from iclscope.tasks.pool import choose_splits, make_pool, permutation, run_pool
+from iclscope.tasks.rows import write_rows
 from tiny import build_model, build_tokenizer
 
 OWN = Path(__file__).parents[2] / "config" / "tasks"
@@ -29,7 +29,7 @@ def rows(count, start=0):
 
 @pytest.fixture(scope="module")
 def task():
-    return tasks.load_task("boolq", OWN, {"train": rows(2)}, "datasets.d")
+    return harness.load_task("boolq", OWN, {"train": rows(2)}, "datasets.d")
 
 
 def count_words(texts):
@@ -343,7 +343,7 @@ def test_unreadable_data_is_named(tmp_path, data):
 
 def test_generated_answers_are_sampled_too(tmp_path):
     part = [{"body": f"Ann has {i}.", "question": "How many?", "answer": f"{i} (apples)"} for i in range(9)]
-    task = tasks.load_task("asdiv_generate", OWN, {"validation": part}, "k")
+    task = harness.load_task("asdiv_generate", OWN, {"validation": part}, "k")
     pool = pool_of(task, {"validation": part})
     row = pool.row(0, named=True)
     assert row["kind"] == "generation"

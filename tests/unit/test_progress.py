@@ -1,6 +1,6 @@
 import polars as pl
 
-from iclscope import blocks, progress
+from iclscope.matrix import blocks, progress
 
 CONFIG = {
     "models": {"m": {}},

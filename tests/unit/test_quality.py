@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 import planted
-from iclscope import quality
-from iclscope.errors import StudyError
-from iclscope.quality import read_scores, score_matrix
+from iclscope.matrix import quality
+from iclscope.matrix.quality import read_scores, score_matrix
+from iclscope.runtime.errors import StudyError
 from iclscope.tables import QUALITY, RELIABILITY
 
 GOLD = np.array([[-1.0, -2.0, -3.0], [-0.5, -1.0, -4.0]])

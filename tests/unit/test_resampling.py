@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import permutation_test, rankdata, spearmanr
 
-from iclscope.correlation import Z_95, analytic_interval, fisher_interval, spearman
-from iclscope.errors import StudyError
-from iclscope.resampling import (
+from iclscope.runtime.errors import StudyError
+from iclscope.signals.correlation import Z_95, analytic_interval, fisher_interval, spearman
+from iclscope.statistics.resampling import (
     Weights,
     centred_ranks,
     generator,

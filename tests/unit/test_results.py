@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 import synthetic
-from iclscope.results import Results, strongest
+from iclscope.verdict.results import Results, strongest
 
 
 @pytest.fixture(scope="module")

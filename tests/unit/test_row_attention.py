@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 import torch
 
-from iclscope.row_attention import NAME, Rows, in_rows
+from iclscope.engine.row_attention import NAME, Rows, in_rows
 
 
 def test_rows_equal_separate_sequences(tiny_model):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iclscope.code_digest import SCRIPTS
+from iclscope.runtime.code_digest import SCRIPTS
 
 FILES = sorted(SCRIPTS.rglob("*.py"))
 PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

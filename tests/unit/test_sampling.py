@@ -1,10 +1,10 @@
 import polars as pl
 import pytest
 
-from iclscope.errors import StudyError
-from iclscope.parquet import read_provenance
-from iclscope.sampling import run_sample
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import POOL, SAMPLE
+from iclscope.tasks.samples import run_sample
 
 ROLES = {"candidate": "candidates", "item": "items"}
 

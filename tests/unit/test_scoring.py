@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from iclscope.packing import Prompt, pack, shared_length
-from iclscope.row_layout import MOST_ROWS, lay_in_rows
-from iclscope.scoring import PromptEncoder, score
+from iclscope.engine.packing import Prompt, pack, shared_length
+from iclscope.engine.rows import MOST_ROWS, lay_in_rows
+from iclscope.engine.scoring import PromptEncoder, score
 
 ITEMS = [
     {"question": "Question: is the sky blue?\nAnswer:", "target_delimiter": " ", "choices": ["no", "yes"]},

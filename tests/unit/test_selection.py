@@ -3,12 +3,12 @@ import polars as pl
 import pytest
 
 import planted
-from iclscope import selection
-from iclscope.errors import StudyError
-from iclscope.picks import ByChance, Half, with_study
-from iclscope.resampling import Weights, random_half
-from iclscope.selection import Trial, holm, search_curve, search_items
-from iclscope.selectors import REGISTRY, Materials, Selector, resolve
+from iclscope.runtime.errors import StudyError
+from iclscope.selection import trial
+from iclscope.selection.picks import ByChance, Half, with_study
+from iclscope.selection.selectors import REGISTRY, Materials, Selector, resolve
+from iclscope.selection.trial import Trial, holm, search_curve, search_items
+from iclscope.statistics.resampling import Weights, random_half
 from iclscope.tables import EVALUATION, FEATURES, SELECTION
 
 SELECTORS = ["random", "oracle", "search_2", "search_8", "length", "nearest", "nearest_bm25", "activation", "nll"]
@@ -16,7 +16,7 @@ TARGETS = ["accuracy", "gold_logprob", "gain"]
 
 
 def run(made, folder, selectors=SELECTORS, targets=TARGETS, splits=20, seed=1):
-    selection.run(
+    trial.run(
         evaluation=made.paths["evaluation"],
         metrics=made.metrics,
         features=made.paths["features"],

@@ -2,9 +2,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from iclscope.errors import StudyError
-from iclscope.resampling import centred_ranks
-from iclscope.selectors import REGISTRY, Lesson, Materials, resolve
+from iclscope.runtime.errors import StudyError
+from iclscope.selection.selectors import REGISTRY, Lesson, Materials, resolve
+from iclscope.statistics.resampling import centred_ranks
 
 C, N = 40, 12
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from iclscope import settings
-from iclscope.errors import StudyError
+from iclscope.runtime import settings
+from iclscope.runtime.errors import StudyError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

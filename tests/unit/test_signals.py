@@ -4,8 +4,8 @@ import pytest
 from scipy.stats import rankdata
 
 import planted
-from iclscope.errors import StudyError
-from iclscope.signals import CONTROL_NAMES, FEATURE_NAMES, feature_signals, read_features, read_metrics
+from iclscope.runtime.errors import StudyError
+from iclscope.signals.grid import CONTROL_NAMES, FEATURE_NAMES, feature_signals, read_features, read_metrics
 from iclscope.tables import METRICS
 
 

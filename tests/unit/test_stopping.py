@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from iclscope import stopping
+from iclscope.matrix import stopping
 from iclscope.tables import EVALUATION
 
 # Three candidates x three items: the items vary by 1, 1 and 1/3, and the candidates' sums 3, 5 and 8 by 19/3.

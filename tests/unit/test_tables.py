@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclscope.errors import StudyError
-from iclscope.parquet import Column, Table, read_provenance
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.parquet import Column, Table, read_provenance
 from iclscope.tables import CORRELATION, EMBEDDINGS, METRICS, QUALITY, TABLES
 
 ALL = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

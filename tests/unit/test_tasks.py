@@ -7,9 +7,9 @@ import pytest
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 
-import harness
-from iclscope import tasks
-from iclscope.errors import StudyError
+import lm_harness
+from iclscope.runtime.errors import StudyError
+from iclscope.tasks import harness
 
 OWN = Path(__file__).parents[2] / "config" / "tasks"
 
@@ -34,7 +34,7 @@ GSM8K = [
 
 
 def load(name, rows, folder=OWN):
-    return tasks.load_task(name, folder, {"test": rows}, f"datasets.{name}")
+    return harness.load_task(name, folder, {"test": rows}, f"datasets.{name}")
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def load(name, rows, folder=OWN):
     [("boolq", BOOLQ, "super_glue/boolq"), ("commonsense_qa", COMMONSENSE, "commonsense_qa")],
 )
 def test_own_task_files_say_what_the_harness_says(name, rows, folder):
-    own, theirs = load(name, rows), load(name, rows, harness.TASKS / folder)
+    own, theirs = load(name, rows), load(name, rows, lm_harness.TASKS / folder)
     for demonstration in rows:
         for item in rows:
-            assert harness.one_shot(own, demonstration, item) == harness.one_shot(theirs, demonstration, item)
-            assert harness.zero_shot(own, item) == harness.zero_shot(theirs, item)
+            assert lm_harness.one_shot(own, demonstration, item) == lm_harness.one_shot(theirs, demonstration, item)
+            assert lm_harness.zero_shot(own, item) == lm_harness.zero_shot(theirs, item)
             assert own.doc_to_choice(item) == theirs.doc_to_choice(item)
             assert own.doc_to_target(item) == theirs.doc_to_target(item)
     fields = ("dataset_path", "dataset_name", "training_split", "validation_split", "test_split", "fewshot_split")
@@ -58,8 +58,8 @@ def test_own_arithmetic_task_asks_for_the_bare_number():
     task = load("asdiv_generate", ASDIV)
     assert task.doc_to_text(ASDIV[0]) == "Ann has 3 apples.\nQuestion: How many?\nAnswer:"
     assert [task.doc_to_target(row) for row in ASDIV] == ["3", "1,200", "2.50"]
-    assert tasks.stop_sequences(task) == ["\n"]
-    assert tasks.max_new_tokens(task) == 16
+    assert harness.stop_sequences(task) == ["\n"]
+    assert harness.max_new_tokens(task) == 16
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_own_arithmetic_task_asks_for_the_bare_number():
     ],
 )
 def test_own_arithmetic_task_compares_numbers(row, text, value):
-    scores = tasks.score_generation(load("asdiv_generate", ASDIV), ASDIV[row], text)
+    scores = harness.score_generation(load("asdiv_generate", ASDIV), ASDIV[row], text)
     assert scores == [{"filter": "number", "metric": "exact_match", "value": value}]
 
 
@@ -106,8 +106,8 @@ class Parrot(LM):
 def test_generated_answers_score_as_in_the_harness():
     answers = [" 1 + 1 = 2\n#### 2", " I say 1001", " #### 1,001 of 3", " no idea", " #### 2.", "$2"]
     rows = [GSM8K[i] for i in (0, 1, 1, 0, 0, 0)]
-    task = load("gsm8k", rows, harness.TASKS / "gsm8k")
-    theirs = tasks.task_config("gsm8k", harness.TASKS / "gsm8k", "k")
+    task = load("gsm8k", rows, lm_harness.TASKS / "gsm8k")
+    theirs = harness.task_config("gsm8k", lm_harness.TASKS / "gsm8k", "k")
     split = datasets.Dataset.from_list(rows)
     loaded = ConfigurableTask(
         config={
@@ -121,7 +121,7 @@ def test_generated_answers_score_as_in_the_harness():
     found = {
         (i, score["filter"]): score["value"]
         for i, (row, text) in enumerate(zip(rows, answers, strict=True))
-        for score in tasks.score_generation(task, row, text)
+        for score in harness.score_generation(task, row, text)
         if score["metric"] == "exact_match"
     }
     assert found == expected
@@ -159,8 +159,8 @@ QUESTIONS = [{"question": "What?", "answer": "that"}]
 def test_end_of_an_answer_is_the_harness_own(tmp_path, settings, stops, tokens):
     write_task(tmp_path, generation_kwargs=settings)
     task = load("mine", QUESTIONS, tmp_path)
-    assert tasks.stop_sequences(task) == stops
-    assert tasks.max_new_tokens(task) == tokens
+    assert harness.stop_sequences(task) == stops
+    assert harness.max_new_tokens(task) == tokens
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_end_of_an_answer_is_the_harness_own(tmp_path, settings, stops, tokens):
 def test_definition_that_we_cannot_match_is_refused(tmp_path, fields, part):
     write_task(tmp_path, **fields)
     with pytest.raises(StudyError) as caught:
-        tasks.task_config("mine", tmp_path, "datasets.d")
+        harness.task_config("mine", tmp_path, "datasets.d")
     assert str(caught.value).startswith("datasets.d.task: mine ")
     assert part in str(caught.value)
     assert "supported are multiple_choice tasks" in str(caught.value)
@@ -225,12 +225,12 @@ def test_process_docs_sees_the_rows_once(tmp_path):
     write_task(tmp_path)
     file = tmp_path / "mine.yaml"
     file.write_text("process_docs: !function helper.double\n" + "\n".join(json_to_yaml(file)))
-    config = tasks.task_config("mine", tmp_path, "k")
-    rows = tasks.processed(config, QUESTIONS, "k")
+    config = harness.task_config("mine", tmp_path, "k")
+    rows = harness.processed(config, QUESTIONS, "k")
     assert rows == [{"question": "What?", "answer": "thatthat"}]
-    assert tasks.build_task(config, rows, "k").doc_to_target(rows[0]) == "thatthat"
+    assert harness.build_task(config, rows, "k").doc_to_target(rows[0]) == "thatthat"
     with pytest.raises(StudyError, match=r"k\.task: process_docs of mine fails"):
-        tasks.processed(config, [{"question": "What?"}], "k")
+        harness.processed(config, [{"question": "What?"}], "k")
 
 
 def json_to_yaml(file):
@@ -240,18 +240,18 @@ def json_to_yaml(file):
 def test_broken_task_file_is_named(tmp_path):
     (tmp_path / "mine.yaml").write_text("task: [unclosed\n")
     with pytest.raises(StudyError, match=r"datasets\.d\.task: .*mine\.yaml defines no task mine"):
-        tasks.task_config("mine", tmp_path, "datasets.d")
+        harness.task_config("mine", tmp_path, "datasets.d")
 
 
 def test_tasks_of_the_harness_are_found_and_unknown_ones_explained(tmp_path):
-    assert tasks.task_config("gsm8k", OWN, "k")["dataset_path"] == "openai/gsm8k"
+    assert harness.task_config("gsm8k", OWN, "k")["dataset_path"] == "openai/gsm8k"
     with pytest.raises(StudyError) as caught:
-        tasks.task_config("commonsense-qa", OWN, "datasets.d")
+        harness.task_config("commonsense-qa", OWN, "datasets.d")
     assert str(caught.value).startswith("datasets.d.task: neither ")
     assert "did you mean commonsense_qa" in str(caught.value)
     with pytest.raises(StudyError, match=r"datasets\.d\.task: mmlu is a group of tasks; name one task, such as mmlu_"):
-        tasks.task_config("mmlu", OWN, "datasets.d")
+        harness.task_config("mmlu", OWN, "datasets.d")
     with pytest.raises(StudyError, match="ai2_arc is a group of tasks; name one task, such as arc_challenge, arc_easy"):
-        tasks.task_config("ai2_arc", OWN, "datasets.d")
+        harness.task_config("ai2_arc", OWN, "datasets.d")
     with pytest.raises(StudyError, match="put a file"):
-        tasks.task_config("§§§", tmp_path, "datasets.d")
+        harness.task_config("§§§", tmp_path, "datasets.d")

@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from iclscope import models, token_activations
-from iclscope.activations import model_input
-from iclscope.errors import StudyError
-from iclscope.masks import named
-from iclscope.sites import find_blocks, reading
+from iclscope.activations import store
+from iclscope.activations.extraction import model_input
+from iclscope.activations.masks import named
+from iclscope.activations.sites import find_blocks, reading
+from iclscope.activations.store import computed_batches, stored_batches, stream
+from iclscope.engine import models
+from iclscope.engine.prompts import encode_demonstration
+from iclscope.runtime.errors import StudyError
 from iclscope.tables import SAMPLE, TOKEN_ACTIVATIONS
-from iclscope.token_activations import computed_batches, stored_batches, stream
-from iclscope.tokens import encode_demonstration
 from test_activations import demonstrations, full_tensors, sample
 
 TEXTS = [(f"Question: is the {thing} blue?\nAnswer:", "yes") for thing in ("sky", "whale", "lake by night", "12")]
@@ -65,7 +66,7 @@ def single(model, tokens, mask, site, layer):
 
 @pytest.mark.parametrize(("site", "layer", "width"), [("resid", 2, 32), ("mlp_act", 0, 64)])
 def test_stored_and_computed_batches_are_the_tensors(study, tiny_model, tiny_tokenizer, site, layer, width):
-    token_activations.run(**study)
+    store.run(**study)
     stored = list(stored_batches(study["output"], site, layer, batch_tokens=20))
     where = (study["model_folder"], study["candidates"], study["mask"], site, layer)
     computed = list(computed_batches(*where, batch_tokens=64))
@@ -84,7 +85,7 @@ def test_stored_and_computed_batches_are_the_tensors(study, tiny_model, tiny_tok
 
 
 def test_the_file_explains_itself_and_holds_one_layer_per_row_group(study):
-    token_activations.run(**study)
+    store.run(**study)
     found = TOKEN_ACTIVATIONS.read(study["output"])
     TOKEN_ACTIVATIONS.check(found)
     tokens = found.select("candidate", "position").n_unique()
@@ -100,7 +101,7 @@ def test_the_file_explains_itself_and_holds_one_layer_per_row_group(study):
 
 def test_size_is_said_before_anything_is_written(study, caplog):
     with caplog.at_level(logging.WARNING):
-        token_activations.run(**study)
+        store.run(**study)
     tokens = TOKEN_ACTIVATIONS.read(study["output"]).select("candidate", "position").n_unique()
     size = 2 * tokens * 3 * (32 + 64) / 1e9
     assert f"store: full writes about {size:.2f} GB for mask bidirectional" in caplog.text
@@ -109,12 +110,12 @@ def test_size_is_said_before_anything_is_written(study, caplog):
 def test_a_disk_without_room_is_refused(study, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(1000))
     with pytest.raises(StudyError, match=r"activations\.store: full needs about 0\.0 GB for .*full\.parquet, but"):
-        token_activations.run(**study)
+        store.run(**study)
     assert not study["output"].exists()
 
 
 def test_what_is_not_there_is_refused(study, tiny_model):
-    token_activations.run(**study)
+    store.run(**study)
     with pytest.raises(StudyError, match="no activations of site 'mlp_out' at layer 0"):
         next(stored_batches(study["output"], "mlp_out", 0))
     with pytest.raises(StudyError, match=r"does not exist; it is made where the config says activations\.store: full"):

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import torch
 
-from iclscope.token_statistics import summarise
+from iclscope.activations.per_token import summarise
 
 
 def outliers(rng, rows=3, tokens=9, width=64):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclscope.scoring import PromptEncoder
-from iclscope.tokens import encode, encode_demonstration, split_trailing_space
+from iclscope.engine.prompts import encode, encode_demonstration, split_trailing_space
+from iclscope.engine.scoring import PromptEncoder
 from tiny import build_tokenizer
 
 

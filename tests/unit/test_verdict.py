@@ -5,9 +5,12 @@ import polars as pl
 import pytest
 
 import planted
-from iclscope import correlation, quality, selection, verdict
+from iclscope.matrix import quality
+from iclscope.selection import trial
+from iclscope.signals import correlation
 from iclscope.tables import SUMMARY
-from iclscope.verdict import correlation_status, margin_of, selector_status, to_ship
+from iclscope.verdict import rules
+from iclscope.verdict.rules import correlation_status, margin_of, selector_status, to_ship
 
 TARGETS = ["accuracy", "gold_logprob"]
 SELECTORS = ["random", "oracle", "search_16", "length", "nll"]
@@ -37,7 +40,7 @@ def stages(made, folder):
         headline_out=paths["headline"],
         provenance={},
     )
-    selection.run(
+    trial.run(
         **common,
         embeddings=paths["embeddings"],
         candidates=paths["candidates"],
@@ -60,7 +63,7 @@ def judged(tmp_path_factory):
         (folder / name).mkdir()
         made = planted.write(folder / name, planted.Plan(alpha=alpha, layers=2))
         models[name] = stages(made, folder / name)
-    verdict.run(
+    rules.run(
         studies={"boolq": models},
         settings={"smallest_useful_effect": 0.2, "margin": {"share_of_items": 0.02, "nats": 0.3}},
         verdict_out=folder / "verdict.json",

@@ -2,9 +2,9 @@ import zipfile
 
 import pytest
 
-from iclscope.errors import StudyError
-from iclscope.files import sha256
-from iclscope.wheels import extract, fetch_wheel, open_wheel
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.files import sha256
+from iclscope.sources.wheels import extract, fetch_wheel, open_wheel
 
 METADATA = "Metadata-Version: 2.1\nName: tiny-data\nVersion: 1.0\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

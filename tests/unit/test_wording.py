@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from iclscope import wording
+from iclscope.verdict import wording
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from iclscope import generation, scoring, workload
-from iclscope.activations import tokenise
-from iclscope.features import zero_shot
-from iclscope.generation import Stopping
-from iclscope.scoring import PromptEncoder, zero_shot_prompts
+from iclscope.activations.extraction import tokenise
+from iclscope.engine import generation, scoring
+from iclscope.engine.generation import Stopping
+from iclscope.engine.scoring import PromptEncoder, zero_shot_prompts
+from iclscope.plan import workload
+from iclscope.signals.features import zero_shot
 
 PACK = 4096  # tokens, so that no pack ends between prompts which begin alike
 ANSWERS = ["yes", "no", "no, it\nis not", "12", "a fish.", "Anna has 3"]
@@ -75,7 +76,7 @@ def meter(monkeypatch):
 @pytest.fixture(params=["plain", "bos", "smollm2"])
 def tokenizer(request):
     if request.param == "smollm2":
-        from iclscope.models import load_tokenizer
+        from iclscope.engine.models import load_tokenizer
 
         return load_tokenizer(request.getfixturevalue("embedded_folder"))
     return request.getfixturevalue({"plain": "tiny_tokenizer", "bos": "bos_tokenizer"}[request.param])

@@ -86,7 +86,7 @@ class Study:
 
     def hold(self, target: str) -> None:
         """Let the next job that makes `target` wait, just before the file takes its place, for `let_go`."""
-        self.edit("workflow/scripts/iclscope/files.py", PLACE, WAIT + PLACE)
+        self.edit("workflow/scripts/iclscope/runtime/files.py", PLACE, WAIT + PLACE)
         (self.folder / "hold").write_text(target)
 
     @property

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from hub_server import Hub
-from iclscope.parquet import read_provenance
+from iclscope.runtime.parquet import read_provenance
 from study import choice_rows
 from tiny import build_model, build_tokenizer
 

@@ -13,15 +13,15 @@ def rules(planned):
 
 
 def test_comment_reruns_nothing(study):
-    for module in ("metrics", "scoring", "sampling", "correlation", "tables"):
+    for module in ("signals/metrics", "engine/scoring", "tasks/samples", "signals/correlation", "tables"):
         path = study.folder / MODULES / f"{module}.py"
         path.write_text(path.read_text() + "\n# A remark.\n")
     assert study.planned() == {}
 
 
 def test_edit_of_metrics_spares_extraction_and_evaluation(study):
-    path = study.folder / MODULES / "metrics.py"
-    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    path = study.folder / MODULES / "signals/metrics.py"
+    path.write_text(path.read_text() + "\nassert True\n")
     planned = study.planned()
     assert planned["metrics"] == 4
     assert planned["correlation"] == 2
@@ -29,8 +29,8 @@ def test_edit_of_metrics_spares_extraction_and_evaluation(study):
 
 
 def test_edit_of_scoring_spares_samples_and_activations(study):
-    path = study.folder / MODULES / "scoring.py"
-    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    path = study.folder / MODULES / "engine/scoring.py"
+    path.write_text(path.read_text() + "\nassert True\n")
     planned = study.planned()
     assert planned["evaluation_block"] == 4
     assert not {"pool", "sample", "activations", "metrics"} & rules(planned)
@@ -72,8 +72,8 @@ def test_a_deleted_mask_is_extracted_alone(study):
 
 
 def test_edit_of_a_mask_redoes_all_that_depends_on_it(study):
-    path = study.folder / MODULES / "masks.py"
-    path.write_text(path.read_text() + "\nUNUSED = 1\n")
+    path = study.folder / MODULES / "activations/masks.py"
+    path.write_text(path.read_text() + "\nassert True\n")
     planned = study.planned()
     assert (planned["activations"], planned["metrics"], planned["massive"]) == (2, 4, 2)
     assert "evaluation_block" not in planned

@@ -8,11 +8,12 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from iclscope import blocks, runs, settings
-from iclscope.closing import closing_line
-from iclscope.code_digest import code_digest
-from iclscope.parquet import read_provenance
-from iclscope.provenance import digest
+from iclscope.matrix import blocks
+from iclscope.runtime import lock, settings
+from iclscope.report.closing import closing_line
+from iclscope.runtime.code_digest import code_digest
+from iclscope.runtime.parquet import read_provenance
+from iclscope.runtime.provenance import digest
 from snakemake.common.tbdstring import TBDString
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
@@ -21,7 +22,7 @@ HELD = []  # the lock of a run, until its process ends
 
 
 onstart:
-    HELD.append(runs.begin())
+    HELD.append(lock.begin())
 
 
 MODELS = list(config["models"])

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from iclscope import activations
-from iclscope.jobs import job
+from iclscope.activations import extraction
+from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
-    activations.run(
+    extraction.run(
         candidates=snakemake.input.candidates,
         model_folder=Path(snakemake.input.model).parent,
         outputs={Path(path).stem: path for path in snakemake.output},

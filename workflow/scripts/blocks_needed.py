@@ -1,7 +1,7 @@
 """Adapter of rule blocks_needed."""
 
-from iclscope import stopping
-from iclscope.jobs import job
+from iclscope.matrix import stopping
+from iclscope.runtime.jobs import job
 
 with job(snakemake):
     stopping.write_needed(

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from iclscope import comparison, results
-from iclscope.jobs import job
+from iclscope.report import comparison
+from iclscope.runtime.jobs import job
+from iclscope.verdict import results
 
 with job(snakemake):
     dataset = snakemake.wildcards.dataset

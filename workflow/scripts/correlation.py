@@ -1,7 +1,7 @@
 """Adapter of rule correlation."""
 
-from iclscope import correlation
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.signals import correlation
 
 with job(snakemake) as provenance:
     correlation.run(

@@ -1,7 +1,7 @@
 """Adapter of rule evaluation."""
 
-from iclscope import matrix, stopping
-from iclscope.jobs import job
+from iclscope.matrix import gather, stopping
+from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
     inputs, params = snakemake.input, snakemake.params
@@ -10,7 +10,7 @@ with job(snakemake) as provenance:
     else:
         whole = {"blocks": inputs.blocks, **params.settings}
     sources = [inputs.pool, inputs.model, *([inputs.task] if inputs.task else [])]
-    matrix.gather(
+    gather.gather(
         **whole,
         origin={
             "inputs": {path: provenance["inputs"][path] for path in sources},

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from iclscope import blocks, evaluation, logs, progress
-from iclscope.jobs import job
+from iclscope.matrix import blocks, evaluation, progress
+from iclscope.runtime import logs
+from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
     candidates, items = blocks.parse(snakemake.wildcards.block)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from iclscope import explorer
-from iclscope.jobs import job
-from iclscope.results import FINAL_TABLES
+from iclscope.report import explorer
+from iclscope.runtime.jobs import job
+from iclscope.verdict.results import FINAL_TABLES
 
 with job(snakemake):
     explorer.run(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from iclscope import features
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.signals import features
 
 with job(snakemake) as provenance:
     features.run(

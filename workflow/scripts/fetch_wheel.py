@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from iclscope.jobs import job
-from iclscope.wheels import fetch_wheel
+from iclscope.runtime.jobs import job
+from iclscope.sources.wheels import fetch_wheel
 
 with job(snakemake):
     fetch_wheel(**snakemake.params.settings, destination=Path(snakemake.output[0]))

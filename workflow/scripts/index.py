@@ -1,13 +1,14 @@
 """Adapter of rule index."""
 
-from iclscope import report, results
-from iclscope.jobs import job
+from iclscope.report import pages
+from iclscope.runtime.jobs import job
+from iclscope.verdict import results
 
 with job(snakemake):
     datasets, models = list(snakemake.config["datasets"]), snakemake.params.models
     pairs = [(dataset, model) for dataset in datasets for model in models]
     explorers = dict(zip(pairs, snakemake.input.explorers, strict=True))
-    report.run_index(
+    pages.run_index(
         studies=results.paths_by_study(snakemake.input, datasets, models),
         explorers={dataset: {model: explorers[dataset, model] for model in models} for dataset in datasets},
         run_record=snakemake.input.run_record,

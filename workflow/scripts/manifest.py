@@ -1,7 +1,7 @@
 """Adapter of rule manifest."""
 
-from iclscope import manifest
-from iclscope.jobs import job
+from iclscope.runtime import manifest
+from iclscope.runtime.jobs import job
 
 with job(snakemake):
     manifest.run(snakemake.output[0])

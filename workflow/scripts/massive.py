@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from iclscope import massive
-from iclscope.jobs import job
+from iclscope.activations import massive
+from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
     massive.run(

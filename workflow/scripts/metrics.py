@@ -1,8 +1,8 @@
 """Adapter of rule metrics."""
 
-from iclscope import metrics
-from iclscope.jobs import job
-from iclscope.provenance import digest
+from iclscope.runtime.jobs import job
+from iclscope.runtime.provenance import digest
+from iclscope.signals import metrics
 
 with job(snakemake) as provenance:
     metrics.run(

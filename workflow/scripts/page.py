@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from iclscope import report, results
-from iclscope.jobs import job
+from iclscope.report import pages
+from iclscope.runtime.jobs import job
+from iclscope.verdict import results
 
 with job(snakemake):
     dataset, models = snakemake.wildcards.dataset, snakemake.params.models
     tables = results.paths_by_study(snakemake.input, [dataset], models)[dataset]
-    report.run_page(
+    pages.run_page(
         dataset=dataset,
         models={m: {**tables[m], "massive": file} for m, file in zip(models, snakemake.input.massive, strict=True)},
         folders={model: Path(file).parent for model, file in zip(models, snakemake.input.figures, strict=True)},

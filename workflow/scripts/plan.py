@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from iclscope import plan
-from iclscope.jobs import job
+from iclscope.plan import estimate
+from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
     config = snakemake.params.settings
-    plan.run(
+    estimate.run(
         config=config,
         pools=dict(zip(config["datasets"], snakemake.input.pools, strict=True)),
         folders={

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from iclscope import figures
-from iclscope.jobs import job
+from iclscope.report import figures
+from iclscope.runtime.jobs import job
 
 with job(snakemake):
     figures.run(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from iclscope import pool
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.tasks import pool
 
 with job(snakemake) as provenance:
     pool.run_pool(

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from iclscope import model_source
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.sources import prepare_model
 
 with job(snakemake):
-    model_source.prepare_architecture(
+    prepare_model.prepare_architecture(
         name=snakemake.wildcards.model,
         settings=snakemake.params.settings,
         folder=Path(snakemake.output[0]).parent,

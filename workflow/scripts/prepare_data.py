@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from iclscope import data_source
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.sources import prepare_data
 
 with job(snakemake):
-    data_source.prepare_data(
+    prepare_data.prepare_data(
         name=snakemake.wildcards.dataset,
         settings=snakemake.params.settings,
         wheel=snakemake.input.get("wheel"),

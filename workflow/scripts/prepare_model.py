@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from iclscope import model_source
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.sources import prepare_model
 
 with job(snakemake):
-    model_source.prepare_model(
+    prepare_model.prepare_model(
         name=snakemake.wildcards.model,
         settings=snakemake.params.settings,
         wheel=snakemake.input.get("wheel"),

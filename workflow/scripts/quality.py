@@ -1,7 +1,7 @@
 """Adapter of rule quality."""
 
-from iclscope import quality
-from iclscope.jobs import job
+from iclscope.matrix import quality
+from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
     quality.run(

@@ -1,11 +1,11 @@
 """Adapter of rule sample."""
 
-from iclscope import sampling
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.tasks import samples
 
 with job(snakemake) as provenance:
     dataset, role = snakemake.wildcards.dataset, snakemake.wildcards.role
-    sampling.run_sample(
+    samples.run_sample(
         pool=snakemake.input[0],
         role=role.removesuffix("s"),
         count=snakemake.params.settings,

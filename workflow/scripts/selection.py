@@ -1,10 +1,10 @@
 """Adapter of rule selection."""
 
-from iclscope import selection
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.selection import trial
 
 with job(snakemake) as provenance:
-    selection.run(
+    trial.run(
         metrics=dict(zip(snakemake.params.masks, snakemake.input.metrics, strict=True)),
         **{name: snakemake.input[name] for name in ("evaluation", "features", "embeddings", "candidates")},
         items=snakemake.input.questions,

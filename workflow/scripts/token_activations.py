@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from iclscope import token_activations
-from iclscope.jobs import job
+from iclscope.activations import store
+from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
-    token_activations.run(
+    store.run(
         candidates=snakemake.input.candidates,
         model_folder=Path(snakemake.input.model).parent,
         mask=snakemake.wildcards.mask,

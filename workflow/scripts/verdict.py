@@ -1,11 +1,11 @@
 """Adapter of rules verdict and verdict_of_dataset."""
 
-from iclscope import results, verdict
-from iclscope.jobs import job
+from iclscope.runtime.jobs import job
+from iclscope.verdict import results, rules
 
 with job(snakemake) as provenance:
     dataset = snakemake.wildcards.get("dataset")
-    verdict.run(
+    rules.run(
         studies=results.paths_by_study(
             snakemake.input, [dataset] if dataset else list(snakemake.config["datasets"]), snakemake.params.models
         ),

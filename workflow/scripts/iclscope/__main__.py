@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from iclscope.describe import artifacts, describe
-from iclscope.errors import StudyError
+from iclscope.runtime.describe import artifacts, describe
+from iclscope.runtime.errors import StudyError
 from iclscope.tables import TABLES
 
 

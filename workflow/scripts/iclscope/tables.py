@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from iclscope.parquet import Column, Table
+from iclscope.runtime.parquet import Column, Table
 
 _CANDIDATE = Column("candidate", pl.Int32, "candidate id: rank in the seeded permutation")
 _LAYER = Column("layer", pl.Int16, "block index, 0 is the first")

@@ -1,0 +1,264 @@
+"""Activations of candidates under an attention mask, reduced to statistics per token while the model runs.
+
+A hook at each site reduces the activation to a few numbers per token on the spot, so that no layer's activations are
+kept. Demonstrations of similar length form a batch; statistics do not depend on the batch.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import torch
+
+from iclscope.activations.masks import MaskFunction, Segments, named, padded
+from iclscope.activations.per_token import PER_TOKEN, TOP, VECTORS, summarise
+from iclscope.activations.sites import Block, check_sites, find_blocks, reading
+from iclscope.engine import models
+from iclscope.engine.attention import attention_input
+from iclscope.engine.prompts import DemonstrationTokens, encode_demonstration
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.files import is_sealed
+from iclscope.runtime.logs import progress
+from iclscope.runtime.parquet import TableWriter, read_provenance
+from iclscope.runtime.provenance import digest
+from iclscope.tables import ACTIVATIONS, SAMPLE
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CANDIDATES_PER_CHUNK = 64  # candidates in a row group: large enough to compress well, small enough to wait in memory
+MAX_PADDING = 0.1  # share of a batch: the time that a forward pass may waste
+SPANS = ("n_tokens", "question_start", "question_end", "answer_start", "answer_end")
+FLOAT16_LIMIT = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A candidate's (or item's) id and tokens."""
+
+    id: int
+    tokens: DemonstrationTokens
+
+
+def batches(demonstrations: Sequence[Demonstration], batch_tokens: int) -> list[list[Demonstration]]:
+    """Group demonstrations of similar length, longest first.
+
+    A batch has at most `batch_tokens` tokens, of which at most MAX_PADDING are padding, or one demonstration.
+    """
+    groups: list[list[Demonstration]] = []
+    tokens = 0
+    for one in sorted(demonstrations, key=lambda one: (-len(one.tokens.ids), one.id)):
+        length = len(one.tokens.ids)
+        size = (len(groups[-1]) + 1) * len(groups[-1][0].tokens.ids) if groups else 0
+        if groups and size <= batch_tokens and tokens + length >= (1 - MAX_PADDING) * size:
+            groups[-1].append(one)
+            tokens += length
+        else:
+            groups.append([one])
+            tokens = length
+    return groups
+
+
+def model_input(model: Any, batch: Sequence[DemonstrationTokens], mask: MaskFunction) -> dict[str, Any]:
+    """Arguments of a forward pass over `batch` [rows, longest], padded on the right, under an explicit mask."""
+    longest = max(len(tokens.ids) for tokens in batch)
+    ids = torch.tensor([[*tokens.ids, *[0] * (longest - len(tokens.ids))] for tokens in batch], device=model.device)
+    allowed = torch.from_numpy(padded(mask, [Segments.of(tokens) for tokens in batch])).to(model.device)
+    positions = torch.arange(longest, device=model.device).expand(len(batch), longest)
+    return {
+        "input_ids": ids,
+        "attention_mask": attention_input(model, allowed, positions, positions),
+        "position_ids": positions,
+        "use_cache": False,
+    }
+
+
+def extract(
+    model: Any,
+    demonstrations: Sequence[Demonstration],
+    mask: MaskFunction,
+    sites: Sequence[str],
+    top_k: int,
+    batch_tokens: int,
+) -> Iterator[pl.DataFrame]:
+    """Yield rows of the activations table batch by batch, each ordered by site, layer and place in the batch.
+
+    Refuses activations that are not finite. Pooled vectors are stored in float16; values beyond its range are set to
+    its largest, with a warning at the end.
+    """
+    check_sites(sites)
+    blocks = find_blocks(model)
+    clipped: set[tuple[str, int]] = set()
+    for batch in batches(demonstrations, batch_tokens):
+        lengths = torch.tensor([len(one.tokens.ids) for one in batch])
+        found = read_batch(model, blocks, sites, batch, mask, partial(summarise, lengths=lengths, top_k=top_k))
+        frames = []
+        for site in sites:
+            layers = [found.pop((site, layer)) for layer in range(len(blocks))]
+            stacked = {name: torch.stack([layer[name] for layer in layers]).cpu().numpy() for name in layers[0]}
+            _check_finite(model, batch, site, stacked["mean_abs"], lengths.numpy())
+            beyond = np.maximum(*(np.abs(stacked[name]).max(axis=(1, 2)) for name in VECTORS)) > FLOAT16_LIMIT
+            clipped |= {(site, int(layer)) for layer in np.flatnonzero(beyond)}
+            frames.append(_rows(batch, site, stacked, lengths.numpy()))
+        yield pl.concat(frames)
+    if clipped:
+        logger.warning("pooled vectors exceed float16 and were clipped to %g at %s", FLOAT16_LIMIT, sorted(clipped))
+
+
+def read_batch(
+    model: Any,
+    blocks: Sequence[Block],
+    sites: Sequence[str],
+    batch: Sequence[Demonstration],
+    mask: MaskFunction,
+    reduce: Callable[[torch.Tensor], T],
+) -> dict[tuple[str, int], T]:
+    """What `reduce` makes of the activation [rows, tokens, d] at every site and block, in one forward pass."""
+    found: dict[tuple[str, int], T] = {}
+
+    def receive(site: str, layer: int, x: torch.Tensor) -> None:
+        found[site, layer] = reduce(x)
+
+    with torch.inference_mode(), reading(blocks, sites, receive):
+        model.get_decoder()(**model_input(model, [one.tokens for one in batch], mask))
+    return found
+
+
+def _check_finite(
+    model: Any, batch: Sequence[Demonstration], site: str, mean_abs: np.ndarray, lengths: np.ndarray
+) -> None:
+    """Refuse infinite or undefined activations; mean_abs [layers, rows, tokens] shows both."""
+    bad = ~np.isfinite(mean_abs) & _is_token(mean_abs.shape[-1], lengths)
+    if bad.any():
+        layer, row, _ = np.argwhere(bad)[0]
+        raise StudyError(
+            f"models: activations of {Path(model.name_or_path).name or type(model).__name__} are not finite for "
+            f"candidate {batch[row].id} at layer {layer}, site {site}; try dtype: float32"
+        )
+
+
+def _is_token(longest: int, lengths: np.ndarray) -> np.ndarray:
+    """Which places are tokens rather than padding: bool [rows, longest]."""
+    return np.arange(longest) < lengths[:, None]
+
+
+def _rows(batch: Sequence[Demonstration], site: str, found: dict[str, np.ndarray], lengths: np.ndarray) -> pl.DataFrame:
+    """Rows of the activations table from statistics [layers, rows, …], layer by layer."""
+    layers, rows, longest = found["mean"].shape
+    spans = np.array([(len(one.tokens.ids), *one.tokens.question, *one.tokens.answer) for one in batch], np.int32)
+    is_token = _is_token(longest, lengths)
+    columns: dict[str, Any] = {
+        "candidate": np.tile(np.array([one.id for one in batch], np.int32), layers),
+        "layer": np.repeat(np.arange(layers, dtype=np.int16), rows),
+        "site": [site] * (layers * rows),
+        **dict(zip(SPANS, np.tile(spans, (layers, 1)).T, strict=True)),
+    }
+    for name in PER_TOKEN:
+        columns[name] = as_lists(found[name][:, is_token], np.tile(lengths, layers))
+    for name in TOP:
+        columns[name] = as_lists(found[name], np.full(layers * rows, found[name].shape[-1]))
+    for name in VECTORS:
+        clipped = np.clip(found[name], -FLOAT16_LIMIT, FLOAT16_LIMIT).astype(np.float16)
+        columns[name] = as_lists(clipped, np.full(layers * rows, clipped.shape[-1]))
+    return pl.DataFrame({name: columns[name] for name in ACTIVATIONS.schema})
+
+
+def as_lists(values: np.ndarray, lengths: np.ndarray) -> pl.Series:
+    """A list column from its values in order and the length of each list."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, pa.array(values.ravel())))
+    assert isinstance(lists, pl.Series)
+    return lists
+
+
+def write_chunks(frames: Iterable[pl.DataFrame], writer: TableWriter) -> None:
+    """Write frames of candidates as they come, one row group per site and layer for some candidates at a time.
+
+    A reader of one layer skips all other row groups by their statistics; no more than about CANDIDATES_PER_CHUNK
+    candidates and one batch wait in memory.
+    """
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(part["candidate"].n_unique() for part in waiting) >= CANDIDATES_PER_CHUNK:
+            _write_chunk(waiting, writer)
+            waiting.clear()
+    if waiting:
+        _write_chunk(waiting, writer)
+
+
+def _write_chunk(waiting: Sequence[pl.DataFrame], writer: TableWriter) -> None:
+    writer.append(pl.concat(waiting).sort("site", "layer", "candidate"), by=["site", "layer"])
+
+
+def estimated_bytes(tokens: int, candidates: int, blocks: Sequence[Block], sites: Sequence[str], top_k: int) -> int:
+    """Size of an activations table before compression, in bytes."""
+    per_row = 4 * len(SPANS) + 4 * len(TOP) * top_k
+    vectors = sum(2 * len(VECTORS) * block.width(site) for block, site in product(blocks, sites))
+    rows_per_candidate = len(blocks) * len(sites)
+    return rows_per_candidate * (4 * len(PER_TOKEN) * tokens + per_row * candidates) + vectors * candidates
+
+
+def tokenise(rows: Iterable[Mapping[str, Any]], model: Any, tokenizer: Any) -> list[Demonstration]:
+    """Rows of a sample table as tokens; refuses one that is longer than the model's context."""
+    limit = models.context_length(model)
+    demonstrations = [Demonstration(row["id"], encode_demonstration(tokenizer, row)) for row in rows]
+    for one in demonstrations:
+        if len(one.tokens.ids) > limit:
+            raise StudyError(
+                f"candidate {one.id} has {len(one.tokens.ids)} tokens, more than the {limit} of the model; "
+                "set a lower max_tokens for this data set"
+            )
+    return demonstrations
+
+
+def run(
+    *,
+    candidates: str | Path,
+    model_folder: str | Path,
+    outputs: Mapping[str, str | Path],
+    settings: Mapping[str, Any],
+    dtype: str,
+    device: str,
+    code: str,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the activations of `candidates` under each mask of `outputs` (mask → file), loading the model once.
+
+    A file that the same recipe has made already is left alone, so that a new mask computes itself only; where that
+    holds for all of them, the job was forced and all are made again. settings: those of the config key `activations`;
+    code: digest of the code, which counts for the recipe.
+    """
+    sites, top_k = settings["sites"], settings["top_k"]
+    check_sites(sites)
+    functions = {mask: named(mask) for mask in outputs}
+    extraction = digest([provenance["settings"], dtype, code])
+    recipe = digest([extraction, provenance["inputs"]])
+    waiting = [mask for mask, path in outputs.items() if not _is_made(path, recipe)] or list(outputs)
+    model, tokenizer = models.load(model_folder, dtype, device)
+    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
+    blocks = find_blocks(model)
+    tokens = sum(len(one.tokens.ids) for one in demonstrations)
+    passes = len(batches(demonstrations, settings["batch_tokens"]))
+    logger.info(
+        "masks %s: %d candidates, %d tokens in %d batches, %d layers, sites %s; about %.0f MB each before compression",
+        ", ".join(waiting), len(demonstrations), tokens, passes, len(blocks), ", ".join(sites),
+        estimated_bytes(tokens, len(demonstrations), blocks, sites, top_k) / 1e6,
+    )  # fmt: skip
+    for mask in waiting:
+        frames = extract(model, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
+        with ACTIVATIONS.writer(outputs[mask], {**provenance, "extraction": extraction, "recipe": recipe}) as writer:
+            write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
+
+
+def _is_made(path: str | Path, recipe: str) -> bool:
+    """Whether `path` is an undamaged table that was made by `recipe`."""
+    return Path(path).is_file() and is_sealed(path) and read_provenance(path).get("recipe") == recipe

@@ -1,0 +1,1 @@
+"""How a model is run: prompts, packing, attention, scores and generated answers."""

@@ -1,0 +1,156 @@
+"""Log probabilities of answers after a demonstration: exact as in the evaluation harness, no token computed twice.
+
+The demonstration is encoded once and its keys and values are shared by all items; an item's question is encoded once
+and its choices branch off it. Whole prompts are tokenised, and the shared prefix is what their tokens really share.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedTokenizerBase
+
+from iclscope.engine.attention import attention_input
+from iclscope.engine.packing import Batch, Prompt, pack, shared_length
+from iclscope.engine.prompts import encode, split_trailing_space
+from iclscope.engine.row_attention import Rows, in_rows
+from iclscope.engine.rows import lay_in_rows
+
+LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
+LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
+
+KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a model gave for a batch.
+
+    logprobs: of every wanted token, in nats, float64 [wanted]. logits: float32 [predicting tokens, vocabulary]. ends:
+    int64 [prompts], the logits behind each prompt of `batch.last`. cache: keys and values of the shared prefix and,
+    behind them or with them, of the batch's tokens.
+    """
+
+    logprobs: np.ndarray
+    logits: torch.Tensor
+    ends: torch.Tensor
+    cache: DynamicCache
+
+
+class PromptEncoder:
+    """Tokenises demonstration and item together; looks an answer's tokens up instead where that gives the same."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._answers: dict[tuple[str, ...], list[list[int]]] = {}
+
+    def encode(self, prefix: str, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
+        """The prompt of each item (rows of the sample table) after `prefix`, with all its choices as continuations.
+
+        As in the harness: white space at the end of the prompt belongs to the answer, and the answer's tokens are
+        those of prompt and answer together from the length of the prompt's own tokens on.
+        """
+        texts, tails = zip(*(split_trailing_space(prefix + item["question"]) for item in items), strict=True)
+        contexts = encode(self._tokenizer, texts)
+        prompts = []
+        for item, text, tail, context in zip(items, texts, tails, contexts, strict=True):
+            answers = [tail + item["target_delimiter"] + choice for choice in item["choices"]]
+            prompts.append(Prompt(context, self._continuations(text, context, answers)))
+        return prompts
+
+    def _continuations(self, text: str, context: list[int], answers: list[str]) -> list[list[int]]:
+        # The last line of a prompt decides how an answer is tokenised: tokens do not merge across what precedes it.
+        line = text[text.rfind("\n") + 1 :]
+        key = (line, str(context[-LOCAL_TOKENS:]), *answers)
+        if key not in self._answers:
+            whole = encode(self._tokenizer, [text + answer for answer in answers])
+            self._answers[key] = [tokens[len(context) :] for tokens in whole]
+        return self._answers[key]
+
+
+def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
+    """Prompts without a demonstration: the task's description and the question."""
+    return encoder.encode("", [{**item, "question": item["description"] + item["question"]} for item in items])
+
+
+def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:
+    """Log probability in nats of every continuation of every prompt: float32 arrays [continuations], prompts' order."""
+    sums = [np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in prompts]
+    for batch, done in forward_all(model, prompts, batch_tokens):
+        add_up(sums, batch, done.logprobs)
+        del done  # or its logits and cache would take memory beside those of the next batch
+    return [values.astype(np.float32) for values in sums]
+
+
+def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
+    """Add each predicted token's log probability to its prompt's and continuation's sum."""
+    for (_, _, prompt, continuation), value in zip(batch.wanted, logprobs, strict=True):
+        sums[prompt][continuation] += value
+
+
+def forward_all(
+    model: Any, prompts: Sequence[Prompt], batch_tokens: int, by_length: bool = False
+) -> Iterator[tuple[Batch, Pass]]:
+    """Read all prompts, batch by batch, in the order of `packing.pack`."""
+    shared = shared_length([prompt.context for prompt in prompts])
+    prefix: KeysValues = []
+    for batch in pack(prompts, shared, batch_tokens, by_length):
+        done = _forward(model, prefix, batch)
+        if shared and not prefix:
+            prefix = [tuple(x[:, :, :shared].clone() for x in (one.keys, one.values)) for one in done.cache.layers]
+        yield batch, done
+        del done
+
+
+def _forward(model: Any, prefix: KeysValues, batch: Batch) -> Pass:
+    rows, number, predicting = lay_in_rows(batch), len(batch.tokens), batch.predicting
+    keys = np.minimum(rows.keys, batch.cached + number - 1)  # any in padding, which nothing sees
+    queries = np.minimum(rows.queries - batch.cached, number - 1)
+    place = np.argsort(rows.queries, axis=None)[:number]
+    positions = np.concatenate([np.arange(batch.cached), batch.positions])
+    cache = DynamicCache(prefix)
+    to = partial(_on, model.device)
+    with in_rows(model, Rows(to(queries), to(keys), to(place), rows.groups)):
+        logits = logits_at(
+            model,
+            np.stack([np.zeros_like(predicting), predicting], axis=1),
+            input_ids=to(batch.tokens)[None],
+            attention_mask=attention_input(model, to(rows.visible), to(batch.positions[queries]), to(positions[keys])),
+            position_ids=to(batch.positions)[None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+    asked = to(np.searchsorted(predicting, batch.wanted[:, 0]))
+    ends = to(np.searchsorted(predicting, list(batch.last.values())))
+    return Pass(logprobs_of(logits, asked, to(batch.wanted[:, 1])), logits, ends, cache)
+
+
+def _on(device: torch.device, values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+
+def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:
+    """Log probability in nats, float64 [n], of each `token` [n]; `place` [n] is its row of `logits` [places, V]."""
+    total = torch.cat([part.logsumexp(dim=1) for part in logits.split(LOGSUMEXP_ROWS)])
+    return (logits[place, token] - total[place]).double().cpu().numpy()
+
+
+def logits_at(model: Any, places: np.ndarray, **inputs: Any) -> torch.Tensor:
+    """Logits at the given places (row, column) only: float32 [places, vocabulary].
+
+    A vocabulary is large and few positions predict a token of an answer, so the hidden states are selected before the
+    language-model head. A hook does it, so that whatever a model does to its logits (scaling, soft caps) still applies.
+    """
+    rows, columns = torch.from_numpy(np.ascontiguousarray(places.T)).to(model.device)
+
+    def select(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (arguments[0][rows, columns][None], *arguments[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        return model(**inputs).logits[0].float()
+    finally:
+        handle.remove()

@@ -1,0 +1,1 @@
+"""How well candidates work: the score matrix, block by block, and the quality it gives."""

@@ -1,0 +1,229 @@
+"""The one-shot score matrix, block by block: every candidate as the only demonstration before every item."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from iclscope.engine import models
+from iclscope.engine.batch_tokens import PackLength
+from iclscope.engine.generation import Answer, NotFiniteError, Stopping, generate
+from iclscope.engine.packing import Prompt, computed_tokens
+from iclscope.engine.reference import generate_plain, score_plain, takes_masks
+from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
+from iclscope.runtime import logs
+from iclscope.runtime.errors import StudyError
+from iclscope.tables import EVALUATION, POOL
+
+logger = logging.getLogger(__name__)
+
+ZERO_SHOT = -1
+ANSWERS_TOGETHER = 8192  # generated in one go: many times the slots, which run empty at its end
+
+Row = Mapping[str, Any]
+
+
+def run_block(
+    *,
+    pool: str | Path,
+    model_folder: str | Path,
+    candidates: tuple[int, int],
+    items: tuple[int, int],
+    settings: Mapping[str, Any],
+    task_folder: str | Path,
+    dataset: str,
+    dtype: str,
+    device: str,
+    batch_tokens: int | str,
+    output: str | Path,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Evaluate candidates × items (id ranges, end exclusive) and write one block; with candidate 0 goes the zero-shot.
+
+    settings: `task` and `max_new_tokens` (or None) of the data set, for generated answers. batch_tokens: tokens per
+    forward pass, or `auto`.
+    """
+    rows = POOL.read(pool)
+    demonstrations = _rows(rows, "candidate", candidates)
+    questions = _rows(rows, "item", items)
+    model, tokenizer = models.load(model_folder, dtype, device)
+    name = Path(model_folder).name
+    encoder = PromptEncoder(tokenizer)
+    generated = questions[0]["kind"] == "generation"
+    scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
+    new_tokens = scorer.stopping.max_new_tokens if scorer else 0
+    length = PackLength(batch_tokens)
+    packed = takes_masks(model, encoder.encode(demonstrations[0]["prefix"], questions), length.tokens)
+    fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(model), model=name)
+    groups = _groups(encoder, demonstrations, questions, fits, with_zero_shot=candidates[0] == 0)
+    number = len(demonstrations) + (candidates[0] == 0)
+    logger.info("%d prompts of %d items", number, len(questions))
+    if scorer:
+        answer = partial(generate if packed else generate_plain, model, tokenizer)
+        frames = _generate_all(answer, groups, number, questions, scorer, length, name)
+    else:
+        frames = _score_all(partial(score if packed else score_plain, model), groups, number, questions, length, name)
+    EVALUATION.write(pl.concat(frames), output, provenance)
+
+
+def _score_all(
+    scorer: Callable[..., list[np.ndarray]],
+    groups: Iterable[tuple[int, list[Prompt]]],
+    number: int,
+    items: Sequence[Row],
+    length: PackLength,
+    model: str,
+) -> Iterator[pl.DataFrame]:
+    """Rows of the evaluation table, demonstration by demonstration; no more than one waits in memory."""
+    for candidate, prompts in logs.progress(groups, number, "demonstrations", "candidates"):
+        scores = length.run(partial(scorer, prompts), computed_tokens(prompts))
+        _check_finite(scores, model, candidate, items)
+        results = [_chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
+        yield _frame(candidate, prompts, items, results)
+
+
+def _generate_all(
+    answer: Callable[..., list[list[Answer]]],
+    groups: Iterator[tuple[int, list[Prompt]]],
+    number: int,
+    items: Sequence[Row],
+    scorer: "GenerationScorer",
+    length: PackLength,
+    model: str,
+) -> Iterator[pl.DataFrame]:
+    """Likewise for generated answers: one demonstration at a time while the pack length is sought, then many."""
+    together = max(1, ANSWERS_TOGETHER // len(items))
+    with logs.bar(number * len(items), "answers", "pairs") as bar:
+        while now := list(islice(groups, together if length.settled else 1)):
+            prompts = [group for _, group in now]
+            work = partial(answer, prompts, stopping=scorer.stopping, advance=bar.update)
+            try:
+                answers = length.run(work, sum(map(computed_tokens, prompts)))
+            except NotFiniteError as error:
+                raise _not_finite(model, now[error.group][0], items[error.prompt]) from None
+            for (candidate, group), found in zip(now, answers, strict=True):
+                _check_finite([one.logprobs for one in found], model, candidate, items)
+                yield _frame(candidate, group, items, [_generated(one, scorer, i) for i, one in enumerate(found)])
+
+
+def _check_finite(scores: Sequence[np.ndarray], model: str, candidate: int, items: Sequence[Row]) -> None:
+    for item, logprobs in zip(items, scores, strict=True):
+        if not np.isfinite(logprobs).all():
+            raise _not_finite(model, candidate, item)
+
+
+def _not_finite(model: str, candidate: int, item: Row) -> StudyError:
+    return StudyError(
+        f"model {model} gives a log probability that is not finite for candidate {candidate} and item {item['id']}; "
+        f"try models.{model}.dtype: float32"
+    )
+
+
+class GenerationScorer:
+    """Scores generated answers by the task's own filters and metrics; knows when an answer ends."""
+
+    def __init__(self, items: Sequence[Row], settings: Mapping[str, Any], task_folder: str | Path, key: str) -> None:
+        from iclscope.tasks import harness  # the harness takes a second to import, and choices need none of it
+
+        self._documents = [json.loads(item["document"]) for item in items]
+        self._task = harness.load_task(settings["task"], task_folder, {"items": self._documents}, key)
+        self._score = harness.score_generation
+        limit = settings["max_new_tokens"] or harness.max_new_tokens(self._task)
+        self.stopping = Stopping(tuple(harness.stop_sequences(self._task)), limit)
+
+    def __call__(self, item: int, text: str) -> list[dict[str, Any]]:
+        """Value of every filter and metric for the answer to an item."""
+        return self._score(self._task, self._documents[item], text)
+
+
+def _rows(pool: pl.DataFrame, role: str, ids: tuple[int, int]) -> list[dict[str, Any]]:
+    part = pool.filter(pl.col("role") == role, pl.col("id").is_between(*ids, closed="left")).sort("id")
+    if len(part) != ids[1] - ids[0]:
+        raise StudyError(f"the pool has no {role} {ids[0] + len(part)}; ask for fewer {role}s of this data set")
+    return part.to_dicts()
+
+
+def _groups(
+    encoder: PromptEncoder,
+    demonstrations: Sequence[Row],
+    items: Sequence[Row],
+    fits: Callable[[int, list[Prompt], Sequence[Row]], None],
+    with_zero_shot: bool,
+) -> Iterator[tuple[int, list[Prompt]]]:
+    """Yield each candidate's id and its prompts, in the order of the items, made when they are asked for."""
+    for row in demonstrations:
+        if with_zero_shot and row is demonstrations[0]:
+            prompts = zero_shot_prompts(encoder, items)
+            fits(ZERO_SHOT, prompts, items)
+            yield ZERO_SHOT, prompts
+        prompts = encoder.encode(row["prefix"], items)
+        fits(row["id"], prompts, items)
+        yield row["id"], prompts
+
+
+def _check_lengths(
+    candidate: int, prompts: list[Prompt], items: Sequence[Row], *, new_tokens: int, limit: int, model: str
+) -> None:
+    """Refuse prompts that do not fit the model's context with their answers, given or generated; the harness cuts them.
+
+    new_tokens: longest generated answer.
+    """
+    for prompt, item in zip(prompts, items, strict=True):
+        tokens = len(prompt.context) + max(new_tokens, *map(len, prompt.continuations))
+        if tokens > limit:
+            raise StudyError(
+                f"candidate {candidate} before item {item['id']} takes {tokens} tokens with its answer, more than "
+                f"the {limit} of models.{model}; set a lower max_tokens or max_new_tokens for this data set, or name "
+                f"{model} as its max_tokens.tokenizer"
+            )
+
+
+def _chosen(logprobs: np.ndarray, item: Row) -> dict[str, Any]:
+    """Scores of a multiple-choice pair, as the harness defines acc and acc_norm."""
+    gold = item["gold"]
+    lengths = np.array([len(choice) for choice in item["choices"]], dtype=float)
+    others = np.delete(logprobs, gold)
+    return {
+        "logprobs": logprobs,
+        "gold_logprob": logprobs[gold],
+        "margin": logprobs[gold] - others.max() if len(others) else None,
+        "correct": float(logprobs.argmax() == gold),
+        "correct_norm": float((logprobs / lengths).argmax() == gold),
+        "text": None,
+        "scores": None,
+    }
+
+
+def _generated(answer: Answer, scorer: GenerationScorer, item: int) -> dict[str, Any]:
+    scores = scorer(item, answer.text)
+    return {
+        "logprobs": answer.logprobs,
+        "gold_logprob": answer.logprobs[0],
+        "margin": None,
+        "correct": float(scores[0]["value"]),
+        "correct_norm": None,
+        "text": answer.text,
+        "scores": scores,
+    }
+
+
+def _frame(
+    candidate: int, prompts: Sequence[Prompt], items: Sequence[Row], results: Sequence[Mapping[str, Any]]
+) -> pl.DataFrame:
+    rows = [
+        {
+            **result,
+            "candidate": candidate,
+            "item": item["id"],
+            "logprobs": result["logprobs"].tolist(),
+            "prompt_tokens": len(prompt.context),
+        }
+        for prompt, item, result in zip(prompts, items, results, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=EVALUATION.schema)

@@ -1,0 +1,152 @@
+"""The score matrix Y[candidate, item] of each quality target, and the quality of a candidate: its mean over items."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from iclscope.runtime.errors import StudyError
+from iclscope.statistics.reliability import Reliability, reliability
+from iclscope.statistics.resampling import generator
+from iclscope.tables import EVALUATION, QUALITY, RELIABILITY
+
+logger = logging.getLogger(__name__)
+
+ZERO_SHOT = -1  # candidate id of the prompt without a demonstration
+
+# Column of the evaluation table behind each target.
+COLUMNS = {
+    "accuracy": "correct",
+    "accuracy_norm": "correct_norm",
+    "gold_logprob": "gold_logprob",
+    "margin": "margin",
+    "gain": "gold_logprob",
+}
+
+# Targets that differ from another by a constant per item. That shifts the quality of every candidate by the same
+# amount, so that reliability, ranks, correlations and gains over random are those of the other target.
+SHIFTED = {"gain": "gold_logprob"}
+
+
+class Scores(NamedTuple):
+    """Scores of one target: `matrix` [candidates, items], row = candidate id; `zero_shot` [items] without any."""
+
+    matrix: NDArray[np.float64]
+    zero_shot: NDArray[np.float64]
+
+
+def score_matrix(evaluation: pl.DataFrame, target: str) -> Scores:
+    """The score matrix of `target` from the evaluation table (columns candidate, item and the target's own).
+
+    `gain` is the gold log probability minus the zero-shot one of the same item, in nats: how much the demonstration
+    adds. Raises StudyError that names a pair of candidate and item which is missing, double or without a value.
+    """
+    if target not in COLUMNS:
+        raise StudyError(f"quality.targets names {target!r}, which is none of {', '.join(COLUMNS)}")
+    _check_pairs(evaluation)
+    column = COLUMNS[target]
+    ordered = evaluation.select("candidate", "item", pl.col(column).cast(pl.Float64)).sort("candidate", "item")
+    values = ordered[column].fill_null(np.nan).to_numpy()
+    hole = int(np.argmin(np.isfinite(values)))
+    if not np.isfinite(values[hole]):
+        candidate, item = ordered.row(hole)[:2]
+        raise StudyError(
+            f"candidate {candidate}, item {item} has no finite {column} in the evaluation: "
+            f"take {target} off quality.targets or evaluate again"
+        )
+    grid = values.reshape(-1, evaluation["item"].n_unique())
+    if target in SHIFTED:
+        grid = grid - grid[0]
+    return Scores(matrix=np.ascontiguousarray(grid[1:]), zero_shot=grid[0])
+
+
+def read_scores(path: str | Path, targets: Sequence[str]) -> dict[str, Scores]:
+    """Score matrices of the targets that the evaluation at `path` has; others are left out with a line in the log."""
+    columns = list(dict.fromkeys(COLUMNS[target] for target in targets if target in COLUMNS))
+    evaluation = EVALUATION.read(path, columns=["candidate", "item", *columns])
+    scores = {}
+    for target in targets:
+        if target in COLUMNS and evaluation[COLUMNS[target]].is_null().all():
+            logger.info("%s is left out: the evaluation has no %s for this data set", target, COLUMNS[target])
+            continue
+        scores[target] = score_matrix(evaluation, target)
+    if not scores:
+        raise StudyError(f"quality.targets: {path} has none of {', '.join(targets)}")
+    return scores
+
+
+def run(
+    *,
+    evaluation: str | Path,
+    settings: Mapping[str, Any],
+    seed: int,
+    quality_out: str | Path,
+    reliability_out: str | Path,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write quality and reliability of every target; `settings` is the config's `quality`."""
+    scores = read_scores(evaluation, settings["targets"])
+    judged: dict[str, Reliability] = {}
+    for target, (matrix, _) in scores.items():
+        base = SHIFTED.get(target, target)
+        if base not in judged:
+            judged[base] = reliability(matrix, settings["split_halves"], generator(seed, "split halves"))
+        logger.info("%s: %s", target, judged[base].reason or f"alpha = {judged[base].alpha:.3f}")
+    QUALITY.write(pl.concat(quality_frame(target, s.matrix) for target, s in scores.items()), quality_out, provenance)
+    rows = [_reliability_row(target, s, judged[SHIFTED.get(target, target)]) for target, s in scores.items()]
+    RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, provenance)
+
+
+def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:
+    """Rows of the quality table for `matrix` [candidates, items]."""
+    candidates, items = matrix.shape
+    return pl.DataFrame(
+        {
+            "target": [target] * candidates,
+            "candidate": np.arange(candidates),
+            "value": matrix.mean(axis=1),
+            "standard_error": matrix.std(axis=1, ddof=1) / np.sqrt(items),
+            "items": [items] * candidates,
+        },
+        schema=QUALITY.schema,
+    )
+
+
+def _reliability_row(target: str, scores: Scores, judged: Reliability) -> dict[str, Any]:
+    quality = scores.matrix.mean(axis=1)
+    return {
+        "target": target,
+        "candidates": scores.matrix.shape[0],
+        "items": scores.matrix.shape[1],
+        "zero_shot": scores.zero_shot.mean(),
+        "mean": quality.mean(),
+        "sd": quality.std(ddof=1),
+        **vars(judged),
+    }
+
+
+def _check_pairs(evaluation: pl.DataFrame) -> None:
+    """Refuse an evaluation that lacks a pair of candidate (zero-shot included) and item, or holds one twice."""
+    pairs = evaluation.select("candidate", "item")
+    if pairs.is_empty():
+        raise StudyError("the evaluation is empty: delete it and rerun")
+    candidate = pairs["candidate"].to_numpy().astype(np.int64) - ZERO_SHOT
+    item = pairs["item"].to_numpy().astype(np.int64)
+    if candidate.min() < 0 or item.min() < 0:
+        raise StudyError("the evaluation has negative ids other than the zero-shot candidate: delete it and rerun")
+    shape = (candidate.max() + 1, item.max() + 1)
+    times = np.bincount(candidate * shape[1] + item, minlength=shape[0] * shape[1])
+    wrong = int(np.argmax(times != 1))
+    if times[wrong] != 1:
+        where = f"candidate {wrong // shape[1] + ZERO_SHOT}, item {wrong % shape[1]}"
+        what = "is missing from" if times[wrong] == 0 else "appears more than once in"
+        raise StudyError(f"{where} {what} the evaluation: delete it and rerun")
+    if shape[0] < 3 or shape[1] < 2:
+        raise StudyError(
+            f"the evaluation has {shape[0] - 1} candidates and {shape[1]} items; at least 2 of each are needed: "
+            "raise datasets.*.candidates and datasets.*.items"
+        )

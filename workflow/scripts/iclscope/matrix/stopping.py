@@ -1,0 +1,47 @@
+"""Optional stopping: how reliably the items evaluated so far measure quality, and which blocks were enough."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from iclscope.matrix.blocks import parse
+from iclscope.matrix.quality import COLUMNS, score_matrix
+from iclscope.runtime import files
+from iclscope.statistics.reliability import cronbach_alpha
+from iclscope.tables import EVALUATION
+
+logger = logging.getLogger(__name__)
+
+
+def write_reliability(*, blocks: Sequence[str | Path], output: str | Path) -> None:
+    """Write Cronbach's alpha of every target that the `blocks` have scores for; null where nothing varies.
+
+    Which targets count and what alpha they need is asked of this record later, so that neither redoes it.
+    """
+    frame = pl.concat([EVALUATION.read(block) for block in blocks])
+    targets = [name for name, column in COLUMNS.items() if not frame[column].is_null().all()]
+    alphas = {target: cronbach_alpha(score_matrix(frame, target).matrix) for target in targets}
+    found = {target: float(alpha) if np.isfinite(alpha) else None for target, alpha in alphas.items()}
+    items = frame["item"].n_unique()
+    logger.info("%d items: alpha %s", items, found)
+    files.write_text(output, json.dumps({"items": items, "alpha": found}, indent=2) + "\n")
+
+
+def write_needed(*, blocks: Sequence[str | Path], settings: Mapping[str, Any], output: str | Path) -> None:
+    """List the blocks that are enough, and how many candidates and items they hold; settings: what was asked for."""
+    _, columns = zip(*(parse(Path(block).stem) for block in blocks), strict=True)
+    items = max(end for _, end in columns)
+    logger.info("%d of %d items, an alpha of %g was asked for", items, settings["items"], settings["reliability"])
+    needed = {"asked": dict(settings), "candidates": settings["candidates"], "items": items, "blocks": list(blocks)}
+    files.write_text(output, json.dumps(needed, indent=2) + "\n")
+
+
+def read_needed(path: str | Path) -> dict[str, Any]:
+    """`blocks`, `candidates` and `items` of a list that `write_needed` wrote."""
+    needed = json.loads(Path(path).read_text(encoding="utf-8"))
+    return {key: needed[key] for key in ("blocks", "candidates", "items")}

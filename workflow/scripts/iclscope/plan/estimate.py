@@ -1,0 +1,265 @@
+"""What a study will cost: tokens, FLOPs, disk and hours of every stage, model and data set, before anything runs.
+
+Tokens are counted exactly (`workload`), FLOPs follow from config.json, the hours of a model from a device's rates
+(`calibration`). Bytes on disk, and the hours of stages without a model, follow from the constants below and are rough.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from iclscope.activations.extraction import estimated_bytes, tokenise
+from iclscope.engine import models
+from iclscope.engine.scoring import PromptEncoder
+from iclscope.matrix import blocks
+from iclscope.matrix.evaluation import GenerationScorer
+from iclscope.plan import calibration, workload
+from iclscope.plan.calibration import Rates
+from iclscope.plan.workload import NOTHING, Architecture, Work
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.files import write_text
+from iclscope.tables import PLAN, POOL
+from iclscope.tasks.samples import CANDIDATE, ITEM
+
+logger = logging.getLogger(__name__)
+
+# Seconds on a core of an AMD EPYC (Zen 5), of a job and of a unit of its work.
+LIGHT_START = 1.2  # a job without a model
+POOL_START, POOL_ROW = 6.0, 4e-4  # the harness; a row rendered
+METRICS_VALUE = 2e-6  # a token at a layer and site
+QUALITY_PAIR = 2e-5
+CORRELATION_DRAW = 1e-10  # a candidate, in a draw of a signal and target
+SELECTION_DRAW = 5e-8  # a candidate, in a split of a signal
+FIGURES, PAGE = 4.3, 2.3
+DOWNLOAD = 50e6  # bytes per second
+LOAD = 0.5e9  # bytes of weights per second, from a disk that does not remember them
+
+# Bytes on disk after compression.
+ACTIVATIONS_SHARE = 0.8  # of those before
+METRIC_VALUE, PAIR, SIGNAL, PICTURES = 5, 15, 100, 1_000_000
+
+BYTES = {"float32": 4, "bfloat16": 2}
+
+Config = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Candidates and items of a data set, and its longest generated answer in tokens (0 for choices)."""
+
+    rows: int
+    candidates: list[Row]
+    items: list[Row]
+    new_tokens: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A stage's cost: jobs, work of a model, bytes on disk; seconds at work, and seconds to start all its jobs."""
+
+    jobs: int
+    size: float
+    seconds: float
+    starting: float
+    read: Work = NOTHING
+    generated: Work = NOTHING
+
+
+def run(
+    *,
+    config: Config,
+    pools: Mapping[str, str | Path],
+    folders: Mapping[str, str | Path],
+    task_folder: str | Path,
+    table: str | Path,
+    text: str | Path,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the plan as a table and as text.
+
+    pools: data set → its pool. folders: model → a folder with its config.json and tokenizer, weights or not.
+    """
+    samples = {name: read_sample(config, name, pool, task_folder) for name, pool in pools.items()}
+    rates = choose_rates(config, folders, samples)
+    rows = [_row(stage, None, name, cost) for name, sample in samples.items() for stage, cost in data_costs(sample)]
+    for model, folder in folders.items():
+        shape = workload.architecture(folder)
+        logger.info("%s: %.0f million parameters", model, shape.parameters / 1e6)
+        weights = shape.parameters * BYTES[config["models"][model]["dtype"]]
+        rows.append(_row("prepare", model, None, Cost(1, weights, weights / DOWNLOAD, LIGHT_START)))
+        for name, sample in samples.items():
+            costs = dict(model_costs(config, model, name, shape, folder, sample, rates[model]))
+            logger.info("%s, %s: %.4g million tokens", model, name, sum(c.read.tokens for c in costs.values()) / 1e6)
+            rows += [_row(stage, model, name, cost, shape) for stage, cost in costs.items()]
+    frame = pl.DataFrame(rows, schema=PLAN.schema)
+    PLAN.write(frame, table, provenance)
+    write_text(text, describe(frame, rates))
+
+
+def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | Path) -> Sample:
+    """The candidates and items that the study will take from a data set's pool."""
+    entry, frame = config["datasets"][name], POOL.read(pool)
+    chosen = {}
+    for role in (CANDIDATE, ITEM):
+        count = entry[f"{role}s"]
+        chosen[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id").to_dicts()
+        if len(chosen[role]) < count:
+            raise StudyError(
+                f"datasets.{name}.{role}s: {count} are asked for, but the data has {len(chosen[role])}; ask for fewer"
+            )
+    new_tokens = 0
+    if chosen[ITEM][0]["kind"] == "generation":
+        settings = {"task": entry["task"], "max_new_tokens": entry.get("max_new_tokens")}
+        scorer = GenerationScorer(chosen[ITEM], settings, task_folder, f"datasets.{name}")
+        new_tokens = scorer.stopping.max_new_tokens
+    return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens)
+
+
+def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Mapping[str, Sample]) -> dict[str, Rates]:
+    """Rates of each model on the device: given in the config, else measured here."""
+    if device := config.get("plan"):
+        return {
+            model: calibration.given(**device, bytes_per_weight=BYTES[config["models"][model]["dtype"]])
+            for model in folders
+        }
+    return {
+        model: calibration.measure(
+            folder,
+            [(sample.candidates, sample.items) for sample in samples.values()],
+            config["activations"],
+            config["evaluation"]["batch_tokens"],
+            config["models"][model]["dtype"],
+            config["device"],
+            calibration.SECONDS / len(folders),
+        )
+        for model, folder in folders.items()
+    }
+
+
+def data_costs(sample: Sample) -> Iterator[tuple[str, Cost]]:
+    """Costs of a data set that all models share."""
+    text = sum(len(row["prefix"]) + len(row["document"]) for row in (*sample.candidates, *sample.items))
+    yield "prepare", Cost(1, text, 0, LIGHT_START)
+    yield "sample", Cost(3, text, POOL_ROW * sample.rows, POOL_START + 2 * LIGHT_START)
+    yield "report", Cost(3, PICTURES, 3 * PAGE, 0)
+
+
+def model_costs(
+    config: Config, model: str, name: str, shape: Architecture, folder: str | Path, sample: Sample, rates: Rates
+) -> Iterator[tuple[str, Cost]]:
+    """Costs of every stage that runs for one model on one data set."""
+    yield from _reading_costs(config, model, name, shape, folder, sample, rates)
+    yield from _analysis_costs(config, shape, sample)
+
+
+def _reading_costs(
+    config: Config, model: str, name: str, shape: Architecture, folder: str | Path, sample: Sample, rates: Rates
+) -> Iterator[tuple[str, Cost]]:
+    """Costs of the stages that run the model."""
+    tokenizer = models.load_tokenizer(folder)
+    encoder, settings = PromptEncoder(tokenizer), config["activations"]
+    starting = rates.start + shape.parameters * BYTES[config["models"][model]["dtype"]] / LOAD
+    candidates, items = sample.candidates, sample.items
+    demonstrations = tokenise(candidates, shape.model, tokenizer)
+    masks = len(config["masks"])
+
+    work = workload.extraction(demonstrations)
+    size = estimated_bytes(work.tokens, len(candidates), shape.blocks, settings["sites"], settings["top_k"])
+    work *= masks
+    seconds = shape.flops(work) / rates.extraction
+    yield "activations", Cost(1, ACTIVATIONS_SHARE * size * masks, seconds, starting, work)
+
+    work = workload.features(encoder, demonstrations, tokenise(items, shape.model, tokenizer), candidates)
+    size = 4 * shape.model.config.get_text_config().hidden_size * (len(candidates) + len(items))
+    yield "features", Cost(1, size, shape.flops(work) / rates.scoring, starting, work)
+
+    block = blocks.size(config, name)
+    work = workload.evaluation(encoder, candidates, items, block)
+    answers = workload.generation(encoder, candidates, items, sample.new_tokens) if sample.new_tokens else NOTHING
+    seconds = shape.flops(work) / rates.scoring + shape.flops(answers) / rates.generation
+    jobs = len(blocks.grid(len(candidates), len(items), block))
+    pairs = (len(candidates) + 1) * len(items)
+    yield "evaluation", Cost(jobs, 2 * PAIR * pairs, seconds, jobs * starting, work, answers)  # blocks and the whole
+
+
+def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iterator[tuple[str, Cost]]:
+    """Costs of the stages that do without the model."""
+    candidates, pairs = len(sample.candidates), len(sample.candidates) * len(sample.items)
+    masks, targets = len(config["masks"]), len(config["quality"]["targets"])
+    places = masks * len(shape.blocks) * len(config["activations"]["sites"])
+    signals = places * len(config["metrics"]["poolings"]) * len(config["metrics"]["names"])
+    characters = sum(row["answer_end"] for row in sample.candidates)
+    draws = config["correlation"]["permutations"] + config["correlation"]["bootstrap"]
+    correlating = CORRELATION_DRAW * draws * targets * signals * candidates
+    choosing = SELECTION_DRAW * config["selection"]["splits"] * signals * candidates
+    tokens = characters / 4
+    yield (
+        "metrics",
+        Cost(masks, METRIC_VALUE * signals * candidates, METRICS_VALUE * places * tokens, masks * LIGHT_START),
+    )
+    yield "quality", Cost(1, 8 * targets * candidates, QUALITY_PAIR * pairs, LIGHT_START)
+    yield "correlation", Cost(1, SIGNAL * targets * signals, correlating, LIGHT_START)
+    yield "selection", Cost(1, 0, choosing, LIGHT_START)
+    yield "plots", Cost(1, PICTURES, FIGURES, 0)
+
+
+def _row(
+    stage: str, model: str | None, dataset: str | None, cost: Cost, shape: Architecture | None = None
+) -> dict[str, Any]:
+    seconds = cost.seconds + cost.starting
+    return {
+        "stage": stage,
+        "model": model,
+        "dataset": dataset,
+        "jobs": cost.jobs,
+        "tokens": cost.read.tokens,
+        "new_tokens": cost.generated.tokens,
+        "flops": shape.flops(cost.read + cost.generated) if shape else 0.0,
+        "bytes": int(cost.size),
+        "hours": seconds / 3600,
+        "start_share": cost.starting / seconds,
+    }
+
+
+def describe(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
+    """The plan as text: a line per stage, model and data set, then sums."""
+    lines = [
+        f"{model}: {rate.scoring / 1e12:.3g} TFLOP/s at scoring, {rate.extraction / 1e12:.3g} at reading activations, "
+        f"{rate.generation / 1e12:.3g} at generating; {rate.start:.0f} s to start a job"
+        for model, rate in rates.items()
+    ]
+    heads = ("stage", "model", "data set", "jobs", "tokens", "generated", "PFLOP", "GB", "hours", "starting")
+    table = [heads, *(_cells(row) for row in frame.iter_rows(named=True))]
+    sums = frame.select(pl.sum("jobs", "tokens", "new_tokens", "flops", "bytes", "hours")).row(0, named=True)
+    starting = (frame["hours"] * frame["start_share"]).sum() / sums["hours"]
+    table.append(_cells({**sums, "stage": "everything", "model": None, "dataset": None, "start_share": starting}))
+    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
+    for row in table:
+        words = [
+            cell.ljust(width) if k < 3 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(words).rstrip())
+    lines.append("Hours of one device, or of one core for stages without a model. Tokens are exact to half a percent;")
+    lines.append("generated tokens are expected ones: as many as the reference answer has, and a stop sequence.")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["stage"],
+        row["model"] or "",
+        row["dataset"] or "",
+        str(row["jobs"]),
+        f"{row['tokens']:,}" if row["tokens"] else "",
+        f"{row['new_tokens']:,}" if row["new_tokens"] else "",
+        f"{row['flops'] / 1e15:.3g}" if row["flops"] else "",
+        f"{row['bytes'] / 1e9:.3f}",
+        f"{row['hours']:.3f}",
+        f"{row['start_share']:.0%}",
+    )

@@ -1,0 +1,1 @@
+"""What people read: pages, figures, the explorer of the candidates."""

@@ -1,0 +1,174 @@
+"""The candidate explorer: one page per model and data set with every candidate, its signals and its score on each item.
+
+The page carries its numbers as JSON and its text as data, never as markup: `explorer.js` puts it into the page as text.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from iclscope.matrix.quality import read_scores
+from iclscope.report import html
+from iclscope.tables import FEATURES, METRICS, SAMPLE
+from iclscope.verdict.results import SIGNAL_KEY, Results
+from iclscope.verdict.wording import TARGET_UNITS, count, target_name
+
+MOST_SCORES = 1_000_000  # pairs of candidate and item that a page carries: about 6 MB of numbers per target
+MOST_LABELS = 8  # distinct answers that still make a label; of more, only the place among the choices does
+DIGITS = 4  # of signals and quality
+SIGNAL_ROW = (*SIGNAL_KEY, "layer")
+Z_95 = 1.959964
+
+
+def run(
+    *,
+    model: str,
+    dataset: str,
+    tables: Mapping[str, str | Path],
+    candidates: str | Path,
+    items: str | Path,
+    evaluation: str | Path,
+    features: str | Path,
+    metrics: Mapping[str, str | Path],
+    report_page: str | Path,
+    output: str | Path,
+) -> None:
+    """Write the page of one model on one data set.
+
+    tables: final table → Parquet file; candidates, items: the samples; metrics: mask → file; report_page: where the
+    data set's own page stands.
+    """
+    results = Results.read(model, dataset, tables)
+    content = {
+        "model": model,
+        "dataset": dataset,
+        "lead": results.target,
+        "targets": [_target(results, target) for target in results.targets],
+        "candidates": _candidates(results, SAMPLE.read(candidates)),
+        "signals": [*_features(results, FEATURES.read(features)), *_activations(results, metrics)],
+        "items": _items(SAMPLE.read(items)),
+        "scores": _scores(results, evaluation),
+    }
+    folder = Path(output).parent
+    html.render(
+        "explorer.html",
+        output,
+        (*html.TABLES, *html.CHARTS, "explorer.js"),
+        title=f"Candidates of {dataset}",
+        dataset=dataset,
+        model=model,
+        content=content,
+        target=target_name(results.target),
+        too_many=None if content["scores"] else count(MOST_SCORES),
+        report_page=Path(os.path.relpath(report_page, folder)).as_posix(),
+        index=Path(os.path.relpath(Path(report_page).with_name("index.html"), folder)).as_posix(),
+    )
+
+
+def _target(results: Results, target: str) -> dict[str, Any]:
+    """A quality target with the quality of every candidate and its 95 % interval, candidates in the order of ids."""
+    quality = results.quality.filter(target=target).sort("candidate")
+    headline = results.headline_of(target)
+    value, error = quality["value"].to_numpy(), quality["standard_error"].to_numpy()
+    return {
+        "name": target,
+        "title": target_name(target),
+        "unit": TARGET_UNITS.get(target, "score"),
+        "null": headline["null_95"],
+        "ceiling": headline["ceiling"],
+        "value": _numbers(value),
+        "low": _numbers(value - Z_95 * error),
+        "high": _numbers(value + Z_95 * error),
+    }
+
+
+def _candidates(results: Results, sample: pl.DataFrame) -> list[dict[str, Any]]:
+    """Id, text and label of every candidate that has a quality, in the order of ids."""
+    known = results.quality["candidate"].unique()
+    rows = sample.filter(pl.col("id").is_in(known.implode())).sort("id").to_dicts()
+    answers = [row["choices"][row["gold"]] for row in rows]
+    few = len(set(answers)) <= MOST_LABELS or any(row["kind"] == "generation" for row in rows)
+    return [
+        {
+            "id": row["id"],
+            "text": row["prefix"][: row["answer_end"]],
+            "label": answer if few else f"choice {row['gold'] + 1}",
+        }
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def _items(sample: pl.DataFrame) -> list[dict[str, Any]]:
+    """Id and text of every item with its right answer."""
+    return [
+        {"id": row["id"], "text": row["question"] + row["target_delimiter"] + row["choices"][row["gold"]]}
+        for row in sample.sort("id").iter_rows(named=True)
+    ]
+
+
+def _features(results: Results, features: pl.DataFrame) -> list[dict[str, Any]]:
+    """Signals that need no activations, the control among them."""
+    names = pl.concat([results.family("feature"), results.family("control")])["metric"].to_list()
+    values = features.sort("candidate")
+    return [
+        {
+            "name": name,
+            "group": "without activations",
+            "values": _numbers(values[name]),
+            "rho": _correlations(results, pl.col("metric") == name, pl.col("family") != "activation"),
+        }
+        for name in names
+    ]
+
+
+def _activations(results: Results, metrics: Mapping[str, str | Path]) -> list[dict[str, Any]]:
+    """Per mask, site and metric the signal with the largest |rho| with the leading target, strongest first."""
+    defined = results.signals.filter(pl.col("rho").is_not_null())
+    chosen = defined.unique(["mask", "site", "metric"], keep="first", maintain_order=True)
+    keys = [column for column in SIGNAL_ROW if column != "mask"]
+    values: dict[tuple[Any, ...], Sequence[float | None]] = {}
+    for mask, path in metrics.items():
+        wanted = chosen.filter(mask=mask).select(keys)
+        rows = METRICS.read(path, columns=[*keys, "candidate", "value"]).join(wanted, on=keys, how="semi")
+        for key, part in rows.sort("candidate").group_by(keys):
+            values[(mask, *key)] = _numbers(part["value"])
+    return [
+        {
+            "name": f"{row['metric']} · {row['site']} · {row['pooling']} · layer {row['layer']}",
+            "group": row["mask"],
+            "values": values[(row["mask"], *(row[key] for key in keys))],
+            "rho": _correlations(results, *(pl.col(key) == row[key] for key in SIGNAL_ROW)),
+        }
+        for row in chosen.iter_rows(named=True)
+    ]
+
+
+def _correlations(results: Results, *conditions: pl.Expr) -> dict[str, list[float | None]]:
+    """Rho and corrected p of a signal by target; empty where undefined."""
+    rows = results.correlation.filter(*conditions).select("target", "rho", "p_maxt")
+    return {target: _numbers(numbers) for target, *numbers in rows.iter_rows()}
+
+
+def _scores(results: Results, evaluation: str | Path) -> dict[str, list[list[float]]]:
+    """Scores [candidates][items] in the leading and the first target; none if they were too many for a page."""
+    headline = results.headline_of(results.target)
+    if headline["candidates"] * headline["items"] > MOST_SCORES:
+        return {}
+    targets = list(dict.fromkeys([results.target, results.targets[0]]))
+    scores = read_scores(evaluation, targets)
+    return {target: _short(scores[target].matrix) for target in targets}
+
+
+def _short(matrix: np.ndarray) -> list[list[float]]:
+    """Numbers with two decimals, or whole ones where all are."""
+    whole = np.array_equal(matrix, matrix.round())
+    return matrix.astype(int).tolist() if whole else matrix.round(2).tolist()
+
+
+def _numbers(values: Any) -> list[float | None]:
+    """Numbers with few digits; None where there is none, since JSON knows no NaN."""
+    return [None if value is None or not np.isfinite(value) else float(f"{value:.{DIGITS}g}") for value in values]

@@ -1,0 +1,1 @@
+"""What goes on around a job and shapes no result."""

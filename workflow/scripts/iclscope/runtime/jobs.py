@@ -1,0 +1,71 @@
+"""What every job of the workflow does around its stage: log, provenance, signals, and errors in one sentence."""
+
+import errno
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from iclscope.runtime import logs, provenance
+from iclscope.runtime.errors import StudyError
+
+logger = logging.getLogger(__name__)
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
+# What PyTorch says of memory, on a GPU and off it.
+MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[dict[str, Any]]:
+    """Run the block as a Snakemake job: yield the provenance record of its outputs and log to the rule's log file.
+
+    A `StudyError` ends the job with its one sentence, and so does a full disk or memory; anything else keeps its
+    traceback, in the log too. A job that is asked to terminate takes its unfinished files away first.
+    """
+    with logs.to_file(snakemake.log[0]), _tidy_end():
+        try:
+            yield provenance.of_file(
+                settings=snakemake.params.get("settings"),
+                inputs=snakemake.input,
+                seed=snakemake.config["seed"],
+                dtype=snakemake.params.get("dtype"),
+            )
+        except StudyError as error:
+            logger.error("%s", error)
+            sys.exit(1)
+        except Exception as error:
+            logger.exception("rule %s failed", snakemake.rule)
+            sentence = _exhausted(error)
+            if sentence is None:
+                raise
+            logger.error("rule %s: %s", snakemake.rule, sentence)
+            sys.exit(1)
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """Let SIGTERM end the block as an error would, so that its `finally` clauses run."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exhausted(error: BaseException | None) -> str | None:
+    """The sentence for an error that comes of a full disk or memory, however libraries wrap it."""
+    while error is not None:
+        text = str(error).lower()
+        if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_WORDS):
+            return f"no space is left for its output ({error}); free some or move the folder, then rerun"
+        if isinstance(error, MemoryError) or any(words in text for words in MEMORY_WORDS):
+            return (
+                f"memory is not enough ({str(error).splitlines()[0] if text else 'MemoryError'}); lower batch_tokens "
+                "or evaluation.block, or use a machine with more, then rerun"
+            )
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,310 @@
+"""Ways to choose a demonstration, each a small function under a name of the config's `selection.selectors`.
+
+A selector returns how much it prefers each candidate, higher is better: [C] if one candidate serves all items, [C, N]
+if every item has its own. One that learns sees the scores of one half of the items only and is judged on the other
+half; one that learns what good candidates look like does so from half of the candidates, which are then out of the
+running.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import bm25s
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+
+from iclscope.runtime.errors import StudyError
+from iclscope.selection import diversity
+from iclscope.selection.costs import Tokens
+from iclscope.statistics.nested import correlations, strongest
+from iclscope.statistics.resampling import BLOCK, Float, Ranks, centred_ranks, unit
+
+SEARCH = re.compile(r"search_([1-9]\d*)")
+EACH = "activation_each"
+PENALTIES = np.geomspace(1e-3, 1e3, 13)  # of the ridge ranker, in units of the mean squared length of a candidate
+ROUNDING = 1e-5  # principal axes with less than this share of the largest variance are float rounding
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What selectors may look at besides scores; rows in the order of candidate and item ids.
+
+    `features` is the feature table; vectors are [C, d] and [N, d], and so are encodings, which a sentence encoder
+    makes if one is configured; texts are questions; `activation` [signals, C] are centred ranks of the defined
+    activation signals, `metrics` [signals] their metrics.
+    """
+
+    features: pl.DataFrame
+    candidate_vectors: Float
+    item_vectors: Float
+    candidate_texts: Sequence[str]
+    item_texts: Sequence[str]
+    activation: Ranks
+    metrics: NDArray[np.str_]
+    candidate_encodings: Float | None = None
+    item_encodings: Float | None = None
+
+    @cached_property
+    def directions(self) -> Float:
+        """Embeddings of the candidates scaled to length 1 [C, d]."""
+        return unit(self.candidate_vectors)
+
+    @cached_property
+    def coordinates(self) -> Float:
+        """Candidates as points [C, axes] whose products are those of their activation signals, each of length 1.
+
+        Principal axes lose nothing that a ridge regression on all signals would see, and there are at most C of them.
+        """
+        gram = np.zeros((self.activation.shape[1],) * 2)
+        for first in range(0, len(self.activation), BLOCK):
+            rows = unit(self.activation[first : first + BLOCK]).astype(np.float32)
+            gram += rows.T @ rows
+        variance, axes = np.linalg.eigh(gram)
+        known = variance > ROUNDING * variance[-1]
+        return axes[:, known] * np.sqrt(variance[known] / variance.mean())
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a selector may learn from: `scores` [C, n] on the choosing half of the items.
+
+    `teachers` [C] is the half of the candidates from which it learns what good ones look like.
+    """
+
+    materials: Materials
+    scores: Float
+    teachers: NDArray[np.bool_]
+
+    @cached_property
+    def quality(self) -> Float:
+        """Mean score of every teacher."""
+        return self.scores[self.teachers].mean(axis=1)
+
+    @cached_property
+    def rho(self) -> Float:
+        """Correlation of every activation signal with the quality of the teachers [signals]."""
+        return correlations(self.materials.activation, self.quality, self.teachers)
+
+    def others_by(self, preference: Float) -> Float:
+        """The preference [C] with the teachers out of the running."""
+        return np.where(self.teachers, -np.inf, preference)
+
+
+# (materials, lesson, generator) → preference; None if the data set lacks what the selector needs
+Prefer = Callable[[Materials, Lesson | None, np.random.Generator], Float | None]
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A named selector; one that does not learn gets no lesson, so that one call serves all splits.
+
+    `kind` is static, query or bound, as in the selection table; `cost` counts the tokens that are read for a choice.
+    With `by_chance`, preferences are chances to be drawn.
+    """
+
+    name: str
+    prefer: Prefer
+    kind: str = "static"
+    learns: bool = False
+    by_chance: bool = False
+    cost: Callable[[Tokens], float] = lambda tokens: 0.0
+
+
+REGISTRY: dict[str, Selector] = {}
+
+
+def resolve(names: Sequence[str], metrics: Sequence[str] = ()) -> list[Selector]:
+    """The selectors that the config calls `names`, each once, in order.
+
+    `search_8` searches with 8 items, and so on; `activation_each` stands for a selector per activation metric.
+    """
+    found: dict[str, Selector] = {}
+    for name in names:
+        if name == EACH:
+            each = REGISTRY[EACH]
+            mine = [
+                Selector(f"activation_{m}", partial(each.prefer, metric=m), learns=True, cost=each.cost)
+                for m in metrics
+            ]
+        elif name in REGISTRY:
+            mine = [REGISTRY[name]]
+        elif match := SEARCH.fullmatch(name):
+            items = int(match[1])
+            tried = partial(Tokens.trials, items=items)
+            mine = [Selector(name, partial(search, items=items), learns=True, cost=tried)]
+        else:
+            known = ", ".join(REGISTRY)
+            raise StudyError(f"selection.selectors: {name!r} is none of {known} and search_K with a number K")
+        found |= {selector.name: selector for selector in mine}
+    return list(found.values())
+
+
+def register(name: str, **about: object) -> Callable[[Prefer], Prefer]:
+    """Enter a function into the registry as the selector `name`; `about` are the other fields of `Selector`."""
+
+    def enter(prefer: Prefer) -> Prefer:
+        REGISTRY[name] = Selector(name, prefer, **about)
+        return prefer
+
+    return enter
+
+
+@register("random", by_chance=True)
+def any_candidate(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """Any candidate, all with the same chance."""
+    return np.ones(materials.features.height)
+
+
+@register("random_balanced", by_chance=True)
+def random_balanced(materials: Materials, lesson: None, rng: np.random.Generator) -> Float | None:
+    """Any label with the same chance, then any candidate with that label. None without labels."""
+    labels = materials.features["label"]
+    if labels.null_count():
+        return None
+    _, label, times = np.unique(labels.to_numpy(), return_inverse=True, return_counts=True)
+    return 1 / times[label]
+
+
+@register("oracle", kind="bound", learns=True, cost=lambda tokens: tokens.trials(len(tokens.prompts) / 2))
+def oracle(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float:
+    """The best candidate on the whole choosing half: no one-for-all selector can know more."""
+    return lesson.scores.mean(axis=1)
+
+
+def search(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float:
+    """The best candidate on `items` random items of the choosing half: a plain validation-set search."""
+    known = lesson.scores.shape[1]
+    if items > known:
+        raise StudyError(
+            f"selection.selectors: search_{items} needs {items} items, half of them are {known}; "
+            "take it off the list or raise datasets.*.items"
+        )
+    return lesson.scores[:, rng.choice(known, items, replace=False)].mean(axis=1)
+
+
+@register("length", learns=True, cost=Tokens.lessons)
+def length(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float:
+    """The longest or the shortest candidate, whichever way the choosing half points."""
+    ranks = centred_ranks(materials.features["length"].to_numpy())
+    _, rho = strongest(ranks[None], lesson.quality, lesson.teachers)
+    return lesson.others_by(np.sign(rho) * ranks)
+
+
+@register("activation", learns=True, cost=lambda tokens: tokens.read_masked() + tokens.lessons())
+def activation(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float | None:
+    """The extreme of the activation signal that correlates best with quality on the choosing half, in its direction."""
+    return _extreme(materials, lesson, np.arange(len(materials.activation)))
+
+
+@register("activation_each", learns=True, cost=lambda tokens: tokens.read_masked() + tokens.lessons())
+def activation_each(materials: Materials, lesson: Lesson, rng: np.random.Generator, metric: str = "") -> Float | None:
+    """As `activation`, but of one metric: only mask, site, layer and pooling are chosen."""
+    return _extreme(materials, lesson, np.flatnonzero(materials.metrics == metric))
+
+
+@register("ridge", learns=True, cost=lambda tokens: tokens.read_masked() + tokens.lessons())
+def ridge(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float | None:
+    """The candidate with the best quality as predicted from all activation signals together.
+
+    Ridge regression on the teachers, with the penalty that predicts left-out teachers best.
+    """
+    if not len(materials.activation):
+        return None
+    points = materials.coordinates
+    model = RidgeCV(PENALTIES).fit(points[lesson.teachers], lesson.quality)
+    return lesson.others_by(model.predict(points))
+
+
+@register("nll", cost=Tokens.read)
+def nll(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """The candidate with the lowest perplexity (Gonen et al. 2023)."""
+    return -materials.features["nll"].to_numpy()
+
+
+@register("uncertainty_nll", cost=Tokens.read)
+def uncertainty_nll(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """The candidate with the highest perplexity (Margatina et al. 2023)."""
+    return materials.features["nll"].to_numpy()
+
+
+@register("uncertainty", cost=Tokens.read)
+def uncertainty(materials: Materials, lesson: None, rng: np.random.Generator) -> Float | None:
+    """The candidate whose own answer the model is least sure of: highest zero-shot entropy. None without choices."""
+    entropy = materials.features["zero_shot_entropy"]
+    return None if entropy.null_count() else entropy.to_numpy()
+
+
+@register("uncertainty_margin", cost=Tokens.read)
+def uncertainty_margin(materials: Materials, lesson: None, rng: np.random.Generator) -> Float | None:
+    """The candidate whose right answer is closest to a tie with the best wrong one, zero-shot. None without choices."""
+    margin = materials.features["zero_shot_margin"]
+    return None if margin.null_count() else -np.abs(margin.to_numpy())
+
+
+@register("typicality", cost=Tokens.read)
+def typicality(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """The candidate with the closest neighbours among all candidates."""
+    return materials.features["typicality"].to_numpy()
+
+
+@register("typiclust", cost=Tokens.read)
+def typiclust(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """The candidate with the closest neighbours in the largest cluster, then in the next (Hacohen et al. 2022)."""
+    return diversity.typiclust(materials.directions, int(rng.integers(2**31)))
+
+
+@register("k_means", cost=Tokens.read)
+def k_means(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """The candidate at the centre of the largest cluster, then of the next."""
+    return diversity.k_means(materials.directions, int(rng.integers(2**31)))
+
+
+@register("k_centre", cost=Tokens.read)
+def k_centre(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """The candidate nearest to the mean, then the one farthest from it, and so on (Sener and Savarese 2018)."""
+    return diversity.k_centre(materials.directions)
+
+
+@register("vote_k", cost=Tokens.read)
+def vote_k(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """The candidate that is a near neighbour of most others, then of those not served yet (Su et al. 2023)."""
+    return diversity.vote_k(materials.directions)
+
+
+@register("nearest", kind="query", cost=Tokens.read_all)
+def nearest(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """For every item the candidate with the most similar embedding, by cosine (Liu et al. 2022)."""
+    return materials.directions @ unit(materials.item_vectors).T
+
+
+@register("nearest_encoder", kind="query", cost=Tokens.read_all)
+def nearest_encoder(materials: Materials, lesson: None, rng: np.random.Generator) -> Float | None:
+    """The same with embeddings of the sentence encoder; None if `features.encoder` is not set."""
+    if materials.candidate_encodings is None or materials.item_encodings is None:
+        return None
+    return unit(materials.candidate_encodings) @ unit(materials.item_encodings).T
+
+
+@register("nearest_bm25", kind="query")
+def nearest_bm25(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
+    """For every item the candidate whose question shares the most telling words (BM25: Robertson et al. 1994)."""
+    corpus, queries = (
+        bm25s.tokenize(texts, stopwords="english", return_ids=False, show_progress=False)
+        for texts in (materials.candidate_texts, materials.item_texts)
+    )
+    index = bm25s.BM25()
+    index.index(corpus, show_progress=False)
+    silent = np.zeros(len(corpus))
+    return np.stack([index.get_scores(words) if words else silent for words in queries], axis=1)
+
+
+def _extreme(materials: Materials, lesson: Lesson, rows: NDArray[np.int64]) -> Float | None:
+    """Preference by the signal of `rows` with the largest |rho|, in its direction; None without any signal."""
+    if not len(rows):
+        return None
+    best = rows[np.argmax(np.abs(lesson.rho[rows]))]
+    return lesson.others_by(np.sign(lesson.rho[best]) * materials.activation[best])

@@ -1,0 +1,1 @@
+"""What is read off a candidate, and whether it predicts quality."""

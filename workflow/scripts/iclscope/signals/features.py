@@ -1,0 +1,218 @@
+"""What a cheap selector would look at: length, label, uncertainty without a demonstration, likeness to other rows."""
+
+import logging
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from iclscope.activations.extraction import Demonstration, batches, model_input, tokenise
+from iclscope.activations.masks import named
+from iclscope.engine import models
+from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
+from iclscope.runtime.errors import StudyError
+from iclscope.runtime.logs import progress
+from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
+
+logger = logging.getLogger(__name__)
+
+BATCH_TOKENS = 2048
+MAX_LOGITS = 2**25  # logits that are held at once, 128 MB as float32
+
+Row = Mapping[str, Any]
+
+
+def read_demonstrations(
+    model: Any, demonstrations: Sequence[DemonstrationTokens], max_logits: int = MAX_LOGITS
+) -> tuple[np.ndarray, np.ndarray]:
+    """How probable whole demonstrations are, and the embeddings of their questions, in one pass.
+
+    Returns the mean negative log probability of the second to last token of each, given all earlier ones, in
+    nats/token: float64 [n]; and the mean final hidden state (after the last norm) of its question's tokens: float32
+    [n, d]. A batch has at most `max_logits` logits, or one demonstration.
+    """
+    head = model.get_output_embeddings()
+    nll, vectors = np.empty(len(demonstrations)), _vectors(model, demonstrations)
+    states: list[torch.Tensor] = []
+    handle = head.register_forward_pre_hook(lambda _, arguments: states.append(arguments[0]))
+    try:
+        for places, batch in _passes(demonstrations, max_logits // head.out_features, "demonstrations"):
+            inputs = model_input(model, batch, named("causal"))
+            with torch.inference_mode():
+                logits = model(**inputs).logits[:, :-1].float()
+            targets = inputs["input_ids"][:, 1:, None]
+            surprisal = (logits.logsumexp(dim=-1) - logits.gather(2, targets)[..., 0]).cpu().double()
+            nll[places] = [row[: len(tokens.ids) - 1].mean() for row, tokens in zip(surprisal, batch, strict=True)]
+            vectors[places] = _question_means(states.pop(), batch)
+    finally:
+        handle.remove()
+    return nll, vectors
+
+
+def embed_questions(model: Any, items: Sequence[DemonstrationTokens]) -> np.ndarray:
+    """Mean final hidden state (after the last norm) of each question's tokens: float32 [n, d].
+
+    Equals the embeddings of `read_demonstrations`: under causal attention no question sees its answer.
+    """
+    vectors = _vectors(model, items)
+    questions = [DemonstrationTokens(tokens.ids[: tokens.question[1]], tokens.question, (0, 0)) for tokens in items]
+    for places, batch in _passes(questions, BATCH_TOKENS, "questions"):
+        with torch.inference_mode():
+            states = model.get_decoder()(**model_input(model, batch, named("causal"))).last_hidden_state
+        vectors[places] = _question_means(states, batch)
+    return vectors
+
+
+def _vectors(model: Any, rows: Sequence[DemonstrationTokens]) -> np.ndarray:
+    return np.empty((len(rows), model.config.get_text_config().hidden_size), np.float32)
+
+
+def _passes(
+    rows: Sequence[DemonstrationTokens], batch_tokens: int, description: str
+) -> Iterator[tuple[list[int], list[DemonstrationTokens]]]:
+    """Batches of similar length, with the places of their rows."""
+    made = batches([Demonstration(place, tokens) for place, tokens in enumerate(rows)], batch_tokens)
+    for batch in progress(made, len(made), description, "batch"):
+        yield [one.id for one in batch], [one.tokens for one in batch]
+
+
+def _question_means(states: torch.Tensor, batch: Sequence[DemonstrationTokens]) -> np.ndarray:
+    """Mean over the question's tokens of states [rows, tokens, d]: float32 [rows, d]."""
+    spans = [tokens.question for tokens in batch]
+    means = [row[start:end].float().mean(dim=0) for row, (start, end) in zip(states, spans, strict=True)]
+    return torch.stack(means).cpu().numpy()
+
+
+def zero_shot(model: Any, tokenizer: Any, candidates: Sequence[Row]) -> list[np.ndarray]:
+    """Log probability in nats of each choice of each candidate, taken as an item without a demonstration."""
+    return score(model, zero_shot_prompts(PromptEncoder(tokenizer), candidates), BATCH_TOKENS)
+
+
+def compute(
+    candidates: Sequence[Row],
+    lengths: Sequence[int],
+    nll: np.ndarray,
+    logprobs: Sequence[np.ndarray],
+    vectors: np.ndarray,
+    item_vectors: np.ndarray,
+    neighbours: int,
+    seed: int,
+) -> pl.DataFrame:
+    """The features table.
+
+    candidates: rows of the sample table. lengths, nll, logprobs (of each choice, zero-shot) and vectors [candidates,
+    d] in the same order. item_vectors: [items, d].
+    """
+    golds = [row["gold"] for row in candidates]
+    ids = np.array([row["id"] for row in candidates], np.int32)
+    return pl.DataFrame(
+        {
+            "candidate": ids,
+            "length": lengths,
+            "label": [row["gold"] if row["kind"] == "choice" else None for row in candidates],
+            "nll": nll,
+            "answer_nll": [-float(values[gold]) for values, gold in zip(logprobs, golds, strict=True)],
+            "zero_shot_margin": [margin(values, gold) for values, gold in zip(logprobs, golds, strict=True)],
+            "zero_shot_entropy": [entropy(values) for values in logprobs],
+            "similarity": _unit(vectors) @ _unit(item_vectors).mean(axis=0),
+            "typicality": typicality(vectors, neighbours),
+            "random": random(seed, ids),
+        },
+        schema=FEATURES.schema,
+    )
+
+
+def margin(logprobs: np.ndarray, gold: int) -> float | None:
+    """Log probability of the right choice minus the best wrong one, in nats; None without a wrong one."""
+    wrong = np.delete(logprobs, gold)
+    return float(logprobs[gold] - wrong.max()) if len(wrong) else None
+
+
+def entropy(logprobs: np.ndarray) -> float | None:
+    """Entropy in nats of the softmax over the choices' log probabilities; None for a single choice."""
+    if len(logprobs) < 2:
+        return None
+    shifted = logprobs.astype(np.float64) - logprobs.max()
+    shares = np.exp(shifted) / np.exp(shifted).sum()
+    return float(np.log(np.exp(shifted).sum()) - shares @ shifted)
+
+
+def typicality(vectors: np.ndarray, neighbours: int) -> np.ndarray:
+    """Mean cosine similarity to the nearest other candidates, all of them if there are fewer: float64 [candidates]."""
+    unit = _unit(vectors)
+    others = ~np.eye(len(unit), dtype=bool)
+    similarity = np.sort((unit @ unit.T)[others].reshape(len(unit), -1), axis=1)
+    return similarity[:, -neighbours:].mean(axis=1)
+
+
+def random(seed: int, ids: np.ndarray) -> np.ndarray:
+    """Uniform noise per candidate id, float64 [candidates]; more candidates leave the values of earlier ones alone."""
+    generator = np.random.default_rng([seed, zlib.crc32(b"random feature")])
+    return generator.random(int(ids.max()) + 1)[ids]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [n, d] of length 1 in float64."""
+    vectors = vectors.astype(np.float64)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def run(
+    *,
+    candidates: str | Path,
+    items: str | Path,
+    model_folder: str | Path,
+    settings: Mapping[str, Any],
+    seed: int,
+    dtype: str,
+    device: str,
+    features: str | Path,
+    embeddings: str | Path,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write features and embeddings of a data set; settings are those of the config key `features`."""
+    model, tokenizer = models.load(model_folder, dtype, device)
+    rows, item_rows = SAMPLE.read(candidates).to_dicts(), SAMPLE.read(items).to_dicts()
+    tokens = [one.tokens for one in tokenise(rows, model, tokenizer)]
+    item_tokens = [one.tokens for one in tokenise(item_rows, model, tokenizer)]
+    lengths = [len(one.ids) for one in tokens]
+    logger.info("%d candidates of %d tokens, %d items", len(rows), sum(lengths), len(item_rows))
+    nll, vectors = read_demonstrations(model, tokens)
+    item_vectors = embed_questions(model, item_tokens)
+    for role, values, known in (("candidate", vectors, rows), ("item", item_vectors, item_rows)):
+        _check_finite(Path(model_folder).name, role, values, known)
+    encodings = None
+    if "encoder" in settings:
+        from iclscope.signals.encoder import encode  # its library takes seconds to import
+
+        encodings = encode(settings["encoder"], [row["question"] for row in [*rows, *item_rows]], device).tolist()
+    logprobs = zero_shot(model, tokenizer, rows)
+    frame = compute(rows, lengths, nll, logprobs, vectors, item_vectors, settings["neighbours"], seed)
+    FEATURES.write(frame, features, provenance)
+    EMBEDDINGS.write(
+        pl.DataFrame(
+            {
+                "role": ["candidate"] * len(rows) + ["item"] * len(item_rows),
+                "id": [row["id"] for row in [*rows, *item_rows]],
+                "vector": np.concatenate([vectors, item_vectors]).tolist(),
+                "encoding": encodings,
+            },
+            schema=EMBEDDINGS.schema,
+        ),
+        embeddings,
+        provenance,
+    )
+
+
+def _check_finite(model: str, role: str, vectors: np.ndarray, rows: Sequence[Row]) -> None:
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise StudyError(
+            f"models.{model}: the final hidden state of {role} {rows[bad[0]]['id']} is not finite, or its question has "
+            f"no tokens; try models.{model}.dtype: float32"
+        )

@@ -1,0 +1,1 @@
+"""Where models and data come from: wheels, the hub, local files."""

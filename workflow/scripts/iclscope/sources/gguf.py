@@ -1,0 +1,38 @@
+"""GGUF models, dequantised once to plain float32 safetensors."""
+
+import logging
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from iclscope.runtime.errors import StudyError
+
+logger = logging.getLogger(__name__)
+
+
+def convert(gguf: Path, folder: Path, key: str) -> None:
+    """Write config, float32 weights and tokenizer of a GGUF file to `folder`.
+
+    Peak memory is about twice the float32 weights. key: the config key that names the file, for the error.
+    """
+    transformers_logging.disable_progress_bar()
+    logger.info("%s: dequantising %s, %.0f MB", key, gguf.name, gguf.stat().st_size / 1e6)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(f"{key}: {gguf.name} is not a GGUF model that transformers can read ({reason})") from error
+    # A model that remembers its quantisation refuses to be saved: move the weights into one that does not.
+    config = loaded.config
+    del config.quantization_config
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(loaded.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # weights are saved as private to the user

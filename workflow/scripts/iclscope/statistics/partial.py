@@ -1,0 +1,80 @@
+"""Partial Spearman correlation: what remains of rho when candidates are compared at equal length, label and NLL.
+
+Ranks of signal and quality are each regressed on the confounders, and the residuals are correlated. Signals are not
+residualised one by one: with an orthonormal basis of the confounders, the residual's product with the quality's
+residual and its length follow from one matrix product each.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from iclscope.statistics.resampling import BLOCK, Ranks, centred_ranks
+
+Float = NDArray[np.float64]
+
+UNEXPLAINED = 1e-6  # a residual with less than this share of the variance is rounding: the confounder itself
+
+
+@dataclass(frozen=True)
+class Confounders:
+    """An orthonormal basis [C, k] of centred confounders, the intercept left out."""
+
+    basis: Float
+
+    @classmethod
+    def of(cls, columns: list[Float], candidates: int) -> "Confounders":
+        """From columns [C] of any scale; what follows from the others, as the last label does, adds nothing."""
+        matrix = np.stack(columns, axis=1) if columns else np.zeros((candidates, 0))
+        matrix = matrix - matrix.mean(axis=0)
+        matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=0), np.finfo(np.float64).tiny)
+        left, singular, _ = np.linalg.svd(matrix, full_matrices=False)
+        return cls(basis=left[:, singular > 1e-9])
+
+    def partial(self, ranks: Ranks, quality: Ranks) -> Float:
+        """Partial rho of `quality` [C] with every signal [signals, C], centred ranks; NaN if nothing is left of one."""
+        target = quality.astype(np.float64)
+        rest = target - self.basis @ (self.basis.T @ target)
+        if rest @ rest <= UNEXPLAINED * (target @ target):
+            return np.full(len(ranks), np.nan)
+        rho = np.empty(len(ranks))
+        for first in range(0, len(ranks), BLOCK):
+            rows = ranks[first : first + BLOCK].astype(np.float64)
+            total = (rows**2).sum(axis=1)
+            left = total - ((rows @ self.basis) ** 2).sum(axis=1)
+            left = np.where(left > UNEXPLAINED * total, left, np.nan)
+            rho[first : first + BLOCK] = (rows @ rest) / np.sqrt(left * (rest @ rest))
+        return rho
+
+    def p(self, rho: Float) -> Float:
+        """Two-sided p of partial correlations [signals]: t with C - 2 - k degrees of freedom; NaN without any."""
+        freedom = self.basis.shape[0] - 2 - self.basis.shape[1]
+        if freedom < 1:
+            return np.full(len(rho), np.nan)
+        with np.errstate(divide="ignore"):
+            return 2 * student.sf(np.abs(rho) * np.sqrt(freedom / (1 - np.minimum(rho**2, 1))), freedom)
+
+
+def confounders(features: pl.DataFrame) -> dict[str, Confounders]:
+    """The sets of confounders by column of the correlation table, from the features in the order of candidate ids.
+
+    Where answers are generated there is no label: `partial_label` is left out, and `partial_nll` goes without it.
+    """
+    length = [_ranks(features["length"])]
+    labels = [
+        (features["label"] == value).to_numpy().astype(np.float64)
+        for value in features["label"].unique().drop_nulls().sort()
+    ]
+    labelled = features["label"].null_count() == 0
+    sets = {"partial_length": length}
+    if labelled:
+        sets["partial_label"] = length + labels
+    sets["partial_nll"] = length + (labels if labelled else []) + [_ranks(features["nll"])]
+    return {name: Confounders.of(columns, features.height) for name, columns in sets.items()}
+
+
+def _ranks(values: pl.Series) -> Float:
+    return centred_ranks(values.to_numpy()).astype(np.float64)

@@ -1,0 +1,1 @@
+"""Rows become prompts: task definitions, rendering, the pool and the samples."""

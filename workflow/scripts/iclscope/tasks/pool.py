@@ -1,0 +1,250 @@
+"""The pool of a data set: every usable row in a seeded order, of which candidates and items are the first.
+
+The place of a row in the order depends on the seed, the data set's key and its split alone, so that larger samples
+contain smaller ones, and a filter only takes rows out. Where candidates and items share a split, one order serves both:
+candidates from its front, items from its back.
+"""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from lm_eval.api.task import ConfigurableTask
+
+from iclscope.engine import models
+from iclscope.runtime.errors import StudyError
+from iclscope.tables import POOL
+from iclscope.tasks import harness
+from iclscope.tasks.rendering import UnusableRow, render
+from iclscope.tasks.rows import Row, read_rows
+from iclscope.tasks.samples import CANDIDATE, ITEM
+
+logger = logging.getLogger(__name__)
+
+MAX_UNUSABLE = 0.2  # share of a split, unless the config sets it; beyond it the task does not fit the data
+SEAM = 4  # tokens that a whole prompt may have more than its two parts
+
+Settings = Mapping[str, Any]
+TokenCounter = Callable[[list[str]], list[int]]
+
+
+def run_pool(
+    *,
+    data: str | Path,
+    dataset: str,
+    settings: Settings,
+    task_folder: str | Path,
+    model_folder: str | Path,
+    seed: int,
+    output: str | Path,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Render every usable row of a data set and write the pool, from which samples are taken.
+
+    data: folder of `{split}.jsonl` files. dataset: its key in the config. settings: of that key, `task`,
+    `candidates_split`, `items_split`, `max_tokens`, `max_unusable` and `cluster`. model_folder: the prepared model that
+    counts tokens for `max_tokens` and whose context every pair must fit. What was dropped stands in the provenance.
+    """
+    key = f"datasets.{dataset}"
+    config = harness.task_config(settings["task"], task_folder, key)
+    available = sorted(path.stem for path in Path(data).glob("*.jsonl"))
+    splits = choose_splits(config, settings, available, key)
+    rows = {
+        split: harness.processed(config, read_rows(Path(data) / f"{split}.jsonl"), key)
+        for split in dict.fromkeys(splits.values())
+    }
+    task = harness.build_task(config, [row for part in rows.values() for row in part], key)
+    counter, context = _token_counter(model_folder), models.load_context_length(model_folder)
+    frame, dropped = make_pool(task, rows, splits, dataset, settings, seed, counter, context)
+    POOL.write(frame, output, {**provenance, "dropped": dropped})
+
+
+def choose_splits(config: harness.TaskConfig, settings: Settings, available: Sequence[str], key: str) -> dict[str, str]:
+    """The split of each role: as the config says, else as the harness would choose among the splits that exist.
+
+    Items: the task's test split, else validation. Candidates: its few-shot split, else training, else validation, else
+    the items' own split.
+    """
+    shots = (config.get("fewshot_config") or {}).get("split") or config.get("fewshot_split")
+    training, validation, test = (config.get(f"{name}_split") for name in ("training", "validation", "test"))
+    defaults = {ITEM: (test, validation), CANDIDATE: (shots, training, validation, test)}
+    chosen = {}
+    for role, wanted in defaults.items():
+        field = f"{role}s_split"
+        wanted = (settings[field],) if settings.get(field) else wanted
+        split = next((split for split in wanted if split in available), None)
+        if split is None:
+            named = ", ".join(dict.fromkeys(filter(None, wanted))) or "none"
+            raise StudyError(
+                f"{key}.{field}: no split {named} in the data; set it to one of {', '.join(available) or 'none'}"
+            )
+        chosen[role] = split
+    return chosen
+
+
+def make_pool(
+    task: ConfigurableTask,
+    rows: Mapping[str, Sequence[Row]],
+    splits: Mapping[str, str],
+    dataset: str,
+    settings: Settings,
+    seed: int,
+    count_tokens: TokenCounter | None,
+    context: int = 0,
+) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+    """The pool of a data set, and how many rows were dropped for which reason, by role and by split.
+
+    The usable rows of both roles, each in its order. Columns as in `tables.POOL`. rows: processed rows of each split.
+    splits: the split of each role. count_tokens: for `max_tokens` and `context`. context: of the model that counts.
+    """
+    key = f"datasets.{dataset}"
+    usable, unusable = {}, {}
+    for split, part in rows.items():
+        order = permutation(seed, dataset, split, len(part))
+        usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, key)
+    dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
+    pools = _pools(usable, splits, dropped)
+    if count_tokens:
+        limits = settings.get("max_tokens") or {}
+        counted = {role: _counted(role, part, count_tokens) for role, part in pools.items()}
+        for role, part in counted.items():
+            short = _short(part, limits.get(f"{role}s"), dropped[role])
+            pools[role] = _fitting(role, short, context, count_tokens, dropped[role])
+    for role, part in pools.items():
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped[role].items() if count)
+        logger.info("%s: %d %ss from %s; dropped: %s", key, len(part), role, splits[role], reasons or "none")
+        if not part:
+            raise StudyError(f"{key}: no row of split {splits[role]} is left as {role} (dropped: {reasons})")
+    frame = pl.DataFrame(
+        [{"role": role, "id": rank, **row} for role, part in pools.items() for rank, row in enumerate(part)],
+        schema=POOL.schema,
+    )
+    counts = {f"{role}s": dict(+counter) for role, counter in dropped.items()}
+    return frame, counts | {f"split {split}": dict(counter) for split, counter in unusable.items()}
+
+
+def _pools(
+    usable: Mapping[str, Sequence[Row]], splits: Mapping[str, str], dropped: dict[str, Counter[str]]
+) -> dict[str, list[Row]]:
+    """The rows of each role in order: none twice, and no candidate that is an item too."""
+    if splits[CANDIDATE] == splits[ITEM]:
+        # Also a repeated question with another answer goes, since it could end up in both roles.
+        once = _distinct(usable[splits[ITEM]], lambda row: row["question"], dropped[CANDIDATE])
+        dropped[ITEM] += dropped[CANDIDATE]
+        return {CANDIDATE: once, ITEM: once[::-1]}
+    pools = {
+        role: _distinct(usable[splits[role]], lambda row: (row["question"], _gold_text(row)), dropped[role])
+        for role in dropped
+    }
+    asked = {row["question"] for row in pools[ITEM]}
+    fresh = [row for row in pools[CANDIDATE] if row["question"] not in asked]
+    dropped[CANDIDATE]["question of an item"] = len(pools[CANDIDATE]) - len(fresh)
+    return {**pools, CANDIDATE: fresh}
+
+
+def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
+    """The order of the rows of a split [count], before anything is dropped."""
+    name = hashlib.sha256(f"{dataset}/{split}".encode()).digest()
+    return np.random.default_rng([seed, *name]).permutation(count)
+
+
+def _usable_rows(
+    task: ConfigurableTask, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, key: str
+) -> tuple[list[Row], Counter[str]]:
+    """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too."""
+    cluster = settings.get("cluster")
+    if cluster is not None and not any(cluster in row for row in rows):
+        fields = ", ".join(sorted({field for row in rows for field in row}))
+        raise StudyError(f"{key}.cluster: no row of split {split} has the field {cluster}; the fields are {fields}")
+    usable, unusable = [], {}
+    for number in order.tolist():
+        document = rows[number]
+        try:
+            text = render(task, document)
+        except UnusableRow as error:
+            unusable[number] = str(error)
+            continue
+        own = {"split": split, "source_row": number, "cluster": _cluster(document, cluster), "tokens": None}
+        usable.append({**text, **own, "document": json.dumps(document, ensure_ascii=False, sort_keys=True)})
+    allowed = settings.get("max_unusable", MAX_UNUSABLE)
+    if len(unusable) > allowed * len(rows):
+        first = min(unusable)
+        raise StudyError(
+            f"{key}: task {task.config.task} cannot use {len(unusable)} of {len(rows)} rows of split {split}, the "
+            f"first is row {first}: {unusable[first]}; compare its fields with those that the task reads, or raise "
+            f"{key}.max_unusable ({allowed:g})"
+        )
+    reasons = Counter(unusable.values())
+    for reason, count in reasons.most_common():
+        logger.info("%s: %d of %d rows of split %s cannot be used: %s", key, count, len(rows), split, reason)
+    return usable, reasons
+
+
+def _cluster(document: Row, field: str | None) -> str | None:
+    value = document.get(field) if field else None
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _gold_text(row: Row) -> str:
+    return row["choices"][row["gold"]]
+
+
+def _distinct(rows: Sequence[Row], identity: Callable[[Row], Any], dropped: Counter[str]) -> list[Row]:
+    """The first row of every identity, in order."""
+    first: dict[Any, Row] = {}
+    for row in rows:
+        first.setdefault(identity(row), row)
+    dropped["duplicates"] += len(rows) - len(first)
+    return list(first.values())
+
+
+def _counted(role: str, rows: Sequence[Row], count_tokens: TokenCounter) -> list[Row]:
+    """Rows with the number of their tokens: of the demonstration for candidates, else of the question."""
+    texts = [row["prefix"][: row["answer_end"]] if role == CANDIDATE else row["question"] for row in rows]
+    return [{**row, "tokens": tokens} for row, tokens in zip(rows, count_tokens(texts), strict=True)]
+
+
+def _short(rows: Sequence[Row], limit: int | None, dropped: Counter[str]) -> list[Row]:
+    """Rows of at most `limit` tokens."""
+    short = [row for row in rows if limit is None or row["tokens"] <= limit]
+    dropped[f"longer than {limit} tokens"] = len(rows) - len(short)
+    return short
+
+
+def _fitting(
+    role: str, rows: Sequence[Row], context: int, count_tokens: TokenCounter, dropped: Counter[str]
+) -> list[Row]:
+    """Rows that fit the context of a model together with any row of the other role, so that no prompt is ever cut.
+
+    A demonstration has half of the context, a question with its longest choice the other half. Where answers are
+    generated, a question with its reference answer has a quarter, and a quarter is left for the answer. Shares that do
+    not depend on the other role make the filter one of single rows: it takes the same ones out whatever is drawn.
+    """
+    answers = [[] if role == CANDIDATE else row["choices"] for row in rows]
+    counts = iter(count_tokens([answer for group in answers for answer in group]))
+    longest = [max((next(counts) for _ in group), default=0) for group in answers]
+    fitting = []
+    for row, answer in zip(rows, longest, strict=True):
+        room = context // (4 if role == ITEM and row["kind"] == "generation" else 2) - SEAM
+        if row["tokens"] + answer <= room:
+            fitting.append(row)
+    dropped[f"too long for a context of {context} tokens"] = len(rows) - len(fitting)
+    return fitting
+
+
+def _token_counter(model_folder: str | Path) -> TokenCounter:
+    tokenizer = models.load_tokenizer(model_folder)
+
+    def count(texts: list[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+
+    return count

@@ -1,0 +1,58 @@
+"""Rows of data sets as JSON Lines: one object a line, UTF-8."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from iclscope.runtime.errors import StudyError
+
+Row = dict[str, Any]
+
+
+def read_rows(path: str | Path, errors: str = "strict") -> list[Row]:
+    """Read a JSON Lines file; a line that is no JSON object or no UTF-8 is an error that names it.
+
+    errors: what is done with bytes that are no UTF-8, as in `bytes.decode`.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return parse_rows(file, str(path), errors)
+    except FileNotFoundError as error:
+        raise StudyError(f"{path} does not exist") from error
+
+
+def parse_rows(lines: Iterable[bytes], source: str, errors: str = "strict") -> list[Row]:
+    """Parse lines that end in a line feed, not in any other line separator; blank lines are skipped.
+
+    source: what an error calls the file.
+    """
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors)
+            row = json.loads(text) if text.strip() else None
+        except UnicodeDecodeError as error:
+            raise StudyError(
+                f"{source}, line {number}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+            ) from error
+        except json.JSONDecodeError as error:
+            raise StudyError(
+                f"{source}, line {number}, column {error.colno}: not JSON ({error.msg}); mend it"
+            ) from error
+        if isinstance(row, dict):
+            rows.append(row)
+        elif text.strip():
+            raise StudyError(f"{source}, line {number}: a row must be a JSON object, found {type(row).__name__}")
+    return rows
+
+
+def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSON Lines; text stays readable, half of a surrogate pair stays escaped."""
+    with Path(path).open("wb") as file:
+        for row in rows:
+            try:
+                line = json.dumps(row, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                line = json.dumps(row).encode()
+            file.write(line + b"\n")

@@ -1,0 +1,1 @@
+"""What the study answers, by declared rules, read from tables alone."""
