@@ -1,29 +1,35 @@
-# Sets up .venv and runs. Nothing else hides here.
+# Sets up .venv and runs. `make` alone lists the targets.
 
 PYTHON ?= python3
 STUDY ?= config/paper.yaml
+RESULTS ?= results
 VENV := .venv
 BIN := $(VENV)/bin
 
-RESULTS ?= results
+.PHONY: help study plan verify lint test clean
 
-.PHONY: study plan test verify clean
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 # A second run in this folder is refused: the workflow itself holds a lock for as long as it runs.
-study: $(VENV)/study.stamp
+study: $(VENV)/study.stamp ## run the study of config/config.yaml
 	$(BIN)/snakemake --cores all --resources gpu=1
 
-plan: $(VENV)/study.stamp
+plan: $(VENV)/study.stamp ## what STUDY (config/paper.yaml) will cost
 	$(BIN)/snakemake --cores all --resources gpu=1 --quiet rules --configfile $(STUDY) -- plan
 
-verify: $(VENV)/study.stamp
+verify: $(VENV)/study.stamp ## compare the files in RESULTS (results) with their checksums
 	@$(BIN)/python -m iclscope.runtime.manifest $(RESULTS)
 
-test: $(VENV)/test.stamp
+lint: $(VENV)/test.stamp ## style, types, directions of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check .
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: lint ## all tests
 	$(BIN)/python -m pytest
 
 $(VENV)/study.stamp: pyproject.toml envs/requirements.txt
@@ -36,5 +42,5 @@ $(VENV)/test.stamp: $(VENV)/study.stamp
 	$(BIN)/pip install --editable ".[slurm,test]"
 	touch $@
 
-clean:
+clean: ## remove the environment, results and logs
 	rm -rf $(VENV) results resources logs benchmarks .snakemake

@@ -1,4 +1,4 @@
-"""Do the statistics find the truth? Repeated studies with planted answers, as the tables of docs/truth.md.
+"""Do the statistics find the truth? Repeated studies with planted answers, as the tables of docs/explanation/truth.md.
 
 PYTHONPATH=workflow/scripts python tests/benchmarks/truth.py correlation|null|selection STUDIES
 

@@ -1,4 +1,4 @@
-"""What a file says about itself, and docs/artifacts.md."""
+"""What a file says about itself, and docs/reference/tables.md."""
 
 from pathlib import Path
 
@@ -68,6 +68,6 @@ def test_command_line_prints_descriptions_and_artifacts(file, capsys):
 
 
 def test_the_document_of_all_tables_is_up_to_date():
-    saved = Path(__file__).parents[2] / "docs/artifacts.md"
+    saved = Path(__file__).parents[2] / "docs/reference/tables.md"
     text = artifacts(TABLES.values())
-    assert saved.read_text(encoding="utf-8") == text, "run: python -m iclscope artifacts > docs/artifacts.md"
+    assert saved.read_text(encoding="utf-8") == text, "run: python -m iclscope artifacts > docs/reference/tables.md"

@@ -1,4 +1,4 @@
-"""A fast part of tests/benchmarks/truth.py, whose full tables stand in docs/truth.md."""
+"""A fast part of tests/benchmarks/truth.py, whose full tables stand in docs/explanation/truth.md."""
 
 import numpy as np
 import polars as pl

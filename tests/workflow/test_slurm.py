@@ -138,7 +138,7 @@ def test_a_job_that_outlives_a_killed_run_cannot_overwrite(slurm, study: Study):
 
 
 def test_sweep_cancels_the_jobs_of_this_folder_alone(slurm, tmp_path):
-    guide = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/how-to/cluster.md").read_text(encoding="utf-8")
     (sweep,) = re.findall(r"^squeue --me .* scancel$", guide, re.MULTILINE)
     folders = [tmp_path / "a study", tmp_path / "a study of another"]
     jobs = []

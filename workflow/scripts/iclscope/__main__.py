@@ -1,4 +1,4 @@
-"""`python -m iclscope describe FILE` prints what a result file is; `artifacts` prints docs/artifacts.md."""
+"""`python -m iclscope describe FILE` prints what a result file is; `artifacts` prints docs/reference/tables.md."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ def main(words: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     describing = commands.add_parser("describe", help="what a Parquet file is, how it was made, what it holds")
     describing.add_argument("files", nargs="+", metavar="FILE", help="a Parquet file under results/")
-    commands.add_parser("artifacts", help="all tables of a study as Markdown, which is docs/artifacts.md")
+    commands.add_parser("artifacts", help="all tables of a study as Markdown, which is docs/reference/tables.md")
     chosen = parser.parse_args(words)
     try:
         text = artifacts(TABLES.values()) if chosen.command == "artifacts" else "\n\n".join(map(describe, chosen.files))

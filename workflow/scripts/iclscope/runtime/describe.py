@@ -1,4 +1,4 @@
-"""What a result file is: `python -m iclscope describe FILE`, and docs/artifacts.md from the same declarations."""
+"""What a result file is: `python -m iclscope describe FILE`, and docs/reference/tables.md by the same declarations."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -46,13 +46,13 @@ def describe(path: str | Path) -> str:
 
 
 def artifacts(tables: Iterable[Table]) -> str:
-    """docs/artifacts.md: every declared table with its columns, as Markdown."""
+    """docs/reference/tables.md: every declared table with its columns, as Markdown."""
     sections = [
         "# Tables of the study\n",
         "Every Parquet file holds this about itself: `python -m iclscope describe FILE` prints it, with the settings,",
         "versions and upstream files that it was made from. A `?` after a type: the value may be empty.",
         "\nThis page is generated from the declarations in `workflow/scripts/iclscope/tables.py`:",
-        "`python -m iclscope artifacts > docs/artifacts.md`.",
+        "`python -m iclscope artifacts > docs/reference/tables.md`.",
     ]
     for table in tables:
         sections += [
