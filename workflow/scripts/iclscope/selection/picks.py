@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from iclscope.statistics.resampling import Float, Weights
+from iclscope.statistics.intervals import TINY
+from iclscope.statistics.ranks import Float
+from iclscope.statistics.resampling import Weights
 
-TINY = 1e-12
 SHORTLIST = 40  # candidates kept per item: a bootstrap draw lacks all of them with probability exp(-40)
 TOP = (5, 10)  # sizes of the selections that are valued beside the single pick
 

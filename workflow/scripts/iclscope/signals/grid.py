@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from iclscope.runtime.errors import StudyError
-from iclscope.statistics.resampling import Ranks, centred_ranks
+from iclscope.statistics.ranks import Ranks, centred_ranks
 from iclscope.tables import CORRELATION, FEATURES, METRICS
 
 logger = logging.getLogger(__name__)
