@@ -4,7 +4,7 @@ from pathlib import Path
 
 from iclscope.report import explorer
 from iclscope.runtime.jobs import job
-from iclscope.verdict.results import FINAL_TABLES
+from iclscope.tables import FINAL_TABLES
 
 with job(snakemake):
     explorer.run(

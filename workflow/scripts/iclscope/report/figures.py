@@ -18,7 +18,8 @@ from matplotlib.patches import Rectangle
 from scipy.stats import norm
 
 from iclscope.report.style import BLUE, GREEN, GREY, INK, PALE, VERMILION, new_figure, save, styled
-from iclscope.verdict.results import SIGNAL_KEY, Results, strongest
+from iclscope.tables import SIGNAL_KEY
+from iclscope.verdict.results import Results, strongest
 from iclscope.verdict.wording import TARGET_UNITS, correlation, quantity, target_name
 
 logger = logging.getLogger(__name__)

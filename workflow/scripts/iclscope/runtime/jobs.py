@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from iclscope.runtime import logs, provenance
-from iclscope.runtime.errors import StudyError
+from iclscope.runtime.errors import MEMORY_WORDS, StudyError
 
 logger = logging.getLogger(__name__)
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
-# What PyTorch says of memory, on a GPU and off it.
-MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from iclscope.matrix.quality import SHIFTED, ZERO_SHOT, Scores, read_scores
+from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.logs import progress
 from iclscope.selection.costs import Tokens
@@ -24,17 +24,16 @@ from iclscope.selection.picks import TOP, ByChance, Half, OneForAll, OnePerItem,
 from iclscope.selection.selectors import Lesson, Materials, Selector, resolve
 from iclscope.signals.grid import read_features, read_metrics
 from iclscope.statistics.corrections import holm
-from iclscope.statistics.intervals import TINY
+from iclscope.statistics.intervals import TINY, Z_95
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.reliability import cronbach_alpha
 from iclscope.statistics.resampling import Weights, generator, random_half
-from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION
+from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION, ZERO_SHOT
 from iclscope.tasks.samples import read_clusters
 
 logger = logging.getLogger(__name__)
 
 SEARCHES = 4  # plain searches per split behind each point of the exchange rate
-Z_95 = float(norm.ppf(0.975))
 
 
 def run(

@@ -25,12 +25,11 @@ from iclscope.statistics.nested import best_of_grid
 from iclscope.statistics.partial import Confounders
 from iclscope.statistics.ranks import Float, Ranks, centred_ranks, spearman
 from iclscope.statistics.resampling import Weights, generator, rho_spread
-from iclscope.tables import CORRELATION, HEADLINE, RELIABILITY
+from iclscope.tables import CORRELATION, FAMILIES, HEADLINE, RELIABILITY, SIGNAL
 from iclscope.tasks.samples import read_clusters
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("activation", "feature", "control")
 FEWEST_CANDIDATES = 6
 
 
@@ -173,7 +172,7 @@ def _headline(
         "ceiling": trust["ceiling"],
         "null_95": null_95,
         "best_rho": best and best["rho"],
-        "best_signal": best and " ".join(str(best[k]) for k in ("mask", "site", "layer", "pooling", "metric")),
+        "best_signal": best and " ".join(str(best[k]) for k in SIGNAL),
         "best_p_maxt": best and best["p_maxt"],
         "nested_rho": nested and nested.held_out,
         "optimism": nested and nested.optimism,

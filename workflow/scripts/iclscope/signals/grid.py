@@ -10,7 +10,7 @@ import polars as pl
 
 from iclscope.runtime.errors import StudyError
 from iclscope.statistics.ranks import Ranks, centred_ranks
-from iclscope.tables import CORRELATION, FEATURES, METRICS
+from iclscope.tables import CORRELATION, FEATURES, METRICS, SIGNAL
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ FEATURE_NAMES = (
 )
 CONTROL_NAMES = ("random",)
 
-KEY = ("family", "mask", "site", "layer", "pooling", "metric")
+KEY = ("family", *SIGNAL)
 DESCRIPTION = (*KEY, "n", "n_unique", "tie_share", "reason")
 
 

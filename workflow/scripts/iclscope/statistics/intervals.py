@@ -7,17 +7,9 @@ from scipy.stats import norm
 from iclscope.statistics.ranks import Float
 
 TINY = 1e-12
-
-
 DISATTENUATE_FROM = 0.3  # a smaller alpha divides by something that is mostly noise
-
-
-LEVEL = 0.05
-
-
+LEVEL = 0.05  # of every test
 Z_95, Z_90 = float(norm.ppf(0.975)), float(norm.ppf(0.95))
-
-
 NEARLY_ONE = 1 - 1e-9  # |rho| = 1 has no finite Fisher z
 
 

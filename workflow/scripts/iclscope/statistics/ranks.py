@@ -8,26 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-
-def spearman(ranks: Ranks, quality: Ranks) -> Float:
-    """Spearman's rho of `quality` [C] with every signal [signals, C], from centred ranks that are not all zero."""
-    target = quality.astype(np.float64)
-    rho = np.empty(len(ranks))
-    for first in range(0, len(ranks), BLOCK):
-        rows = ranks[first : first + BLOCK].astype(np.float64)
-        rho[first : first + BLOCK] = (rows @ target) / np.sqrt((rows**2).sum(axis=1) * (target @ target))
-    return np.clip(rho, -1, 1)
-
-
 Float = NDArray[np.float64]
-
-
 Ranks = NDArray[np.float32]
-
-
 BLOCK = 1024  # signals, and permutations, per matrix product: a block of results stays in the processor's cache
-
-
 CLOSE = 1e-6  # |rho| this near to each other are equal: float32 cannot tell
 
 
@@ -50,3 +33,13 @@ def weighted_ranks(values: Float, weights: Float) -> Float:
     total = np.bincount(group, weights=weights)
     below = np.cumsum(total) - total
     return (below + total / 2)[group] - weights.sum() / 2
+
+
+def spearman(ranks: Ranks, quality: Ranks) -> Float:
+    """Spearman's rho of `quality` [C] with every signal [signals, C], from centred ranks that are not all zero."""
+    target = quality.astype(np.float64)
+    rho = np.empty(len(ranks))
+    for first in range(0, len(ranks), BLOCK):
+        rows = ranks[first : first + BLOCK].astype(np.float64)
+        rho[first : first + BLOCK] = (rows @ target) / np.sqrt((rows**2).sum(axis=1) * (target @ target))
+    return np.clip(rho, -1, 1)

@@ -10,10 +10,10 @@ import polars as pl
 from iclscope.statistics.intervals import DISATTENUATE_FROM, Z_95, analytic_interval
 from iclscope.statistics.random_effects import Pooled, pool, random_effects
 from iclscope.statistics.ranks import centred_ranks, spearman
+from iclscope.tables import SIGNAL
 from iclscope.verdict.results import Results
 
 SURVIVES, LOST, OPEN, UNDEFINED = "survives", "does not survive", "undecided", "undefined"
-SIGNAL = ("mask", "site", "layer", "pooling", "metric")
 
 
 def signals_across(studies: Sequence[Results]) -> list[dict[str, Any]]:
