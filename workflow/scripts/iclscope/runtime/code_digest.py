@@ -46,6 +46,12 @@ def code_digest(script: str, scripts: Path = SCRIPTS, extensions: Sequence[Path]
     return _hash(json.dumps(sorted(texts)))
 
 
+def registries(extension: Path) -> set[str]:
+    """The modules of the package in which a file of a study's own registers something."""
+    marks = _Package(SCRIPTS).module(extension).registrations.values()
+    return {".".join(dotted[:-1]) for found in marks for dotted in found if dotted[0] == PACKAGE}
+
+
 class _Package:
     """The modules below a folder, each read once."""
 
