@@ -242,7 +242,7 @@ class _Writer:
                 self._any(getattr(node, field, None))
         self.parts.append(")")
 
-    def _scope(self, node: ast.AST) -> None:
+    def _scope(self, node: _Scope) -> None:
         """A function, lambda or comprehension, in which names of its own hide others."""
         if isinstance(node, _Function):
             for argument in _arguments(node.args):
@@ -310,7 +310,8 @@ def _defined(node: ast.stmt) -> list[str]:
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     names = [name for target in targets for name in (target.elts if isinstance(target, ast.Tuple) else [target])]
-    return [name.id for name in names] if all(isinstance(name, ast.Name) for name in names) else []
+    found = [name.id for name in names if isinstance(name, ast.Name)]
+    return found if len(found) == len(names) else []
 
 
 def _arguments(arguments: ast.arguments) -> list[ast.arg]:

