@@ -159,9 +159,8 @@ class _Module:
         for node in tree.body:
             for name in _defined(node) or ([] if _Writer(self).is_idle(node) else [""]):
                 self.definitions[name].append(node)
-        self.assets: list[str] = [
-            f for node in self.definitions.get("ASSETS", []) for f in ast.literal_eval(node.value)
-        ]
+        assigned = [node.value for node in self.definitions.get("ASSETS", []) if isinstance(node, ast.Assign)]
+        self.assets: list[str] = [folder for value in assigned for folder in ast.literal_eval(value)]
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         own = [(name, origin) for name, found in self.imports.items() for origin in found if _own(origin)]
         self.unused: list[Dotted] = [tuple(origin.split(".")) for name, origin in own if name not in used]

@@ -157,9 +157,9 @@ def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> It
         for part in path:
             entries = entries[part]
         places: list[str | Path] = [module, *extensions]
-        known = [name for place in places for name in registered(place, decorator)]
+        names = [name for place in places for name in registered(place, decorator)]
         searches = module == "selection/selectors"
         for entry in entries:
-            if entry not in known and not (searches and SEARCH.fullmatch(entry)):
-                allowed = [*known, *(["search_K with a number K"] if searches else [])]
+            if entry not in names and not (searches and SEARCH.fullmatch(entry)):
+                allowed = [*names, *(["search_K with a number K"] if searches else [])]
                 yield f"{'.'.join(path)}: {entry!r} is not one of {', '.join(allowed)}"
