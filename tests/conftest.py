@@ -24,7 +24,7 @@ settings.load_profile("tests")
 torch.set_num_threads(1)
 
 # The longest files, in the order in which worker processes take them: what is left at the end is short.
-LONGEST = "reruns paper slurm faults embedded hub_revisions pages errors".split()
+LONGEST = ["reruns", "paper", "slurm", "faults", "embedded", "hub_revisions", "pages", "errors"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from tiny import build_model, build_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs")
+TIMEOUT = 1800  # seconds that a run may take, on a machine that does other things too
 PLACE = "        temporary.chmod(0o644)"  # where a file is about to take its final place
 WAIT = """\
         import time
@@ -55,7 +56,7 @@ class Study:
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*words)
-        output, errors = process.communicate(timeout=600)
+        output, errors = process.communicate(timeout=TIMEOUT)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
