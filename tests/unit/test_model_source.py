@@ -1,10 +1,13 @@
+import json
 import zipfile
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from iclscope import gguf, hub, model_source, models, workload
+from iclscope.errors import StudyError
 from iclscope.files import sha256
 from preparing import COMMIT, PINNED, refused, source_of
 
@@ -94,6 +97,84 @@ def test_weights_that_were_cut_short_are_refused(tmp_path, saved_model):
         wheel=None,
         folder=folder,
     )
+
+
+def prepare_refused(folder, tmp_path, *parts):
+    """Prepare the model of `folder`, which must be refused in one sentence that begins with its key."""
+    message = refused(
+        model_source.prepare_model,
+        *parts,
+        name="m",
+        settings={"source": "files", "path": str(folder)},
+        wheel=None,
+        folder=tmp_path / "models" / "m",
+    )
+    assert message.startswith("models.m: ")
+    assert "\n" not in message
+
+
+def rewrite(folder, change):
+    """Save the weights of `folder` again, in one file, after `change` has altered the dict of them."""
+    weights = {name: x for path in folder.glob("*.safetensors") for name, x in load_file(path).items()}
+    for path in folder.glob("model*"):
+        path.unlink()
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda w: w.pop("lm_head.weight"), "the weights lack lm_head.weight; complete them"),
+        (lambda w: w.update(extra=torch.zeros(2)), "the weights hold extra, which the model has not"),
+        (
+            lambda w: w.update({"model.norm.weight": torch.zeros(5)}),
+            "the weights hold model.norm.weight in another shape than the model's",
+        ),
+        (
+            lambda w: [w.pop(name) for name in list(w) if ".mlp." in name],
+            "model.layers.0.mlp.down_proj.weight, model.layers.0.mlp.gate_proj.weight, "
+            "model.layers.0.mlp.up_proj.weight and 6 more",
+        ),
+    ],
+)
+def test_weights_that_are_not_the_configs_are_refused(change, part, tmp_path, saved_model):
+    rewrite(saved_model, change)
+    prepare_refused(saved_model, tmp_path, part)
+    with pytest.raises(StudyError, match=r"^models\.mine: the weights"):  # in a folder that was prepared before, too
+        models.load(saved_model, "float32", "cpu")
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes"])
+def test_quantised_weights_are_refused(method, tmp_path, saved_model):
+    edit(saved_model / "config.json", quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True})
+    prepare_refused(saved_model, tmp_path, f"the weights are quantised ({method})")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_adapter_is_refused(whole, tmp_path, saved_model):
+    """Alone, or beside a whole model, with which transformers would load it."""
+    (saved_model / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    if not whole:
+        for path in [*saved_model.glob("model*"), saved_model / "config.json"]:
+            path.unlink()
+        save_file({"x": torch.zeros(1)}, saved_model / "adapter_model.safetensors")
+    prepare_refused(saved_model, tmp_path, "an adapter (LoRA), not a model; merge it into its base model")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"weight_map": []}'])
+def test_an_index_without_weight_map_is_refused(content, tmp_path, saved_model):
+    (saved_model / "model.safetensors.index.json").write_text(content)
+    prepare_refused(saved_model, tmp_path, "model.safetensors.index.json has no weight_map")
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path, saved_model):
+    edit(saved_model / "config.json", model_type="t5", architectures=["T5ForConditionalGeneration"])
+    prepare_refused(saved_model, tmp_path, "t5 is not a language model that transformers can load")
 
 
 def test_missing_local_model_names_the_key(tmp_path):

@@ -15,8 +15,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
-from iclscope import files, gguf, hub, wheels
+from iclscope import files, gguf, hub, models, wheels
 from iclscope.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -89,18 +90,20 @@ def _with_code(patterns: Sequence[str], settings: Settings) -> Sequence[str]:
 def _convert_pickled(snapshot: Path, target: Path, settings: Settings, key: str) -> None:
     """Save pickled weights as safetensors; the restricted unpickler of PyTorch runs no code of theirs."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             snapshot,
             dtype="auto",
             use_safetensors=False,
             weights_only=True,
             local_files_only=True,
             trust_remote_code=settings.get("trust_remote_code", False),
+            **models.WEIGHTS_ARE_TOLD,
         )
     except Exception as error:  # reading a file that may hold anything may raise anything
         raise StudyError(
             f"{key}: {settings['repo']} has no pickled weights that can be read safely ({_first_line(error)})"
         ) from error
+    models.check_weights(found, f"{key}: {settings['repo']}")
     model.save_pretrained(target)
 
 
@@ -148,31 +151,76 @@ def _check(folder: Path, trusted: bool, key: str) -> dict[str, str]:
 
     trusted: whether Python code of the model's own may run.
     """
-    index = folder / "model.safetensors.index.json"
-    parts = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else {"model.safetensors"}
-    missing = sorted(part for part in parts if not (folder / part).is_file())
-    if missing:
-        raise StudyError(f"{key}: the model lacks {', '.join(missing)}; complete its files")
-    try:
-        options = {"local_files_only": True, "trust_remote_code": trusted}
-        AutoConfig.from_pretrained(folder, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError) as error:
-        if "trust_remote_code" in str(error):
-            raise StudyError(
-                f"{key}.trust_remote_code: the model brings Python code of its own, which is not run; read it, and set "
-                "trust_remote_code: true if you trust it"
-            ) from error
-        reason = _first_line(error)
-        raise StudyError(
-            f"{key}: config or tokenizer cannot be loaded ({reason}); complete the model's files"
-        ) from error
-    if not tokenizer.is_fast:
-        raise StudyError(f"{key}: the tokenizer cannot tell which text a token covers; add its tokenizer.json")
+    parts = _parts(folder, key)
+    options = {"local_files_only": True, "trust_remote_code": trusted}
+    config = _config(folder, options, key)
     for part in parts:
         try:
             with safe_open(folder / part, framework="pt"):
                 pass
         except SafetensorError as error:
             raise StudyError(f"{key}: {part} is damaged or cut short ({error}); fetch it again") from error
+    _check_weights(folder, config, options, key)
     return {part: files.sha256(folder / part) for part in sorted(parts)}
+
+
+def _parts(folder: Path, key: str) -> set[str]:
+    """Names of the files that hold the weights; refuses a folder that lacks one, or holds an adapter."""
+    if (folder / "adapter_config.json").exists():
+        raise StudyError(
+            f"{key}: this is an adapter (LoRA), not a model; merge it into its base model (merge_and_unload of peft), "
+            "save that with save_pretrained, and name its folder"
+        )
+    index = folder / "model.safetensors.index.json"
+    parts = {"model.safetensors"}
+    if index.exists():
+        try:
+            parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StudyError(
+                f"{key}: {index.name} has no weight_map that names the file of each weight; save the model again with "
+                "save_pretrained"
+            ) from error
+    if missing := sorted(part for part in parts if not (folder / part).is_file()):
+        raise StudyError(f"{key}: the model lacks {', '.join(missing)}; complete its files")
+    return parts
+
+
+def _config(folder: Path, options: Settings, key: str) -> Any:
+    """The config; refuses one that cannot be loaded or describes quantised weights, and a tokenizer without offsets."""
+    try:
+        config = AutoConfig.from_pretrained(folder, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    except Exception as error:  # reading files that may hold anything may raise anything
+        if "trust_remote_code" in str(error):
+            raise StudyError(
+                f"{key}.trust_remote_code: the model brings Python code of its own, which is not run; read it, and set "
+                "trust_remote_code: true if you trust it"
+            ) from error
+        raise StudyError(
+            f"{key}: config or tokenizer cannot be loaded ({_first_line(error)}); complete the model's files"
+        ) from error
+    if not tokenizer.is_fast:
+        raise StudyError(f"{key}: the tokenizer cannot tell which text a token covers; add its tokenizer.json")
+    if quantised := getattr(config, "quantization_config", None):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
+        raise StudyError(
+            f"{key}: the weights are quantised ({getattr(method, 'value', method)}), which cannot be read; choose the "
+            "model that they were made from, or a GGUF file of it, which is dequantised"
+        )
+    return config
+
+
+def _check_weights(folder: Path, config: Any, options: Settings, key: str) -> None:
+    """Refuse weights that are not those which the config describes; none of them are read."""
+    transformers_logging.disable_progress_bar()
+    try:
+        _, found = AutoModelForCausalLM.from_pretrained(
+            folder, device_map="meta", use_safetensors=True, **models.WEIGHTS_ARE_TOLD, **options
+        )
+    except Exception as error:  # code of the model's own may raise anything
+        raise StudyError(
+            f"{key}: {config.model_type} is not a language model that transformers can load ({_first_line(error)}); "
+            "choose a decoder-only transformer"
+        ) from error
+    models.check_weights(found, key)
