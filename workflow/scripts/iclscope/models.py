@@ -94,7 +94,7 @@ def check_weights(found: Mapping[str, Any], key: str) -> None:
     said = [text.format(_some(sorted(names))) for text, names in wrong.items() if names]
     if said:
         raise StudyError(
-            f"{key}: the weights {', '.join(said)}; complete them, or correct the config where it describes another model"
+            f"{key}: the weights {', '.join(said)}; complete them, or correct the config if it is another model's"
         )
 
 
