@@ -380,7 +380,7 @@ def test_a_mask_that_a_model_does_not_take_is_refused_before_it_is_read(study, m
         assert ACTIVATIONS.read(study.path("causal")).height == 2 * 2 * 2
     else:
         with pytest.raises(
-            StudyError, match=r"BloomForCausalLM can be read under causal alone .*; remove self_only from"
+            StudyError, match=r"\(BloomForCausalLM\) can be read under causal alone .*; remove self_only from"
         ):
             study.run(["causal", mask])
         assert not study.path("causal").exists()

@@ -4,7 +4,7 @@ import zipfile
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from iclscope import gguf, hub, model_source, models, workload
 from iclscope.errors import StudyError
@@ -175,6 +175,37 @@ def test_an_index_without_weight_map_is_refused(content, tmp_path, saved_model):
 def test_a_model_of_another_kind_is_refused(tmp_path, saved_model):
     edit(saved_model / "config.json", model_type="t5", architectures=["T5ForConditionalGeneration"])
     prepare_refused(saved_model, tmp_path, "t5 is not a language model that transformers can load")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "reading", "said"),
+    [
+        ("bloom", {"n_layer": 2, "n_head": 4}, {"masks": ["causal", "prefix_lm"]}, "can be read under causal alone"),
+        ("mamba", {"num_hidden_layers": 2}, {"sites": ["mlp_out"]}, "has none of mlp_out (the block has no MLP)"),
+        (
+            "gpt_neo",
+            {"num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]]},
+            {"masks": ["causal", "bidirectional"]},
+            "does not follow bidirectional",
+        ),
+    ],
+)
+def test_what_cannot_be_read_as_the_study_asks_is_refused_at_once(
+    kind, settings, reading, said, tmp_path, tiny_tokenizer
+):
+    config = AutoConfig.for_model(kind, vocab_size=400, hidden_size=32, **settings)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "mine")
+    tiny_tokenizer.save_pretrained(tmp_path / "mine")
+    arguments = {
+        "name": "m",
+        "settings": {"source": "files", "path": str(tmp_path / "mine")},
+        "wheel": None,
+        "folder": tmp_path / "models" / "m",
+    }
+    usual = {"masks": ["causal"], "sites": ["resid"], "dtype": "float32"}
+    message = refused(model_source.prepare_model, said, **arguments, reading={**usual, **reading})
+    assert "models.m (" in message
+    model_source.prepare_model(**arguments, reading=usual)
 
 
 def test_missing_local_model_names_the_key(tmp_path):

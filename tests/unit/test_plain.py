@@ -1,5 +1,7 @@
 """The fallback without masks of our own, and how it is chosen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from transformers import (
 )
 
 from iclscope import plain as plain_path
+from iclscope import scoring
 from iclscope.generation import Stopping, generate
 from iclscope.packing import Prompt
 from iclscope.plain import (
@@ -179,14 +182,14 @@ def plain_mask(model, allowed, *_):
 
 
 def test_the_cached_prefix_is_tried_too(tiny_model, prompts, monkeypatch):
-    """A fault that only packs after the first have."""
-    inner = plain_path.score
+    """A fault that only packs after the first have: whatever they predict is another token."""
+    inner = scoring._forward
 
-    def faulty(model, some, batch_tokens):
-        return [values + 1 * (batch_tokens == 1) for values in inner(model, some, batch_tokens)]
+    def faulty(model, prefix, batch):
+        return inner(model, prefix, batch if not batch.cached else replace(batch, wanted=batch.wanted - [0, 1, 0, 0]))
 
     assert takes_masks(tiny_model, prompts, 256)
-    monkeypatch.setattr(plain_path, "score", faulty)
+    monkeypatch.setattr(scoring, "_forward", faulty)
     assert not takes_masks(tiny_model, prompts, 256)
 
 

@@ -38,7 +38,7 @@ def test_models_that_follow_every_mask(kind, dtype, tiny_model_of):
 def test_masks_that_a_model_does_not_follow_are_named():
     model = gpt_neo()
     with pytest.raises(
-        StudyError, match=r"^masks: GPTNeoForCausalLM does not follow bidirectional, prefix_lm, whatever"
+        StudyError, match=r"^masks: models\. \(GPTNeoForCausalLM\) does not follow bidirectional, prefix_lm, whatever"
     ):
         readable_masks(model, find_blocks(model), list(MASKS))
     assert list(readable_masks(model, find_blocks(model), ["causal", "self_only"])) == ["causal", "self_only"]
@@ -46,7 +46,7 @@ def test_masks_that_a_model_does_not_follow_are_named():
 
 def test_a_mask_without_effect_is_found():
     model = built("rwkv", **{**SMALL, "context_length": 64})
-    with pytest.raises(StudyError, match="RwkvForCausalLM does not follow sink_blocked, bidirectional, self_only"):
+    with pytest.raises(StudyError, match=r"\(RwkvForCausalLM\) does not follow sink_blocked, bidirectional, self_only"):
         readable_masks(model, find_blocks(model), list(MASKS))
     assert list(readable_masks(model, find_blocks(model), ["causal"])) == ["causal"]
 

@@ -19,16 +19,21 @@ from transformers.utils import logging as transformers_logging
 
 from iclscope import files, gguf, hub, models, wheels
 from iclscope.errors import StudyError
+from iclscope.proofs import check_parts, readable_masks
+from iclscope.sites import find_blocks
 
 logger = logging.getLogger(__name__)
 
 Settings = Mapping[str, Any]
 
 
-def prepare_model(*, name: str, settings: Settings, wheel: str | Path | None, folder: str | Path) -> None:
+def prepare_model(
+    *, name: str, settings: Settings, wheel: str | Path | None, folder: str | Path, reading: Settings | None = None
+) -> None:
     """Make the model folder `folder` from `models.<name>` of the config.
 
-    wheel: the fetched wheel, for `source: wheel`.
+    wheel: the fetched wheel, for `source: wheel`. reading: the study's `masks` and `sites`, and the model's `dtype`; a
+    model that cannot be read so is refused.
     """
     key = f"models.{name}"
     with files.atomic_folder(folder) as target:
@@ -45,7 +50,18 @@ def prepare_model(*, name: str, settings: Settings, wheel: str | Path | None, fo
         origin = {"source": settings["source"], **origin, **({"trust_remote_code": True} if trusted else {})}
         record = {**origin, "weights": weights, "files": others}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+        if reading:
+            _try_reading(target, name, reading)
     logger.info("%s: ready in %s", key, folder)
+
+
+def _try_reading(folder: Path, name: str, reading: Settings) -> None:
+    """Refuse a model that cannot be read as the study asks for, before anything is computed with it."""
+    model, _ = models.load(folder, reading["dtype"], "cpu")
+    model.name_or_path = name
+    blocks = find_blocks(model)
+    check_parts(model, blocks, reading["sites"])
+    readable_masks(model, blocks, reading["masks"])
 
 
 def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from iclscope.generation import Answer, Ending, Stopping, generate
-from iclscope.packing import Prompt
+from iclscope.packing import Prompt, computed_tokens
 from iclscope.rotary import apart, forget, length_class
 from iclscope.scoring import logits_at, logprobs_of, score
 
@@ -107,7 +107,8 @@ def generation_method(
     of = length_class(model)
     lengths = [len(prompt.context) for prompt in prompts]
     if len({of(min(lengths)), of(max(lengths) + limit)}) == 1 and takes_masks(model, prompts, batch_tokens):
-        if reason := _wrong_answers(model, tokenizer, _extremes(prompts), min(limit, TRIED_TOKENS)):
+        few = _extremes(prompts)
+        if reason := _wrong_answers(model, tokenizer, [few[0], few[-1]], min(limit, TRIED_TOKENS)):
             logger.warning("%s cannot answer packed (%s); every answer is alone", type(model).__name__, reason)
         else:
             return generate
@@ -117,14 +118,15 @@ def generation_method(
 def takes_masks(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> bool:
     """Whether packed scoring gives this model's log probabilities on the shortest and the longest of some prompts.
 
-    They share a prefix, and are scored in a pack each, of which the second finds the prefix in the cache, and in one.
-    Models with linear attention, ALiBi or a mask of their own may fail loudly or, worse, silently.
+    They share a prefix, and are scored in two packs, of which the second finds the prefix in the cache. Models with
+    linear attention, ALiBi or a mask of their own may fail loudly or, worse, silently.
     """
     few = _extremes(prompts)
     wanted = np.concatenate(score_alone(model, few, batch_tokens))
-    tolerance = _tolerance(model, _difference(score_plain(model, few, batch_tokens), wanted))
+    exact = model.dtype == torch.float32
+    tolerance = EXACT if exact else _tolerance(model, _difference(score_plain(model, few, batch_tokens), wanted))
     try:
-        difference = max(_difference(score(model, few, tokens), wanted) for tokens in (ALONE, batch_tokens))
+        difference = _difference(score(model, few, computed_tokens(few) - 1), wanted)
     except Exception as error:  # a model may raise anything where it is run as it was not meant to be
         reason = f"it fails with {type(error).__name__}: {error}"
     else:
@@ -153,9 +155,11 @@ def takes_padding(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> b
 
 
 def _extremes(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The shortest and the longest prompt."""
+    """The shortest prompts with their longest answer, and the longest one with its shortest answer too."""
     ordered = sorted(prompts, key=lambda prompt: len(prompt.context))
-    return [ordered[0], *ordered[1:][-1:]]
+    answers = [sorted(prompt.continuations, key=len) for prompt in ordered]
+    few = [Prompt(prompt.context, mine[-1:]) for prompt, mine in zip(ordered[:-1][:2], answers, strict=False)]
+    return [*few, Prompt(ordered[-1].context, [answers[-1][0], *answers[-1][1:][-1:]])]
 
 
 def _difference(scores: Sequence[np.ndarray], wanted: np.ndarray) -> float:

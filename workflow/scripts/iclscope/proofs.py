@@ -7,6 +7,7 @@ input at one position is what its tokens see, and what changes with the MLP's ou
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def _adds(model: Any, added: torch.Tensor, whole: torch.Tensor, rest: torch.Tens
 
 
 def _name(model: Any) -> str:
-    return f"{type(model).__name__} ({model.name_or_path})" if model.name_or_path else type(model).__name__
+    return f"models.{Path(model.name_or_path).name} ({type(model).__name__})"
 
 
 def _tokens(model: Any, rows: int) -> torch.Tensor:
