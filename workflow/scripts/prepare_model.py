@@ -12,6 +12,7 @@ with job(snakemake):
         name=snakemake.wildcards.model,
         settings=snakemake.params.settings,
         wheel=snakemake.input.get("wheel"),
+        parts=snakemake.input.get("parts", []),
         folder=Path(snakemake.output[0]).parent,
         reading={
             "masks": study["masks"],

