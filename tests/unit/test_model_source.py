@@ -1,5 +1,6 @@
 import json
 import zipfile
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from iclscope import gguf, hub, model_source, models, workload
 from iclscope.errors import StudyError
 from iclscope.files import sha256
+from iclscope.proofs import check_readable
 from preparing import COMMIT, PINNED, refused, source_of
 
 
@@ -203,9 +205,11 @@ def test_what_cannot_be_read_as_the_study_asks_is_refused_at_once(
         "folder": tmp_path / "models" / "m",
     }
     usual = {"masks": ["causal"], "sites": ["resid"], "dtype": "float32"}
-    message = refused(model_source.prepare_model, said, **arguments, reading={**usual, **reading})
+    message = refused(
+        model_source.prepare_model, said, **arguments, check=partial(check_readable, **{**usual, **reading})
+    )
     assert "models.m (" in message
-    model_source.prepare_model(**arguments, reading=usual)
+    model_source.prepare_model(**arguments, check=partial(check_readable, **usual))
 
 
 def test_missing_local_model_names_the_key(tmp_path):

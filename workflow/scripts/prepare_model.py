@@ -1,11 +1,12 @@
 """Adapter of rule prepare_model."""
 
+from functools import partial
 from pathlib import Path
 
-from iclscope import model_source
+from iclscope import model_source, proofs
 from iclscope.jobs import job
 
-study = snakemake.config  # which makes nothing again where it changes: the folder stays the same
+study = snakemake.config  # nothing is made again where it changes: the folder stays what it is
 
 with job(snakemake):
     model_source.prepare_model(
@@ -14,9 +15,10 @@ with job(snakemake):
         wheel=snakemake.input.get("wheel"),
         parts=snakemake.input.get("parts", []),
         folder=Path(snakemake.output[0]).parent,
-        reading={
-            "masks": study["masks"],
-            "sites": study["activations"]["sites"],
-            "dtype": study["models"][snakemake.wildcards.model]["dtype"],
-        },
+        check=partial(
+            proofs.check_readable,
+            masks=study["masks"],
+            sites=study["activations"]["sites"],
+            dtype=study["models"][snakemake.wildcards.model]["dtype"],
+        ),
     )

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,6 @@ from transformers.utils import logging as transformers_logging
 
 from iclscope import files, gguf, hub, models, wheels
 from iclscope.errors import StudyError
-from iclscope.proofs import check_parts, readable_masks
-from iclscope.sites import find_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +32,12 @@ def prepare_model(
     wheel: str | Path | None,
     folder: str | Path,
     parts: Sequence[str | Path] = (),
-    reading: Settings | None = None,
+    check: Callable[[Path, str], None] = lambda folder, name: None,
 ) -> None:
     """Make the model folder `folder` from `models.<name>` of the config.
 
-    wheel: the fetched wheel, for `source: wheel`; parts: those that hold the rest of its file. reading: the study's
-    `masks` and `sites`, and the model's `dtype`; a model that cannot be read so is refused.
+    wheel: the fetched wheel, for `source: wheel`; parts: those that hold the rest of its file. check: refuses a model
+    that the study cannot use, given its folder and name.
     """
     key = f"models.{name}"
     with files.atomic_folder(folder) as target:
@@ -56,18 +54,8 @@ def prepare_model(
         origin = {"source": settings["source"], **origin, **({"trust_remote_code": True} if trusted else {})}
         record = {**origin, "weights": weights, "files": others}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
-        if reading:
-            _try_reading(target, name, reading)
+        check(target, name)
     logger.info("%s: ready in %s", key, folder)
-
-
-def _try_reading(folder: Path, name: str, reading: Settings) -> None:
-    """Refuse a model that cannot be read as the study asks for, before anything is computed with it."""
-    model, _ = models.load(folder, reading["dtype"], "cpu")
-    model.name_or_path = name
-    blocks = find_blocks(model)
-    check_parts(model, blocks, reading["sites"])
-    readable_masks(model, blocks, reading["masks"])
 
 
 def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -> None:
@@ -81,9 +69,7 @@ def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
 
 
-def _wheel_model(
-    settings: Settings, fetched: Sequence[str | Path | None], target: Path, key: str
-) -> dict[str, Any]:
+def _wheel_model(settings: Settings, fetched: Sequence[str | Path | None], target: Path, key: str) -> dict[str, Any]:
     """Convert the file that lies in the fetched wheels, one part in each."""
     parts = settings.get("parts", [])
     keys = [f"{key}.file", *(f"{key}.parts.{n}.file" for n in range(len(parts)))]

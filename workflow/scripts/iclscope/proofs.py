@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from iclscope import models
 from iclscope.attention import attention_input
 from iclscope.errors import StudyError
 from iclscope.masks import MaskFunction, Segments, named
-from iclscope.sites import NORM, Block, block_input, decoder_of, first_output
+from iclscope.sites import NORM, Block, block_input, decoder_of, find_blocks, first_output
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,15 @@ UNLIKE = {torch.float32: 1e-2}  # share of what the MLP adds that may be somethi
 COARSELY_UNLIKE = 0.25
 
 Change = Callable[[int, torch.Tensor], torch.Tensor]
+
+
+def check_readable(folder: Path, name: str, *, masks: Sequence[str], sites: Sequence[str], dtype: str) -> None:
+    """Refuse the prepared model `name` in `folder` if it cannot be read under these masks and at these sites."""
+    model, _ = models.load(folder, dtype, "cpu")
+    model.name_or_path = name
+    blocks = find_blocks(model)
+    check_parts(model, blocks, sites)
+    readable_masks(model, blocks, masks)
 
 
 def readable_masks(model: Any, blocks: Sequence[Block], names: Sequence[str]) -> dict[str, MaskFunction | None]:
