@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 import torch
-from transformers import AutoModelForCausalLM, MambaConfig, MixtralConfig, OPTConfig
+from transformers import AutoModelForCausalLM, BertConfig, BloomConfig, MambaConfig, MixtralConfig, OPTConfig
 
 from iclscope.activations import extraction
 from iclscope.activations.extraction import Demonstration, batches, extract, model_input, write_chunks
@@ -19,7 +19,8 @@ from iclscope.engine import models
 from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.parquet import read_provenance
-from iclscope.tables import ACTIVATIONS, SAMPLE
+from iclscope.signals import metrics
+from iclscope.tables import ACTIVATIONS, METRICS, SAMPLE
 
 KINDS = ["llama", "qwen2", "gemma", "gemma2", "gemma3", "mistral", "gpt2"]
 SITES = ["mlp_out", "mlp_act", "resid"]
@@ -38,7 +39,7 @@ def full_tensors(model, one, mask="causal"):
     """Whole activations of one demonstration, without batch or reduction: {(site, layer): float64 [tokens, d]}."""
     found = {}
     with reading(find_blocks(model), SITES, lambda site, layer, x: found.update({(site, layer): x[0].clone()})):
-        model.get_decoder()(**model_input(model, [one.tokens], named(mask)))
+        model.get_decoder()(**model_input(model, [one.tokens], named(mask) if mask else None))
     return {key: x.double().numpy() for key, x in found.items()}
 
 
@@ -64,33 +65,66 @@ def test_sites_are_what_they_are_called(kind, tiny_model_of):
         assert block.width("mlp_out") == block.width("resid") == 32
 
 
-def test_a_model_without_mlp_modules_is_refused():
-    model = AutoModelForCausalLM.from_config(
-        OPTConfig(vocab_size=99, hidden_size=32, ffn_dim=64, num_attention_heads=4)
+def built(config):
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+
+
+def test_two_linear_maps_without_an_mlp_module_are_one():
+    """OPT multiplies the tokens of all rows as one sequence; what is read has rows again."""
+    model = built(OPTConfig(vocab_size=400, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4))
+    found = full_tensors(model, demonstrations()[0])
+    for layer, block in enumerate(model.model.decoder.layers):
+        assert found["mlp_act", layer].shape == (len(found["resid", layer]), 64)
+        mlp_out = block.fc2(torch.from_numpy(found["mlp_act", layer]).float())
+        np.testing.assert_allclose(found["mlp_out", layer], mlp_out, atol=1e-5)
+    pairs = [one for one in demonstrations() if len(one.tokens.ids) == len(demonstrations()[0].tokens.ids)]
+    ACTIVATIONS.check(pl.concat(extract(model, pairs, named("causal"), SITES, 4, 10_000)))
+
+
+def test_a_mixture_of_experts_is_read_as_a_whole():
+    """Its output is what it adds to the residual stream; neurons that all tokens share it has none."""
+    config = MixtralConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4,
+    )  # fmt: skip
+    model, before = built(config), {}
+    for layer, block in enumerate(model.model.layers):
+        block.post_attention_layernorm.register_forward_pre_hook(
+            lambda _, x, layer=layer: before.update({layer: x[0][0].clone()})
+        )
+    found = full_tensors(model, demonstrations()[0])
+    for layer in range(2):
+        np.testing.assert_allclose(found["mlp_out", layer], found["resid", layer] - before[layer].numpy(), atol=1e-5)
+    frames = pl.concat(extract(model, demonstrations(), named("causal"), SITES, 4, 64))
+    assert set(frames["site"]) == {"mlp_out", "resid"}
+    assert {reason for block in find_blocks(model) for reason in block.undefined.values()} == {
+        "a mixture of experts has no neurons that all tokens share"
+    }
+
+
+def test_a_model_without_an_mlp_has_a_residual_stream_alone():
+    model = built(MambaConfig(vocab_size=400, hidden_size=32, num_hidden_layers=2))
+    assert set(full_tensors(model, demonstrations()[0], None)) == {("resid", 0), ("resid", 1)}
+
+
+def test_a_block_of_another_kind_is_refused():
+    model = built(
+        BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, is_decoder=True)
     )
     with pytest.raises(
-        StudyError, match="OPTDecoderLayer cannot be read: looked for one MLP module beside its attention, found Linear"
+        StudyError,
+        match="BertLayer cannot be read: looked for one MLP or mixture of experts beside its attention, "
+        "found BertIntermediate, BertOutput; choose another model",
     ):
         find_blocks(model)
 
 
-def test_experts_are_refused():
-    config = MixtralConfig(
-        vocab_size=99,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
-    with pytest.raises(StudyError, match="MixtralDecoderLayer cannot be read: looked for"):
-        find_blocks(AutoModelForCausalLM.from_config(config))
-
-
-def test_a_model_without_attention_is_refused():
-    config = MambaConfig(vocab_size=99, hidden_size=32, num_hidden_layers=2)
-    with pytest.raises(StudyError, match=r"looked for a ModuleList whose blocks .* …Attention, found MambaBlock;"):
-        find_blocks(AutoModelForCausalLM.from_config(config))
+def test_a_model_without_blocks_is_refused(tiny_model_of):
+    model = tiny_model_of("llama")
+    model.config.num_hidden_layers = 5
+    with pytest.raises(StudyError, match=r"looked for a ModuleList of 5 blocks, .*, found 3 LlamaDecoderLayer; choose"):
+        find_blocks(model)
 
 
 def test_unknown_site_lists_the_known_ones(tiny_model):
@@ -337,3 +371,44 @@ def test_a_candidate_longer_than_the_context_is_refused(tiny_model_of, tiny_toke
     rows = sample([("why? " * 600, "yes")]).to_dicts()
     with pytest.raises(StudyError, match=r"candidate 0 has .* tokens, more than the 512 of the model; set a lower max"):
         extraction.tokenise(rows, tiny_model_of("gpt2"), tiny_tokenizer)
+
+
+@pytest.mark.parametrize("mask", ["causal", "self_only"])
+def test_a_mask_that_a_model_does_not_take_is_refused_before_it_is_read(study, mask, tiny_tokenizer, monkeypatch):
+    config = BloomConfig(vocab_size=400, hidden_size=32, n_layer=2, n_head=4)
+    monkeypatch.setattr(models, "load", lambda *_: (built(config), tiny_tokenizer))
+    if mask == "causal":
+        study.run(["causal"])  # under its own attention
+        assert ACTIVATIONS.read(study.path("causal")).height == 2 * 2 * 2
+    else:
+        with pytest.raises(
+            StudyError, match=r"\(BloomForCausalLM\) can be read under causal alone .*; remove self_only from"
+        ):
+            study.run(["causal", mask])
+        assert not study.path("causal").exists()
+
+
+def test_what_a_model_lacks_is_undefined_with_its_reason(study, tiny_tokenizer, monkeypatch, tmp_path):
+    config = MixtralConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4,
+    )  # fmt: skip
+    monkeypatch.setattr(models, "load", lambda *_: (built(config), tiny_tokenizer))
+    settings = {"sites": ["mlp_act", "resid"], "top_k": 3, "batch_tokens": 100}
+    study.run(["causal"], settings=settings)
+    path = study.path("causal")
+    metrics.run(
+        activations=path,
+        extraction=read_provenance(path)["extraction"],
+        settings={"poolings": ["all", "last"], "names": ["mean", "max_abs"]},
+        output=tmp_path / "metrics.parquet",
+        provenance={},
+    )
+    found = METRICS.read(tmp_path / "metrics.parquet")
+    METRICS.check(found)
+    assert found.equals(found.sort(METRICS.key))
+    absent = found.filter(pl.col.site == "mlp_act")
+    assert absent.height == found.height / 2 == 2 * 2 * 2 * 2
+    assert absent["value"].null_count() == absent.height
+    assert set(absent["reason"]) == {"a mixture of experts has no neurons that all tokens share"}
+    assert found.filter(pl.col.site == "resid")["reason"].null_count() == absent.height

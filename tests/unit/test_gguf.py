@@ -90,3 +90,21 @@ def test_file_that_is_no_gguf_names_the_key(tmp_path):
     with pytest.raises(StudyError) as caught:
         gguf.convert(tmp_path / "model.gguf", tmp_path, "models.m.file")
     assert str(caught.value).startswith("models.m.file: model.gguf is not a GGUF model")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.5, 0.9999])
+def test_file_that_was_cut_short_is_refused(share, tmp_path, tiny_model_of, tiny_tokenizer):
+    path = tmp_path / "model.gguf"
+    write_gguf(path, tiny_model_of("qwen2"), tiny_tokenizer)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(StudyError, match=r"^models\.m\.file: model\.gguf is not a GGUF model .*cut short \(.+\)"):
+        gguf.convert(path, tmp_path, "models.m.file")
+
+
+def test_file_that_lacks_a_weight_is_refused(tmp_path, tiny_model_of, tiny_tokenizer):
+    model = tiny_model_of("qwen2", tie_word_embeddings=False)
+    del model.model.layers[1].mlp.down_proj
+    write_gguf(tmp_path / "model.gguf", model, tiny_tokenizer)
+    with pytest.raises(StudyError, match=r"^models\.m\.file: model\.gguf: the weights lack .*1\.mlp\.down_proj"):
+        gguf.convert(tmp_path / "model.gguf", tmp_path, "models.m.file")

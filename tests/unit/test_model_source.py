@@ -1,11 +1,16 @@
+import json
 import zipfile
+from functools import partial
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from iclscope.activations.proofs import check_readable
 from iclscope.engine import models
 from iclscope.plan import workload
+from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
 from iclscope.sources import gguf, hub, prepare_model
 from preparing import COMMIT, PINNED, refused, source_of
@@ -98,6 +103,117 @@ def test_weights_that_were_cut_short_are_refused(tmp_path, saved_model):
     )
 
 
+def prepare_refused(folder, tmp_path, *parts):
+    """Prepare the model of `folder`, which must be refused in one sentence that begins with its key."""
+    message = refused(
+        prepare_model.prepare_model,
+        *parts,
+        name="m",
+        settings={"source": "files", "path": str(folder)},
+        wheel=None,
+        folder=tmp_path / "models" / "m",
+    )
+    assert message.startswith("models.m: ")
+    assert "\n" not in message
+
+
+def rewrite(folder, change):
+    """Save the weights of `folder` again, in one file, after `change` has altered the dict of them."""
+    weights = {name: x for path in folder.glob("*.safetensors") for name, x in load_file(path).items()}
+    for path in folder.glob("model*"):
+        path.unlink()
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda w: w.pop("lm_head.weight"), "the weights lack lm_head.weight; complete them"),
+        (lambda w: w.update(extra=torch.zeros(2)), "the weights hold extra, which the model has not"),
+        (
+            lambda w: w.update({"model.norm.weight": torch.zeros(5)}),
+            "the weights hold model.norm.weight in another shape than the model's",
+        ),
+        (
+            lambda w: [w.pop(name) for name in list(w) if ".mlp." in name],
+            "model.layers.0.mlp.down_proj.weight, model.layers.0.mlp.gate_proj.weight, "
+            "model.layers.0.mlp.up_proj.weight and 6 more",
+        ),
+    ],
+)
+def test_weights_that_are_not_the_configs_are_refused(change, part, tmp_path, saved_model):
+    rewrite(saved_model, change)
+    prepare_refused(saved_model, tmp_path, part)
+    with pytest.raises(StudyError, match=r"^models\.mine: the weights"):  # in a folder that was prepared before, too
+        models.load(saved_model, "float32", "cpu")
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes"])
+def test_quantised_weights_are_refused(method, tmp_path, saved_model):
+    edit(saved_model / "config.json", quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True})
+    prepare_refused(saved_model, tmp_path, f"the weights are quantised ({method})")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_adapter_is_refused(whole, tmp_path, saved_model):
+    """Alone, or beside a whole model, with which transformers would load it."""
+    (saved_model / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    if not whole:
+        for path in [*saved_model.glob("model*"), saved_model / "config.json"]:
+            path.unlink()
+        save_file({"x": torch.zeros(1)}, saved_model / "adapter_model.safetensors")
+    prepare_refused(saved_model, tmp_path, "an adapter (LoRA), not a model; merge it into its base model")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"weight_map": []}'])
+def test_an_index_without_weight_map_is_refused(content, tmp_path, saved_model):
+    (saved_model / "model.safetensors.index.json").write_text(content)
+    prepare_refused(saved_model, tmp_path, "model.safetensors.index.json has no weight_map")
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path, saved_model):
+    edit(saved_model / "config.json", model_type="t5", architectures=["T5ForConditionalGeneration"])
+    prepare_refused(saved_model, tmp_path, "t5 is not a language model that transformers can load")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "reading", "said"),
+    [
+        ("bloom", {"n_layer": 2, "n_head": 4}, {"masks": ["causal", "prefix_lm"]}, "can be read under causal alone"),
+        ("mamba", {"num_hidden_layers": 2}, {"sites": ["mlp_out"]}, "has none of mlp_out (the block has no MLP)"),
+        (
+            "gpt_neo",
+            {"num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]]},
+            {"masks": ["causal", "bidirectional"]},
+            "does not follow bidirectional",
+        ),
+    ],
+)
+def test_what_cannot_be_read_as_the_study_asks_is_refused_at_once(
+    kind, settings, reading, said, tmp_path, tiny_tokenizer
+):
+    config = AutoConfig.for_model(kind, vocab_size=400, hidden_size=32, **settings)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "mine")
+    tiny_tokenizer.save_pretrained(tmp_path / "mine")
+    arguments = {
+        "name": "m",
+        "settings": {"source": "files", "path": str(tmp_path / "mine")},
+        "wheel": None,
+        "folder": tmp_path / "models" / "m",
+    }
+    usual = {"masks": ["causal"], "sites": ["resid"], "dtype": "float32"}
+    message = refused(
+        prepare_model.prepare_model, said, **arguments, check=partial(check_readable, **{**usual, **reading})
+    )
+    assert "models.m (" in message
+    prepare_model.prepare_model(**arguments, check=partial(check_readable, **usual))
+
+
 def test_missing_local_model_names_the_key(tmp_path):
     settings = {"source": "files", "path": str(tmp_path / "none")}
     refused(
@@ -129,6 +245,47 @@ def test_model_of_a_wheel_is_converted(tmp_path, monkeypatch, saved_model, tiny_
     weights = {"model.safetensors": checksums.pop("model.safetensors")}
     assert source_of(folder) == {**settings, "weights": weights, "files": checksums}
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
+
+
+def in_parts(tmp_path, contents):
+    """Settings of a file that lies in several wheels, under one name, and these wheels."""
+    entries, wheels = [], []
+    for n, content in enumerate(contents):
+        entries.append({"package": f"p{n}", "version": "1.0", "sha256": "0" * 64, "file": f"p{n}/model.gguf"})
+        wheels.append(tmp_path / f"p{n}-1.0.whl")
+        with zipfile.ZipFile(wheels[-1], "w") as archive:
+            archive.writestr(f"p{n}/model.gguf", content)
+    return {"source": "wheel", **entries[0], "parts": entries[1:]}, wheels
+
+
+def test_a_file_in_parts_over_several_wheels_is_joined(tmp_path, monkeypatch, saved_model, tiny_tokenizer):
+    settings, (first, *rest) = in_parts(tmp_path, [b"GGUF ", b"con", b"tent"])
+
+    def convert(file, folder, key):
+        assert (file.read_bytes(), key) == (b"GGUF content", "models.m.file")
+        AutoModelForCausalLM.from_pretrained(saved_model).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+
+    monkeypatch.setattr(gguf, "convert", convert)
+    folder = tmp_path / "models" / "m"
+    prepare_model.prepare_model(name="m", settings=settings, wheel=first, parts=rest, folder=folder)
+    assert source_of(folder).items() >= settings.items()
+    assert [path.name for path in folder.parent.iterdir()] == ["m"]
+
+
+def test_a_part_that_its_wheel_lacks_names_the_key(tmp_path):
+    settings, (first, *rest) = in_parts(tmp_path, [b"GGUF ", b"con", b"tent"])
+    settings["parts"][1]["file"] = "p2/other.gguf"
+    message = refused(
+        prepare_model.prepare_model,
+        "p2-1.0.whl has no file p2/other.gguf",
+        name="m",
+        settings=settings,
+        wheel=first,
+        parts=rest,
+        folder=tmp_path / "models" / "m",
+    )
+    assert message.startswith("models.m.parts.1.file: ")
 
 
 def test_model_file_that_the_wheel_lacks_names_the_key(tmp_path):

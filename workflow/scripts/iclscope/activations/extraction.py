@@ -19,10 +19,12 @@ import torch
 
 from iclscope.activations.masks import MaskFunction, Segments, named, padded
 from iclscope.activations.per_token import TOP, VECTORS, summarise
-from iclscope.activations.sites import Block, check_sites, find_blocks, reading
+from iclscope.activations.proofs import check_parts, readable_masks
+from iclscope.activations.sites import Block, check_sites, decoder_of, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.attention import attention_input
 from iclscope.engine.prompts import DemonstrationTokens, encode_demonstration
+from iclscope.engine.rotary import forget, length_class
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import is_sealed
 from iclscope.runtime.logs import progress
@@ -47,17 +49,21 @@ class Demonstration:
     tokens: DemonstrationTokens
 
 
-def batches(demonstrations: Sequence[Demonstration], batch_tokens: int) -> list[list[Demonstration]]:
+def batches(
+    demonstrations: Sequence[Demonstration], batch_tokens: int, alike: Callable[[int], int] = lambda length: 0
+) -> list[list[Demonstration]]:
     """Group demonstrations of similar length, longest first.
 
-    A batch has at most `batch_tokens` tokens, of which at most MAX_PADDING are padding, or one demonstration.
+    A batch has at most `batch_tokens` tokens, of which at most MAX_PADDING are padding, or one demonstration; and only
+    lengths of which `alike` says the same.
     """
     groups: list[list[Demonstration]] = []
     tokens = 0
     for one in sorted(demonstrations, key=lambda one: (-len(one.tokens.ids), one.id)):
         length = len(one.tokens.ids)
         size = (len(groups[-1]) + 1) * len(groups[-1][0].tokens.ids) if groups else 0
-        if groups and size <= batch_tokens and tokens + length >= (1 - MAX_PADDING) * size:
+        fits = bool(groups) and size <= batch_tokens and tokens + length >= (1 - MAX_PADDING) * size
+        if fits and alike(length) == alike(len(groups[-1][0].tokens.ids)):
             groups[-1].append(one)
             tokens += length
         else:
@@ -66,10 +72,18 @@ def batches(demonstrations: Sequence[Demonstration], batch_tokens: int) -> list[
     return groups
 
 
-def model_input(model: Any, batch: Sequence[DemonstrationTokens], mask: MaskFunction) -> dict[str, Any]:
-    """Arguments of a forward pass over `batch` [rows, longest], padded on the right, under an explicit mask."""
+def model_input(model: Any, batch: Sequence[DemonstrationTokens], mask: MaskFunction | None) -> dict[str, Any]:
+    """Arguments of a forward pass over `batch` [rows, longest], padded on the right, under an explicit mask.
+
+    mask: None is the model's own causal attention. The rows must be alike by `rotary.length_class`.
+    """
+    forget(model)
     longest = max(len(tokens.ids) for tokens in batch)
     ids = torch.tensor([[*tokens.ids, *[0] * (longest - len(tokens.ids))] for tokens in batch], device=model.device)
+    if mask is None:
+        lengths = torch.tensor([[len(tokens.ids)] for tokens in batch], device=model.device)
+        own = (torch.arange(longest, device=model.device) < lengths).long()
+        return {"input_ids": ids, "attention_mask": own, "use_cache": False}
     allowed = torch.from_numpy(padded(mask, [Segments.of(tokens) for tokens in batch])).to(model.device)
     positions = torch.arange(longest, device=model.device).expand(len(batch), longest)
     return {
@@ -83,7 +97,7 @@ def model_input(model: Any, batch: Sequence[DemonstrationTokens], mask: MaskFunc
 def extract(
     model: Any,
     demonstrations: Sequence[Demonstration],
-    mask: MaskFunction,
+    mask: MaskFunction | None,
     sites: Sequence[str],
     top_k: int,
     batch_tokens: int,
@@ -96,17 +110,20 @@ def extract(
     check_sites(sites)
     blocks = find_blocks(model)
     clipped: set[tuple[str, int]] = set()
-    for batch in batches(demonstrations, batch_tokens):
+    for batch in batches(demonstrations, batch_tokens, length_class(model)):
         lengths = torch.tensor([len(one.tokens.ids) for one in batch])
         found = read_batch(model, blocks, sites, batch, mask, partial(summarise, lengths=lengths, top_k=top_k))
         frames = []
         for site in sites:
-            layers = [found.pop((site, layer)) for layer in range(len(blocks))]
-            stacked = {name: torch.stack([layer[name] for layer in layers]).cpu().numpy() for name in layers[0]}
-            _check_finite(model, batch, site, stacked["mean_abs"], lengths.numpy())
+            layers = np.array([layer for layer, block in enumerate(blocks) if site not in block.undefined], np.int16)
+            if not len(layers):
+                continue
+            parts = [found.pop((site, layer)) for layer in layers.tolist()]
+            stacked = {name: torch.stack([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+            _check_finite(model, batch, (site, layers), stacked["mean_abs"], lengths.numpy())
             beyond = np.maximum(*(np.abs(stacked[name]).max(axis=(1, 2)) for name in VECTORS)) > FLOAT16_LIMIT
-            clipped |= {(site, int(layer)) for layer in np.flatnonzero(beyond)}
-            frames.append(_rows(batch, site, stacked, lengths.numpy()))
+            clipped |= {(site, layer) for layer in layers[beyond].tolist()}
+            frames.append(_rows(batch, (site, layers), stacked, lengths.numpy()))
         yield pl.concat(frames)
     if clipped:
         logger.warning("pooled vectors exceed float16 and were clipped to %g at %s", FLOAT16_LIMIT, sorted(clipped))
@@ -117,7 +134,7 @@ def read_batch(
     blocks: Sequence[Block],
     sites: Sequence[str],
     batch: Sequence[Demonstration],
-    mask: MaskFunction,
+    mask: MaskFunction | None,
     reduce: Callable[[torch.Tensor], T],
 ) -> dict[tuple[str, int], T]:
     """What `reduce` makes of the activation [rows, tokens, d] at every site and block, in one forward pass."""
@@ -126,21 +143,26 @@ def read_batch(
     def receive(site: str, layer: int, x: torch.Tensor) -> None:
         found[site, layer] = reduce(x)
 
+    inputs = model_input(model, [one.tokens for one in batch], mask)
     with torch.inference_mode(), reading(blocks, sites, receive):
-        model.get_decoder()(**model_input(model, [one.tokens for one in batch], mask))
+        decoder_of(model)(**inputs)
     return found
 
 
+Place = tuple[str, np.ndarray]  # a site, and the layers that have it: int16 [layers]
+
+
 def _check_finite(
-    model: Any, batch: Sequence[Demonstration], site: str, mean_abs: np.ndarray, lengths: np.ndarray
+    model: Any, batch: Sequence[Demonstration], place: Place, mean_abs: np.ndarray, lengths: np.ndarray
 ) -> None:
     """Refuse infinite or undefined activations; mean_abs [layers, rows, tokens] shows both."""
+    site, layers = place
     bad = ~np.isfinite(mean_abs) & _is_token(mean_abs.shape[-1], lengths)
     if bad.any():
         layer, row, _ = np.argwhere(bad)[0]
         raise StudyError(
             f"models: activations of {Path(model.name_or_path).name or type(model).__name__} are not finite for "
-            f"candidate {batch[row].id} at layer {layer}, site {site}; try dtype: float32"
+            f"candidate {batch[row].id} at layer {layers[layer]}, site {site}; try dtype: float32"
         )
 
 
@@ -149,14 +171,17 @@ def _is_token(longest: int, lengths: np.ndarray) -> np.ndarray:
     return np.arange(longest) < lengths[:, None]
 
 
-def _rows(batch: Sequence[Demonstration], site: str, found: dict[str, np.ndarray], lengths: np.ndarray) -> pl.DataFrame:
+def _rows(
+    batch: Sequence[Demonstration], place: Place, found: dict[str, np.ndarray], lengths: np.ndarray
+) -> pl.DataFrame:
     """Rows of the activations table from statistics [layers, rows, …], layer by layer."""
+    site, numbers = place
     layers, rows, longest = found["mean"].shape
     spans = np.array([(len(one.tokens.ids), *one.tokens.question, *one.tokens.answer) for one in batch], np.int32)
     is_token = _is_token(longest, lengths)
     columns: dict[str, Any] = {
         "candidate": np.tile(np.array([one.id for one in batch], np.int32), layers),
-        "layer": np.repeat(np.arange(layers, dtype=np.int16), rows),
+        "layer": np.repeat(numbers, rows),
         "site": [site] * (layers * rows),
         **dict(zip(SPANS, np.tile(spans, (layers, 1)).T, strict=True)),
     }
@@ -196,6 +221,14 @@ def write_chunks(frames: Iterable[pl.DataFrame], writer: TableWriter) -> None:
 
 def _write_chunk(waiting: Sequence[pl.DataFrame], writer: TableWriter) -> None:
     writer.append(pl.concat(waiting).sort("site", "layer", "candidate"), by=["site", "layer"])
+
+
+def undefined_sites(blocks: Sequence[Block], sites: Sequence[str]) -> dict[str, list[tuple[str, int, str]]]:
+    """For the record of a file: under `undefined`, which sites which layers do not have, and why; empty if all do."""
+    found = [
+        (site, n, block.undefined[site]) for site in sites for n, block in enumerate(blocks) if site in block.undefined
+    ]
+    return {"undefined": found} if found else {}
 
 
 def estimated_bytes(tokens: int, candidates: int, blocks: Sequence[Block], sites: Sequence[str], top_k: int) -> int:
@@ -238,15 +271,19 @@ def run(
     """
     sites, top_k = settings["sites"], settings["top_k"]
     check_sites(sites)
-    functions = {mask: named(mask) for mask in outputs}
+    for mask in outputs:
+        named(mask)
     extraction = digest([provenance["settings"], dtype, code])
     recipe = digest([extraction, provenance["inputs"]])
     waiting = [mask for mask, path in outputs.items() if not _is_made(path, recipe)] or list(outputs)
     model, tokenizer = models.load(model_folder, dtype, device)
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
     blocks = find_blocks(model)
+    check_parts(model, blocks, sites)
+    functions = readable_masks(model, blocks, waiting)
+    undefined = undefined_sites(blocks, sites)
     tokens = sum(len(one.tokens.ids) for one in demonstrations)
-    passes = len(batches(demonstrations, settings["batch_tokens"]))
+    passes = len(batches(demonstrations, settings["batch_tokens"], length_class(model)))
     logger.info(
         "masks %s: %d candidates, %d tokens in %d batches, %d layers, sites %s; about %.0f MB each before compression",
         ", ".join(waiting), len(demonstrations), tokens, passes, len(blocks), ", ".join(sites),
@@ -254,7 +291,8 @@ def run(
     )  # fmt: skip
     for mask in waiting:
         frames = extract(model, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
-        with ACTIVATIONS.writer(outputs[mask], {**provenance, "extraction": extraction, "recipe": recipe}) as writer:
+        record = {**provenance, "extraction": extraction, "recipe": recipe, **undefined}
+        with ACTIVATIONS.writer(outputs[mask], record) as writer:
             write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
 
 

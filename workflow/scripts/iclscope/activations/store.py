@@ -25,9 +25,11 @@ from iclscope.activations.extraction import (
     read_batch,
     tokenise,
 )
-from iclscope.activations.masks import MaskFunction, named
-from iclscope.activations.sites import Block, check_sites, find_blocks, reading
+from iclscope.activations.masks import MaskFunction
+from iclscope.activations.proofs import check_parts, readable_masks
+from iclscope.activations.sites import Block, check_sites, decoder_of, find_blocks, reading
 from iclscope.engine import models
+from iclscope.engine.rotary import length_class
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.logs import progress
 from iclscope.tables import SAMPLE, TOKEN_ACTIVATIONS
@@ -84,18 +86,27 @@ def computed_batches(
     """
     model, tokenizer = models.load(model_folder, dtype, device)
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
-    yield from stream(model, demonstrations, named(mask), site, layer, batch_tokens)
+    blocks = find_blocks(model)
+    check_parts(model, blocks, [site])
+    yield from stream(model, demonstrations, readable_masks(model, blocks, [mask])[mask], site, layer, batch_tokens)
 
 
 def stream(
-    model: Any, demonstrations: Sequence[Demonstration], mask: MaskFunction, site: str, layer: int, batch_tokens: int
+    model: Any,
+    demonstrations: Sequence[Demonstration],
+    mask: MaskFunction | None,
+    site: str,
+    layer: int,
+    batch_tokens: int,
 ) -> Iterator[TokenBatch]:
     """Yield the activations at one site and layer of tokenised demonstrations, a forward pass at a time."""
     check_sites([site])
     blocks = find_blocks(model)
     if not 0 <= layer < len(blocks):
         raise StudyError(f"layer {layer} does not exist; the model has layers 0 to {len(blocks) - 1}")
-    for batch in batches(demonstrations, batch_tokens):
+    if site in blocks[layer].undefined:
+        raise StudyError(f"layer {layer} has no {site}: {blocks[layer].undefined[site]}")
+    for batch in batches(demonstrations, batch_tokens, length_class(model)):
         x = read_batch(model, [blocks[layer]], [site], batch, mask, torch.Tensor.detach)[site, 0]
         yield TokenBatch(*_places(batch), _own_tokens(x, batch))
 
@@ -115,19 +126,21 @@ def run(
 
     Says before it starts how many GB that will be, and refuses where the disk has no room for them.
     """
-    function, sites = named(mask), settings["sites"]
+    sites = settings["sites"]
     check_sites(sites)
     model, tokenizer = models.load(model_folder, dtype, device)
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
     blocks = find_blocks(model)
+    check_parts(model, blocks, sites)
+    function = readable_masks(model, blocks, [mask])[mask]
     _announce(mask, stored_bytes(demonstrations, blocks, sites), Path(output))
-    made = batches(demonstrations, settings["batch_tokens"])
+    made = batches(demonstrations, settings["batch_tokens"], length_class(model))
     with TOKEN_ACTIVATIONS.writer(output, provenance) as writer:
         for batch in progress(made, len(made), f"whole activations, {mask}", "batch"):
             inputs = model_input(model, [one.tokens for one in batch], function)
             receive = lambda site, layer, x, batch=batch: writer.append(_rows(batch, site, layer, x))  # noqa: E731
             with torch.inference_mode(), reading(blocks, sites, receive):
-                model.get_decoder()(**inputs)
+                decoder_of(model)(**inputs)
 
 
 def stored_bytes(demonstrations: Sequence[Demonstration], blocks: Sequence[Block], sites: Sequence[str]) -> int:

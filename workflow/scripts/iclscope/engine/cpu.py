@@ -6,7 +6,6 @@ they had, so that results differ by rounding alone.
 """
 
 import platform
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +19,22 @@ def can_pack() -> bool:
     return platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
 
 
+class PackedLinear(nn.Linear):
+    """A linear map that multiplies by packed weights; a model that reads `weight` itself is given the plain ones."""
+
+    packed: torch.Tensor
+    shared: torch.Tensor | None  # plain weights that the embeddings keep anyway
+
+    @property
+    def weight(self) -> torch.Tensor:  # type: ignore[override]
+        """The plain weights [outputs, inputs], put together anew where nothing else keeps them."""
+        return self.packed.to_dense() if self.shared is None else self.shared
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [..., inputs] to [..., outputs]; the operation that PyTorch's own compiler uses for frozen weights."""
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+
 def pack_for_cpu(model: Any) -> int:
     """Pack the weights of every linear map of `model`, if it runs on such a CPU; returns how many were packed.
 
@@ -31,14 +46,9 @@ def pack_for_cpu(model: Any) -> int:
     embeddings = model.get_input_embeddings().weight
     maps = [module for module in model.modules() if type(module) is nn.Linear]
     for linear in maps:
-        weight = linear.weight.detach()
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
-        linear.forward = partial(_multiply, packed, linear.bias)  # type: ignore[method-assign]
-        if linear.weight is not embeddings:
-            linear.weight.data = weight.new_empty(0)
+        weight = linear.weight
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS)
+        del linear.weight
+        linear.__class__ = PackedLinear
+        linear.packed, linear.shared = packed, weight if weight is embeddings else None
     return len(maps)
-
-
-def _multiply(packed: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    """x [..., inputs] to [..., outputs]; the operation that PyTorch's own compiler uses for frozen weights."""
-    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")

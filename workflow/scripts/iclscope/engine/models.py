@@ -3,7 +3,9 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -22,6 +24,9 @@ from iclscope.runtime import devices
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Options of `from_pretrained`, which otherwise makes up what it does not find.
+WEIGHTS_ARE_TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+NAMED = 3  # weights in an error, where there are more
 
 
 def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -29,7 +34,7 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
 
     dtype: float32 or bfloat16. device: as in the config. Attention runs through fused scaled dot products, which
     honour the explicit masks that scoring and extraction pass, but for models that cap the attention logits or for
-    which transformers has no fused attention.
+    which transformers has no fused attention. Refuses weights that do not fit the model's config.
     """
     transformers_logging.disable_progress_bar()
     target = devices.take(devices.pick(device))
@@ -37,9 +42,15 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     options = _options(folder)
     config = AutoConfig.from_pretrained(folder, **options)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=DTYPES[dtype], attn_implementation="eager" if capped else None, use_safetensors=True, **options
+    model, found = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=DTYPES[dtype],
+        attn_implementation="eager" if capped else None,
+        use_safetensors=True,
+        **WEIGHTS_ARE_TOLD,
+        **options,
     )
+    check_weights(found, f"models.{Path(folder).name}")
     model = model.to(target).eval().requires_grad_(False)
     logger.info(
         "%s: %s, %d million parameters, %s on %s, %d threads",
@@ -52,6 +63,28 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     )
     pack_for_cpu(model)
     return model, tokenizer
+
+
+def check_weights(found: Mapping[str, Any], key: str) -> None:
+    """Refuse weights of which some are missing, unknown to the model or of another shape.
+
+    What is missing would be drawn at random, by each job anew. found: what `from_pretrained` says of its loading; key:
+    how the error begins.
+    """
+    wrong = {
+        "lack {}": found["missing_keys"],
+        "hold {}, which the model has not": found["unexpected_keys"],
+        "hold {} in another shape than the model's": [name for name, *_ in found["mismatched_keys"]],
+    }
+    said = [text.format(_some(sorted(names))) for text, names in wrong.items() if names]
+    if said:
+        raise StudyError(
+            f"{key}: the weights {', '.join(said)}; complete them, or correct the config if it is another model's"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:

@@ -11,27 +11,40 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from iclscope.engine.generation import Answer, Ending, Stopping
-from iclscope.engine.packing import Prompt
+from iclscope.engine.generation import Answer, Ending, Stopping, generate
+from iclscope.engine.packing import Prompt, computed_tokens
+from iclscope.engine.rotary import apart, forget, length_class
 from iclscope.engine.scoring import logits_at, logprobs_of, score
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = {torch.float32: 1e-3}  # nats; other types round more
-ROUNDING = 0.25
+EXACT = 1e-3  # nats, within which the harness is met in float32
+ROUNDED = (0.125, 0.5)  # least and most in other types, and in between
+LAYOUTS = 4  # times what plain passes of two layouts differ by
+TRIED_TOKENS = 3  # of an answer, on which generation is proved
+ALONE = 1  # tokens of a batch: a sequence on its own
+
+Scorer = Callable[[Any, Sequence[Prompt], int], list[np.ndarray]]
+Generator = Callable[..., list[list[Answer]]]
 
 
 def score_plain(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:
     """As `scoring.score`, with a right-padded row per continuation and no shared computation."""
     requests = [(i, k) for i, prompt in enumerate(prompts) for k in range(len(prompt.continuations))]
-    requests.sort(key=lambda request: -_length(prompts, *request))
     scores = [np.zeros(len(prompt.continuations), dtype=np.float32) for prompt in prompts]
-    while requests:
-        rows = max(1, batch_tokens // _length(prompts, *requests[0]))
-        batch, requests = requests[:rows], requests[rows:]
-        for (i, k), value in zip(batch, _score_batch(model, prompts, batch), strict=True):
-            scores[i][k] = value
+    for places in apart(model, [_length(prompts, *request) for request in requests]):
+        waiting = sorted((requests[place] for place in places), key=lambda request: -_length(prompts, *request))
+        while waiting:
+            rows = max(1, batch_tokens // _length(prompts, *waiting[0]))
+            batch, waiting = waiting[:rows], waiting[rows:]
+            for (i, k), value in zip(batch, _score_batch(model, prompts, batch), strict=True):
+                scores[i][k] = value
     return scores
+
+
+def score_alone(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:
+    """As `score_plain`, each continuation in a pass of its own: what all others are measured by."""
+    return score_plain(model, prompts, ALONE)
 
 
 def generate_plain(
@@ -43,39 +56,140 @@ def generate_plain(
     advance: Callable[[int], Any] = lambda finished: None,
 ) -> list[list[Answer]]:
     """As `generation.generate`, one prompt at a time and without a cache of our own."""
-    ended = Ending(tokenizer, stopping)
+    ended, of = Ending(tokenizer, stopping), length_class(model)
+    keeps = returns_its_state(model, groups[0][0].context)
     answers = []
     for group in groups:
-        mine = [Answer(logprobs) for logprobs in score_plain(model, group, batch_tokens)]
+        mine = [Answer(logprobs) for logprobs in score_plain(model, group, ALONE)]
         for prompt, answer in zip(group, mine, strict=True):
-            inputs: dict[str, Any] = {"input_ids": torch.tensor([prompt.context], device=model.device)}
+            length, state = len(prompt.context), {}
+            goes_on = keeps and of(length) == of(length + stopping.max_new_tokens)
             while not answer.tokens or not ended([answer]):
-                output = model(**inputs, use_cache=True)
+                forget(model)
+                text = prompt.context + answer.tokens
+                output = _read(model, text[-1:] if state else text, goes_on, state)
+                state = _state_of(output) if goes_on else {}
                 answer.tokens.append(int(output.logits[0, -1].float().argmax()))
-                inputs = {"input_ids": torch.tensor([answer.tokens[-1:]], device=model.device), **_state_of(output)}
             advance(1)
         answers.append(mine)
     return answers
 
 
-def takes_masks(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> bool:
-    """Whether packed scoring gives this model's plain log probabilities on a few prompts that share a prefix.
+def returns_its_state(model: Any, context: Sequence[int]) -> bool:
+    """Whether a pass returns all that the next token needs; without it, each token has to read the text anew."""
+    if len(context) < 2:
+        return False
+    state = _state_of(_read(model, context[:-1], True, {}))
+    if not state:
+        return False
+    found = _read(model, context[-1:], True, state).logits[0, -1]
+    wanted = _read(model, context, False, {}).logits[0, -1]
+    difference = (found.float().log_softmax(-1) - wanted.float().log_softmax(-1)).abs().max()
+    return float(difference) <= _tolerance(model)
 
-    Models with linear attention, ALiBi or a mask of their own may fail loudly or, worse, silently.
+
+def scoring_method(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> Scorer:
+    """The fastest way of scoring that gives this model's own log probabilities, as far as a few prompts can tell.
+
+    prompts: some that share a prefix, among them the longest there will be.
     """
-    few = sorted(prompts, key=lambda prompt: len(prompt.context))[:2]
-    wanted = np.concatenate(score_plain(model, few, batch_tokens))
+    if takes_masks(model, prompts, batch_tokens):
+        return score
+    if takes_padding(model, prompts, batch_tokens):
+        return score_plain
+    return score_alone
+
+
+def generation_method(
+    model: Any, tokenizer: Any, prompts: Sequence[Prompt], batch_tokens: int, limit: int
+) -> Generator:
+    """Likewise for answers of up to `limit` tokens."""
+    of = length_class(model)
+    lengths = [len(prompt.context) for prompt in prompts]
+    if len({of(min(lengths)), of(max(lengths) + limit)}) == 1 and takes_masks(model, prompts, batch_tokens):
+        few = _extremes(prompts)
+        if reason := _wrong_answers(model, tokenizer, [few[0], few[-1]], min(limit, TRIED_TOKENS)):
+            logger.warning("%s cannot answer packed (%s); every answer is alone", type(model).__name__, reason)
+        else:
+            return generate
+    return generate_plain
+
+
+def takes_masks(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> bool:
+    """Whether packed scoring gives this model's log probabilities on the shortest and the longest of some prompts.
+
+    They share a prefix, and are scored in two packs, of which the second finds the prefix in the cache. Models with
+    linear attention, ALiBi or a mask of their own may fail loudly or, worse, silently.
+    """
+    few = _extremes(prompts)
+    wanted = np.concatenate(score_alone(model, few, batch_tokens))
+    exact = model.dtype == torch.float32
+    tolerance = EXACT if exact else _tolerance(model, _difference(score_plain(model, few, batch_tokens), wanted))
     try:
-        found = np.concatenate(score(model, few, batch_tokens))
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+        difference = _difference(score(model, few, computed_tokens(few) - 1), wanted)
+    except Exception as error:  # a model may raise anything where it is run as it was not meant to be
         reason = f"it fails with {type(error).__name__}: {error}"
     else:
-        difference = float(np.abs(found - wanted).max())
-        if difference <= TOLERANCE.get(model.dtype, ROUNDING):
+        if difference <= tolerance:
             return True
         reason = f"log probabilities differ by up to {difference:.3g} nats"
     logger.warning("%s cannot be scored packed (%s); every choice runs alone", type(model).__name__, reason)
     return False
+
+
+def takes_padding(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> bool:
+    """Whether rows that are padded on the right give what each gives by itself."""
+    few = _extremes(prompts)
+    wanted = np.concatenate(score_alone(model, few, batch_tokens))
+    longest = max(_length(few, i, k) for i, prompt in enumerate(few) for k in range(len(prompt.continuations)))
+    try:
+        difference = _difference(score_plain(model, few, max(batch_tokens, 2 * len(few) * longest)), wanted)
+    except Exception as error:  # as above
+        reason = f"it fails with {type(error).__name__}: {error}"
+    else:
+        if difference <= _tolerance(model):
+            return True
+        reason = f"log probabilities differ by up to {difference:.3g} nats"
+    logger.warning("%s cannot take padded rows (%s); no two share a pass", type(model).__name__, reason)
+    return False
+
+
+def _extremes(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The shortest prompts with their longest answer, and the longest one with its shortest answer too."""
+    ordered = sorted(prompts, key=lambda prompt: len(prompt.context))
+    answers = [sorted(prompt.continuations, key=len) for prompt in ordered]
+    few = [Prompt(prompt.context, mine[-1:]) for prompt, mine in zip(ordered[:-1][:2], answers, strict=False)]
+    return [*few, Prompt(ordered[-1].context, [answers[-1][0], *answers[-1][1:][-1:]])]
+
+
+def _difference(scores: Sequence[np.ndarray], wanted: np.ndarray) -> float:
+    """Largest difference; infinite where one is not a number."""
+    return float(np.nan_to_num(np.abs(np.concatenate(scores) - wanted), nan=np.inf).max(initial=0))
+
+
+def _tolerance(model: Any, layouts: float = np.inf) -> float:
+    """What rounding may do to a log probability, in nats, where it makes plain passes differ by `layouts`."""
+    return EXACT if model.dtype == torch.float32 else float(np.clip(LAYOUTS * layouts, *ROUNDED))
+
+
+def _wrong_answers(model: Any, tokenizer: Any, prompts: Sequence[Prompt], limit: int) -> str:
+    """Why packed generation is not to be trusted: a token that is not the likeliest one after all before it."""
+    try:
+        answers = generate(model, tokenizer, [prompts], ALONE, Stopping((), limit))[0]
+    except Exception as error:  # as above
+        return f"it fails with {type(error).__name__}: {error}"
+    lost = 0.0
+    for prompt, answer in zip(prompts, answers, strict=True):
+        logits = _read(model, prompt.context + answer.tokens[:-1], False, {}).logits[0, -len(answer.tokens) :].float()
+        chosen = logits.gather(1, torch.tensor(answer.tokens, device=logits.device)[:, None])[:, 0]
+        lost = max(lost, float((logits.amax(dim=1) - chosen).max()))
+    return "" if lost <= _tolerance(model) else f"a token is {lost:.3g} nats less likely than another"
+
+
+@torch.inference_mode()
+def _read(model: Any, tokens: Sequence[int], use_cache: bool, state: dict[str, Any]) -> Any:
+    """What the model gives for one sequence behind what it has read."""
+    return model(input_ids=torch.tensor([list(tokens)], device=model.device), use_cache=use_cache, **state)
 
 
 def _length(prompts: Sequence[Prompt], prompt: int, continuation: int) -> int:

@@ -7,6 +7,8 @@ and its choices branch off it. Whole prompts are tokenised, and the shared prefi
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from iclscope.engine.attention import attention_input
 from iclscope.engine.packing import Batch, Prompt, pack, shared_length
 from iclscope.engine.prompts import encode, split_trailing_space
+from iclscope.engine.rotary import apart
 from iclscope.engine.row_attention import Rows, in_rows
 from iclscope.engine.rows import lay_in_rows
 
@@ -78,11 +81,25 @@ def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Mapping[str, Any]]
 
 def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:
     """Log probability in nats of every continuation of every prompt: float32 arrays [continuations], prompts' order."""
-    sums = [np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in prompts]
-    for batch, done in forward_all(model, prompts, batch_tokens):
-        add_up(sums, batch, done.logprobs)
-        del done  # or its logits and cache would take memory beside those of the next batch
-    return [values.astype(np.float32) for values in sums]
+    scores = [np.zeros(len(prompt.continuations), dtype=np.float32) for prompt in prompts]
+    for members in alike(model, prompts):
+        part = [Prompt(prompts[i].context, [prompts[i].continuations[k] for k in chosen]) for i, chosen in members]
+        sums = [np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in part]
+        for batch, done in forward_all(model, part, batch_tokens):
+            add_up(sums, batch, done.logprobs)
+            del done  # or its logits and cache would take memory beside those of the next batch
+        for (i, chosen), values in zip(members, sums, strict=True):
+            scores[i][chosen] = values
+    return scores
+
+
+def alike(model: Any, prompts: Sequence[Prompt]) -> Iterator[list[tuple[int, list[int]]]]:
+    """Yield prompts that may share forward passes, all of them for most models: index, and which continuations."""
+    requests = [(i, k) for i, prompt in enumerate(prompts) for k in range(len(prompt.continuations))]
+    lengths = [len(prompts[i].context) + len(prompts[i].continuations[k]) - 1 for i, k in requests]
+    for places in apart(model, lengths):
+        members = groupby((requests[place] for place in places), key=itemgetter(0))
+        yield [(i, [k for _, k in group]) for i, group in members]
 
 
 def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:

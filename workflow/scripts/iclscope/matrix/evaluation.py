@@ -13,10 +13,10 @@ import polars as pl
 
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import PackLength
-from iclscope.engine.generation import Answer, NotFiniteError, Stopping, generate
+from iclscope.engine.generation import Answer, NotFiniteError, Stopping
 from iclscope.engine.packing import Prompt, computed_tokens
-from iclscope.engine.reference import generate_plain, score_plain, takes_masks
-from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
+from iclscope.engine.reference import generation_method, scoring_method
+from iclscope.engine.scoring import PromptEncoder, zero_shot_prompts
 from iclscope.runtime import logs
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import EVALUATION, POOL, ZERO_SHOT
@@ -58,16 +58,19 @@ def run_block(
     scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
     new_tokens = scorer.stopping.max_new_tokens if scorer else 0
     length = PackLength(batch_tokens)
-    packed = takes_masks(model, encoder.encode(demonstrations[0]["prefix"], questions), length.tokens)
+    longest = max((row["prefix"] for row in demonstrations), key=len)
+    tried = encoder.encode(longest, questions)
     fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(model), model=name)
     groups = _groups(encoder, demonstrations, questions, fits, with_zero_shot=candidates[0] == 0)
     number = len(demonstrations) + (candidates[0] == 0)
     logger.info("%d prompts of %d items", number, len(questions))
     if scorer:
-        answer = partial(generate if packed else generate_plain, model, tokenizer)
+        method = generation_method(model, tokenizer, tried, length.tokens, new_tokens)
+        answer = partial(method, model, tokenizer)
         frames = _generate_all(answer, groups, number, questions, scorer, length, name)
     else:
-        frames = _score_all(partial(score if packed else score_plain, model), groups, number, questions, length, name)
+        method = scoring_method(model, tried, length.tokens)
+        frames = _score_all(partial(method, model), groups, number, questions, length, name)
     EVALUATION.write(pl.concat(frames), output, provenance)
 
 

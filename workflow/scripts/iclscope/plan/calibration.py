@@ -15,12 +15,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
 from iclscope.activations.extraction import extract, tokenise
-from iclscope.activations.masks import named
+from iclscope.activations.proofs import causal_mask
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import PackLength
 from iclscope.engine.cpu import pack_for_cpu
 from iclscope.engine.generation import MOST_SLOTS, Stopping, generate, slots_of
-from iclscope.engine.scoring import PromptEncoder, score
+from iclscope.engine.reference import generation_method, scoring_method
+from iclscope.engine.scoring import PromptEncoder
 from iclscope.plan import workload
 from iclscope.plan.workload import Architecture, Work
 from iclscope.runtime import devices
@@ -72,19 +73,21 @@ def measure(
     model, tokenizer = random_model(folder, dtype, device), models.load_tokenizer(folder)
     shape, encoder, length = workload.shape_of(model), PromptEncoder(tokenizer), PackLength(batch_tokens)
     pack_for_cpu(model)
+    tried = encoder.encode(samples[0][0][0]["prefix"], samples[0][1][:ITEMS])
+    method, mask = scoring_method(model, tried, length.tokens), causal_mask(model)
 
     def scoring() -> Iterator[Step]:
         for place in itertools.count():
             for candidates, items in samples:
                 prompts = encoder.encode(candidates[place % len(candidates)]["prefix"], items[:ITEMS])
                 work = workload.packed(prompts)
-                yield work, partial(length.run, partial(score, model, prompts), work.tokens)
+                yield work, partial(length.run, partial(method, model, prompts), work.tokens)
 
     def extraction() -> Iterator[Step]:
         for candidates, _ in itertools.cycle(samples):
             demonstrations = tokenise(candidates[:ITEMS], model, tokenizer)
             reading = extract(
-                model, demonstrations, named("causal"), activations["sites"], activations["top_k"],
+                model, demonstrations, mask, activations["sites"], activations["top_k"],
                 activations["batch_tokens"],
             )  # fmt: skip
             yield workload.extraction(demonstrations), lambda reading=reading: list(reading)
@@ -130,10 +133,13 @@ def _generation(model: Any, tokenizer: Any, shape: Architecture, samples: Sample
     """FLOP/s of generating in full slots, without the prompts: what more tokens take than one, which costs none."""
     candidates, items = samples[-1]
     prompts = PromptEncoder(tokenizer).encode(candidates[0]["prefix"], items[: slots_of(batch_tokens)])
+    method = generation_method(model, tokenizer, prompts, batch_tokens, NEW_TOKENS)
+    if method is not generate:
+        prompts = prompts[:1]  # one is answered after the other
     taken = []
     for limit in (1, NEW_TOKENS):
         start = time.perf_counter()
-        answers = generate(model, tokenizer, [prompts], batch_tokens, Stopping((), limit))[0]
+        answers = method(model, tokenizer, [prompts], batch_tokens, Stopping((), limit))[0]
         taken.append(time.perf_counter() - start)
     later = [(len(answer.tokens) - 1, len(prompt.context)) for answer, prompt in zip(answers, prompts, strict=True)]
     tokens = sum(new for new, _ in later)

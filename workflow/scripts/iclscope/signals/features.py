@@ -11,9 +11,12 @@ import polars as pl
 import torch
 
 from iclscope.activations.extraction import Demonstration, batches, model_input, tokenise
-from iclscope.activations.masks import named
+from iclscope.activations.proofs import causal_mask
+from iclscope.activations.sites import decoder_of
 from iclscope.engine import models
 from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.engine.reference import Scorer, scoring_method
+from iclscope.engine.rotary import length_class
 from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.logs import progress
@@ -39,10 +42,12 @@ def read_demonstrations(
     head = model.get_output_embeddings()
     nll, vectors = np.empty(len(demonstrations)), _vectors(model, demonstrations)
     states: list[torch.Tensor] = []
+    mask = causal_mask(model)
     handle = head.register_forward_pre_hook(lambda _, arguments: states.append(arguments[0]))
     try:
-        for places, batch in _passes(demonstrations, max_logits // head.out_features, "demonstrations"):
-            inputs = model_input(model, batch, named("causal"))
+        for places, batch in _passes(model, demonstrations, max_logits // head.out_features, "demonstrations"):
+            inputs = model_input(model, batch, mask)
+            states.clear()  # of what it may have read to forget
             with torch.inference_mode():
                 logits = model(**inputs).logits[:, :-1].float()
             targets = inputs["input_ids"][:, 1:, None]
@@ -61,9 +66,10 @@ def embed_questions(model: Any, items: Sequence[DemonstrationTokens]) -> np.ndar
     """
     vectors = _vectors(model, items)
     questions = [DemonstrationTokens(tokens.ids[: tokens.question[1]], tokens.question, (0, 0)) for tokens in items]
-    for places, batch in _passes(questions, BATCH_TOKENS, "questions"):
+    mask = causal_mask(model)
+    for places, batch in _passes(model, questions, BATCH_TOKENS, "questions"):
         with torch.inference_mode():
-            states = model.get_decoder()(**model_input(model, batch, named("causal"))).last_hidden_state
+            states = decoder_of(model)(**model_input(model, batch, mask)).last_hidden_state
         vectors[places] = _question_means(states, batch)
     return vectors
 
@@ -73,10 +79,12 @@ def _vectors(model: Any, rows: Sequence[DemonstrationTokens]) -> np.ndarray:
 
 
 def _passes(
-    rows: Sequence[DemonstrationTokens], batch_tokens: int, description: str
+    model: Any, rows: Sequence[DemonstrationTokens], batch_tokens: int, description: str
 ) -> Iterator[tuple[list[int], list[DemonstrationTokens]]]:
     """Batches of similar length, with the places of their rows."""
-    made = batches([Demonstration(place, tokens) for place, tokens in enumerate(rows)], batch_tokens)
+    made = batches(
+        [Demonstration(place, tokens) for place, tokens in enumerate(rows)], batch_tokens, length_class(model)
+    )
     for batch in progress(made, len(made), description, "batch"):
         yield [one.id for one in batch], [one.tokens for one in batch]
 
@@ -88,9 +96,9 @@ def _question_means(states: torch.Tensor, batch: Sequence[DemonstrationTokens]) 
     return torch.stack(means).cpu().numpy()
 
 
-def zero_shot(model: Any, tokenizer: Any, candidates: Sequence[Row]) -> list[np.ndarray]:
+def zero_shot(model: Any, tokenizer: Any, candidates: Sequence[Row], scorer: Scorer = score) -> list[np.ndarray]:
     """Log probability in nats of each choice of each candidate, taken as an item without a demonstration."""
-    return score(model, zero_shot_prompts(PromptEncoder(tokenizer), candidates), BATCH_TOKENS)
+    return scorer(model, zero_shot_prompts(PromptEncoder(tokenizer), candidates), BATCH_TOKENS)
 
 
 def compute(
@@ -191,7 +199,8 @@ def run(
         from iclscope.signals.encoder import encode  # its library takes seconds to import
 
         encodings = encode(settings["encoder"], [row["question"] for row in [*rows, *item_rows]], device).tolist()
-    logprobs = zero_shot(model, tokenizer, rows)
+    scorer = scoring_method(model, zero_shot_prompts(PromptEncoder(tokenizer), rows), BATCH_TOKENS)
+    logprobs = zero_shot(model, tokenizer, rows, scorer)
     frame = compute(rows, lengths, nll, logprobs, vectors, item_vectors, settings["neighbours"], seed)
     FEATURES.write(frame, features, provenance)
     EMBEDDINGS.write(

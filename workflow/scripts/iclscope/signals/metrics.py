@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,14 @@ def _values(frame: pl.DataFrame, pooling_name: str, name: str, stats: TokenStati
     )
 
 
+def _absent(
+    candidates: pl.Series, place: tuple[str, int], poolings: Sequence[str], names: Sequence[str], reason: str
+) -> pl.DataFrame:
+    """Rows of the metrics table for a site that a layer does not have."""
+    rows = [(*place, *cell, one, None, reason) for cell in product(poolings, names) for one in candidates]
+    return pl.DataFrame(rows, schema=METRICS.schema, orient="row").sort(METRICS.key)
+
+
 def run(
     *,
     activations: str | Path,
@@ -338,14 +347,24 @@ def run(
     at a time.
     """
     check_names(settings["poolings"], settings["names"])
-    if read_provenance(activations).get("extraction") != extraction:
+    record = read_provenance(activations)
+    if record.get("extraction") != extraction:
         raise StudyError(f"{activations} was made with other settings or code than the study has; delete it and rerun")
-    groups = ACTIVATIONS.read(activations, columns=["site", "layer"]).unique().sort("site", "layer")
+    places = ACTIVATIONS.read(activations, columns=["site", "layer", "candidate"])
+    candidates, groups = (
+        places["candidate"].unique().sort(),
+        places.select("site", "layer").unique().sort("site", "layer"),
+    )
+    undefined = {(site, layer): reason for site, layer, reason in record.get("undefined", [])}
     logger.info(
         "%d metrics of %d poolings for %d sites and layers",
         len(settings["names"]), len(settings["poolings"]), groups.height,
     )  # fmt: skip
     with METRICS.writer(output, provenance) as writer:
-        for site, layer in progress(groups.iter_rows(), groups.height, "metrics", "layer"):
+        everywhere = sorted([*groups.iter_rows(), *undefined])
+        for site, layer in progress(everywhere, len(everywhere), "metrics", "layer"):
+            if reason := undefined.get((site, layer)):
+                writer.append(_absent(candidates, (site, layer), settings["poolings"], settings["names"], reason))
+                continue
             rows = pl.scan_parquet(activations).filter(pl.col.site == site, pl.col.layer == layer).select(COLUMNS)
             writer.append(compute(rows.collect(), settings["poolings"], settings["names"]))

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from iclscope.engine.models import WEIGHTS_ARE_TOLD, check_weights
 from iclscope.runtime.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -21,10 +22,16 @@ def convert(gguf: Path, folder: Path, key: str) -> None:
     logger.info("%s: dequantising %s, %.0f MB", key, gguf.name, gguf.stat().st_size / 1e6)
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise StudyError(f"{key}: {gguf.name} is not a GGUF model that transformers can read ({reason})") from error
+        loaded, found = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, **WEIGHTS_ARE_TOLD
+        )
+    except Exception as error:  # reading a file that may hold anything may raise anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise StudyError(
+            f"{key}: {gguf.name} is not a GGUF model that transformers can read, or is cut short ({reason}); fetch it "
+            "again, or choose another"
+        ) from error
+    check_weights(found, f"{key}: {gguf.name}")
     # A model that remembers its quantisation refuses to be saved: move the weights into one that does not.
     config = loaded.config
     del config.quantization_config

