@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from iclscope.engine.cpu import pack_for_cpu
 from iclscope.runtime import devices
+from iclscope.runtime.errors import StudyError
 
 logger = logging.getLogger(__name__)
 
