@@ -165,6 +165,79 @@ def test_the_share_of_unusable_rows_is_a_setting(task):
             pool_of(task, part, {"max_unusable": share})
 
 
+def labelled(tmp_path, labels, options, **fields):
+    """A task on rows with these right answers, and the rows."""
+    part = [{"question": f"what is {i}?", "label": label, "options": options} for i, label in enumerate(labels)]
+    defaults = {"task": "mine", "dataset_path": "a/b", "output_type": "multiple_choice", "test_split": "test"}
+    texts = {"doc_to_text": "Q: {{question}}\nA:", "doc_to_target": "label", "doc_to_choice": "options"}
+    (tmp_path / "mine.yaml").write_text(json.dumps({**defaults, **texts, **fields}))
+    return tasks.load_task("mine", tmp_path, {"test": part}, "datasets.d"), part
+
+
+FIVE = ["red", "blue", "green", "white", "black"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "settings", "part"),
+    [
+        (
+            [1, 2, 3, 4, 5],
+            FIVE,
+            {},
+            "none is 0, and 4 are beyond the last choice, the first in row 4: 5 of 5",
+        ),
+        ([1, 2, 3, 4], FIVE[:4], {"max_unusable": 0.5}, "seem to count from 1"),
+        ([1, 2], FIVE[:2], {"max_unusable": 1}, "seem to count from 1"),
+        ([1, 2, 3, 4, 4, 3, 2, 1, 5], FIVE, {}, "count from 1"),
+        ([2, 3, 4, 5, 6], FIVE, {"max_unusable": 0.5}, "seem to count from 2"),
+        ([-1, 0, 1, 2, 3], FIVE, {}, "none is the last choice, and 4 are below 0, the first in row 0: -1"),
+        (["1", "2", "3", "4", "5"], FIVE, {"template": True}, "seem to count from 1"),
+        ([1, 2, 3], ["1", "2", "3"], {}, "also the text of a choice"),
+        ([1, 2], ["1", "2", "3"], {}, "also the text of a choice"),
+        ([1, 2], [1, 2, 3], {}, "also the text of a choice"),
+        (["1", "2"], ["1", "2", "3"], {"template": True}, "also the text of a choice"),
+    ],
+)
+@pytest.mark.parametrize("output_type", ["multiple_choice", "generate_until"])
+def test_right_answers_that_are_all_shifted_are_refused(tmp_path, labels, options, settings, part, output_type):
+    fields = {"doc_to_target": "{{label}}"} if settings.get("template") else {}
+    if output_type == "generate_until":
+        fields |= {"output_type": output_type, "generation_kwargs": {"until": ["\n"]}}
+    task, rows = labelled(tmp_path, labels * 4, options, **fields)
+    limit = {key: value for key, value in settings.items() if key == "max_unusable"}
+    with pytest.raises(StudyError, match=part) as caught:
+        pool_of(task, {"test": rows}, limit)
+    assert str(caught.value).startswith("datasets.d: task mine reads the right answers of split test as indices")
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "target", "golds"),
+    [
+        ([0, 1, 2, 3, 4], FIVE, "label", [0, 1, 2, 3, 4]),
+        ([1, 2, 3], FIVE, "label", [1, 2, 3]),
+        ([0, 1, 2, 4, 5], FIVE, "label", [0, 1, 2, 4]),
+        ([-1, 0, 1, 4, 3], FIVE, "label", [0, 1, 4, 3]),
+        (["1", "2", "3"], ["1", "2", "3"], "label", [0, 1, 2]),
+        ([0, 1, 2], ["0", "1", "2"], "{{label}}", [0, 1, 2]),
+        ([0, 1, 2], ["1", "2", "3"], "{{label}}", [0, 1, 2]),
+        (["1", "2", "3"], ["1", "2", "3"], "{{options.index(label)}}", [0, 1, 2]),
+        ([False, True], ["no", "yes"], "label", [0, 1]),
+        (["blue", "black"], FIVE, "label", [1, 4]),
+    ],
+)
+def test_right_answers_in_order_are_used(tmp_path, labels, options, target, golds):
+    task, rows = labelled(tmp_path, labels, options, doc_to_target=target)
+    pool = pool_of(task, {"test": rows}, {"max_unusable": 0.2}).filter(pl.col("role") == "candidate")
+    assert pool.sort("source_row")["gold"].to_list() == golds
+
+
+def test_choices_that_are_numbers_in_some_rows_leave_the_index_an_index(tmp_path):
+    task, rows = labelled(tmp_path, [0, 1, 2, 3, 4], FIVE)
+    rows[1]["options"] = ["1", "2", "3"]
+    gold = dict(pool_of(task, {"test": rows}).select("source_row", "gold").iter_rows())
+    assert gold[1] == 1
+
+
 FAULTS = {
     "field missing": ({"passage": "absent"}, "'passage' is undefined"),
     "text empty": ({"question": "  "}, None),  # the template puts words around it

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from lm_eval.api.task import ConfigurableTask
 
 from iclscope import jsonl, models, tasks
 from iclscope.errors import StudyError
 from iclscope.jsonl import Row
-from iclscope.rendering import UnusableRow, render
+from iclscope.rendering import AnswerOutOfRange, UnusableRow, render
 from iclscope.sampling import CANDIDATE, ITEM
 from iclscope.tables import POOL
+from iclscope.tasks import Task
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def choose_splits(config: tasks.TaskConfig, settings: Settings, available: Seque
 
 
 def make_pool(
-    task: ConfigurableTask,
+    task: Task,
     rows: Mapping[str, Sequence[Row]],
     splits: Mapping[str, str],
     dataset: str,
@@ -154,23 +154,28 @@ def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
 
 
 def _usable_rows(
-    task: ConfigurableTask, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, key: str
+    task: Task, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, key: str
 ) -> tuple[list[Row], Counter[str]]:
     """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too."""
     cluster = settings.get("cluster")
     if cluster is not None and not any(cluster in row for row in rows):
         fields = ", ".join(sorted({field for row in rows for field in row}))
         raise StudyError(f"{key}.cluster: no row of split {split} has the field {cluster}; the fields are {fields}")
-    usable, unusable = [], {}
+    usable, unusable, indices = [], {}, {}
     for number in order.tolist():
         document = rows[number]
         try:
             text = render(task, document)
         except UnusableRow as error:
             unusable[number] = str(error)
+            if isinstance(error, AnswerOutOfRange):
+                indices[number] = error.index, error.choices
             continue
+        if read := text.pop("read"):
+            indices[number] = read
         own = {"split": split, "source_row": number, "cluster": _cluster(document, cluster), "tokens": None}
         usable.append({**text, **own, "document": json.dumps(document, ensure_ascii=False, sort_keys=True)})
+    _check_indices(indices, f"{key}: task {task.config.task} reads the right answers of split {split} as indices")
     allowed = settings.get("max_unusable", MAX_UNUSABLE)
     if len(unusable) > allowed * len(rows):
         first = min(unusable)
@@ -183,6 +188,37 @@ def _usable_rows(
     for reason, count in reasons.most_common():
         logger.info("%s: %d of %d rows of split %s cannot be used: %s", key, count, len(rows), split, reason)
     return usable, reasons
+
+
+def _check_indices(indices: Mapping[int, tuple[int, Sequence[str]]], reading: str) -> None:
+    """Refuse right answers that are read as indices from 0 but do not look like it, over all rows of a split.
+
+    indices: row number → index and choices, rows out of range among them. Few of them are lost, all others are wrong.
+    """
+    inside = [index for index, choices in indices.values() if 0 <= index < len(choices)]
+    texts = [
+        (index, choices.index(str(index)) if str(index) in choices else None) for index, choices in indices.values()
+    ]
+    if texts and all(place is not None for _, place in texts) and any(place != index for index, place in texts):
+        raise StudyError(
+            f"{reading}, but every one of them is also the text of a choice, and not always of that one; let "
+            "doc_to_target name a field with that text, or be a function that returns the index"
+        )
+    above = {row: index for row, (index, choices) in indices.items() if index >= len(choices)}
+    if inside and above and 0 not in inside:
+        first = min(above)
+        raise StudyError(
+            f"{reading} from 0, but they seem to count from {min(inside)}: none is 0, and {len(above)} are beyond the "
+            f"last choice, the first in row {first}: {above[first]} of {len(indices[first][1])} choices; subtract "
+            f"{min(inside)} in doc_to_target"
+        )
+    below = {row: index for row, (index, _) in indices.items() if index < 0}
+    if inside and below and not any(index == len(choices) - 1 for index, choices in indices.values()):
+        first = min(below)
+        raise StudyError(
+            f"{reading} from 0, but none is the last choice, and {len(below)} are below 0, the first in row {first}: "
+            f"{below[first]}; correct doc_to_target, or delete rows without an answer"
+        )
 
 
 def _cluster(document: Row, field: str | None) -> str | None:

@@ -4,9 +4,12 @@ The harness loads a task together with its data from the hub. Here the definitio
 are already on this machine. Importing this module takes seconds, since it imports the harness.
 """
 
+import ast
 import difflib
 import functools
+import json
 import logging
+import math
 import numbers
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from jinja2 import meta
+from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.utils import normalize_gen_kwargs
@@ -33,7 +38,38 @@ SUPPORTED = "supported are multiple_choice tasks with one prompt and one right c
 TaskConfig = dict[str, Any]
 
 
-def load_task(name: str, task_folder: str | Path, rows: Mapping[str, Sequence[Row]], key: str) -> ConfigurableTask:
+class UnusableRow(Exception):
+    """Why a row cannot be rendered."""
+
+
+class Task(ConfigurableTask):
+    """A task of the harness whose choices are a list of texts, and nothing else that could be taken apart."""
+
+    def doc_to_choice(self, doc: Any, doc_to_choice: Any = None) -> list[str]:
+        """The choices of a row, numbers as their text; raises `UnusableRow` where they are no list of texts."""
+        source = self.config.doc_to_choice if doc_to_choice is None else doc_to_choice
+        try:
+            found = super().doc_to_choice(doc, source)
+        except (SyntaxError, ValueError):  # of the harness, which reads the text of a template as a list
+            found = utils.apply_template(source, doc) if isinstance(source, str) else None
+        if isinstance(found, str):
+            raise UnusableRow(f"choices{fields_of(source)} are text, not a list; {self._as_list(found, source)}")
+        if not isinstance(found, list | tuple):
+            kind = type(found).__name__
+            raise UnusableRow(f"choices{fields_of(source)} are {kind}, not a list; let doc_to_choice give a list")
+        return [option_text(choice, "choice") for choice in found]
+
+    def _as_list(self, text: str, source: Any) -> str:
+        """How a template could make a list of a text."""
+        named = isinstance(source, str) and source in self.features
+        field = source if named else "field"
+        if named and is_list_of_texts(text):
+            return f"let a template read it: '{{{{{field}}}}}'"
+        sign = next((sign for sign in "|;\t,/" if sign in text), "|")
+        return f"let a template split it: '{{{{{field}.split({json.dumps(sign)})}}}}'"
+
+
+def load_task(name: str, task_folder: str | Path, rows: Mapping[str, Sequence[Row]], key: str) -> Task:
     """The task `name` for rows that its `process_docs` has already seen, such as the documents of a sample.
 
     task_folder: task files of our own, which come before the harness's. rows: the rows of each split. key: the data
@@ -79,7 +115,7 @@ def processed(config: TaskConfig, rows: Sequence[Row], key: str) -> list[Row]:
         ) from error
 
 
-def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> ConfigurableTask:
+def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> Task:
     """Build a task on processed rows, without touching the network.
 
     The harness tries a task on one row when it builds it: the first row that it accepts serves as all of its splits.
@@ -100,7 +136,7 @@ def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> Configurabl
     raise StudyError(f"{key}.task: {name} does not fit the rows of this data set, the first fails with: {reason}")
 
 
-def score_generation(task: ConfigurableTask, document: Row, text: str) -> list[dict[str, Any]]:
+def score_generation(task: Task, document: Row, text: str) -> list[dict[str, Any]]:
     """Every filter and metric of the task for a generated answer: rows of `filter`, `metric` and `value`.
 
     As the harness does, each filter chain turns the answer into what the metrics then compare with the document.
@@ -121,28 +157,65 @@ def score_generation(task: ConfigurableTask, document: Row, text: str) -> list[d
     return scores
 
 
-def stop_sequences(task: ConfigurableTask) -> list[str]:
+def stop_sequences(task: Task) -> list[str]:
     """Texts that end a generated answer; the harness adds the model's end-of-text token."""
     until = task.config.generation_kwargs["until"]
     return [until] if isinstance(until, str) else list(until)
 
 
-def max_new_tokens(task: ConfigurableTask) -> int:
+def max_new_tokens(task: Task) -> int:
     """Longest generated answer in tokens, under whichever of its names the task sets it; 256 where it does not."""
     return normalize_gen_kwargs(task.config.generation_kwargs)["max_gen_toks"]
 
 
 def describe(error: Exception) -> str:
     """The first line of an error, with its kind where the text alone says nothing."""
+    if isinstance(error, UnusableRow):
+        return str(error)
     text = next(iter(str(error).splitlines()), "")[:120]
     return f"field {text} is missing" if isinstance(error, KeyError) else text or type(error).__name__
 
 
-def _build_on(config: TaskConfig, row: Row) -> ConfigurableTask:
+def fields_of(source: Any) -> str:
+    """The fields that a field name or template reads, for messages; nothing where a function does."""
+    if not isinstance(source, str):
+        return ""
+    names = sorted(meta.find_undeclared_variables(utils.env.parse(source))) if "{" in source else [source]
+    return f" (field {', '.join(names)})" if names else ""
+
+
+def option_text(value: Any, what: str) -> str:
+    """The text of a choice or answer; a number is taken as its text."""
+    if isinstance(value, bool):
+        raise UnusableRow(f"{what} is true or false, not text; put it in quotes, as also an unquoted yes or no of YAML")
+    if isinstance(value, int | float) and math.isfinite(value):
+        return str(value)
+    return text_of(value, what)
+
+
+def text_of(value: Any, what: str) -> str:
+    """A value that must be a text with more than white space."""
+    if not isinstance(value, str):
+        raise UnusableRow(f"{what} is {type(value).__name__}, not text")
+    if not value.strip():
+        raise UnusableRow(f"{what} is empty")
+    return value
+
+
+def is_list_of_texts(text: Any) -> bool:
+    """Whether a text is a list of texts as Python or JSON writes it."""
+    try:
+        found = ast.literal_eval(text.strip()) if isinstance(text, str) and text.strip().startswith("[") else None
+    except (SyntaxError, ValueError):
+        return False
+    return isinstance(found, list) and any(isinstance(one, str) for one in found)
+
+
+def _build_on(config: TaskConfig, row: Row) -> Task:
     probe = datasets.Dataset.from_list([row])
     splits = defaultdict(lambda: probe)
     kept = {field: value for field, value in config.items() if field not in LOADING}
-    return ConfigurableTask(config={**kept, "custom_dataset": lambda: splits})
+    return Task(config={**kept, "custom_dataset": lambda: splits})
 
 
 @functools.cache
@@ -179,7 +252,7 @@ def _check_supported(config: TaskConfig, task: str) -> None:
             raise StudyError(f"{task} {obstacle}; {SUPPORTED}")
 
 
-def _check_shape(task: ConfigurableTask, name: str) -> None:
+def _check_shape(task: Task, name: str) -> None:
     """Refuse what only shows on rows: a template that names no field, several prompts or right answers per row."""
     template = task.config.doc_to_text
     if isinstance(template, str) and template.isidentifier() and template not in task.features:
@@ -187,6 +260,6 @@ def _check_shape(task: ConfigurableTask, name: str) -> None:
             f"{name} reads the field {template}, which no row has; the rows have {', '.join(task.features)}"
         )
     if task.multiple_input:
-        raise StudyError(f"{name} has a prompt per choice; {SUPPORTED}")
+        raise StudyError(f"{name} has a prompt per choice, or one that is a bare number; {SUPPORTED}")
     if task.multiple_target and task.OUTPUT_TYPE == "multiple_choice":
         raise StudyError(f"{name} has several right choices; {SUPPORTED}")
