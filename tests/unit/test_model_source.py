@@ -2,11 +2,13 @@ import zipfile
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import AutoModelForCausalLM
 
 from iclscope import gguf, hub, model_source, models, workload
 from iclscope.files import sha256
 from preparing import COMMIT, PINNED, refused, source_of
+from tiny import build_tokenizer
 
 
 @pytest.fixture
@@ -94,6 +96,32 @@ def test_weights_that_were_cut_short_are_refused(tmp_path, saved_model):
         wheel=None,
         folder=folder,
     )
+
+
+@pytest.mark.parametrize("template", ["$A </s>", "<s> $A </s>", "$A <s>"])
+def test_tokenizer_that_ends_every_text_is_refused(tmp_path, saved_model, template):
+    ending = build_tokenizer()
+    ending._tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    ending.save_pretrained(saved_model)
+    settings = {"source": "files", "path": str(saved_model)}
+    message = refused(
+        model_source.prepare_model,
+        f"the tokenizer ends every text with {template.split()[-1]}",
+        name="m",
+        settings=settings,
+        wheel=None,
+        folder=tmp_path / "models" / "m",
+    )
+    assert message.startswith("models.m: ")
+
+
+def test_tokenizer_that_begins_every_text_is_taken(tmp_path, saved_model):
+    build_tokenizer(bos=True).save_pretrained(saved_model)
+    settings = {"source": "files", "path": str(saved_model)}
+    model_source.prepare_model(name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m")
+    assert (tmp_path / "models" / "m" / "source.json").is_file()
 
 
 def test_missing_local_model_names_the_key(tmp_path):

@@ -269,6 +269,28 @@ def test_a_bad_row_is_dropped_with_its_reason(tmp_path, tiny_model, tiny_tokeniz
     assert [count for text, count in counted.items() if reason in text] == [1], dropped
 
 
+@pytest.mark.parametrize("kind", ["multiple_choice", "generate_until"])
+def test_a_row_whose_answer_has_no_tokens_of_its_own_is_dropped_and_counted(tmp_path, tiny_tokenizer, kind):
+    part = [{"question": f"Is it {i}: ", "answer": "yes"} for i in range(20)]
+    part += [{"question": f"Is it {i}: y", "answer": "es"} for i in range(3)]  # "yes" is one token, and so is "y"
+    task = {"task": "mine", "dataset_path": "a/b", "output_type": kind, "test_split": "test", "target_delimiter": ""}
+    task |= {"doc_to_text": "{{question}}", "doc_to_target": "{{answer}}"}
+    if kind == "multiple_choice":
+        task["doc_to_choice"] = "{{['no', answer]}}"
+    (tmp_path / "mine.yaml").write_text(json.dumps(task))
+    loaded = tasks.load_task("mine", tmp_path, {"test": part}, "datasets.d")
+    splits = {"candidate": "test", "item": "test"}
+
+    def count(texts):
+        return [len(tiny_tokenizer(text)["input_ids"]) for text in texts]
+
+    pool, dropped = make_pool(loaded, {"test": part}, splits, "d", {}, 1, count, 512)
+    assert set(order(pool, "item")) == set(order(pool, "candidate")) == set(range(20))
+    for role in ("candidates", "items"):
+        reasons = {reason: number for reason, number in dropped[role].items() if "merges into the last token" in reason}
+        assert list(reasons.values()) == [3]
+
+
 def test_no_prompt_is_longer_than_the_context_of_the_model(tmp_path, tiny_model_of, tiny_tokenizer):
     context = 200
     tiny_model_of("llama", max_position_embeddings=context).config.save_pretrained(tmp_path / "model")

@@ -169,6 +169,7 @@ def _check(folder: Path, trusted: bool, key: str) -> dict[str, str]:
         ) from error
     if not tokenizer.is_fast:
         raise StudyError(f"{key}: the tokenizer cannot tell which text a token covers; add its tokenizer.json")
+    _check_ends(tokenizer, key)
     for part in parts:
         try:
             with safe_open(folder / part, framework="pt"):
@@ -176,3 +177,15 @@ def _check(folder: Path, trusted: bool, key: str) -> dict[str, str]:
         except SafetensorError as error:
             raise StudyError(f"{key}: {part} is damaged or cut short ({error}); fetch it again") from error
     return {part: files.sha256(folder / part) for part in sorted(parts)}
+
+
+def _check_ends(tokenizer: Any, key: str) -> None:
+    """Refuse a tokenizer that puts a token behind every text: no answer would follow its prompt."""
+    bare, whole = (tokenizer("a text", add_special_tokens=special)["input_ids"] for special in (False, True))
+    if not bare or whole[-len(bare) :] != bare:
+        behind = tokenizer.convert_ids_to_tokens(whole[-1]) if whole else "nothing"
+        raise StudyError(
+            f"{key}: the tokenizer ends every text with {behind}, so that no answer would follow its prompt; set "
+            "add_eos_token to false in its tokenizer_config.json, or take the token out of post_processor in its "
+            "tokenizer.json"
+        )

@@ -23,6 +23,7 @@ from iclscope.rendering import AnswerOutOfRange, UnusableRow, render
 from iclscope.sampling import CANDIDATE, ITEM
 from iclscope.tables import POOL
 from iclscope.tasks import Task
+from iclscope.tokens import split_trailing_space
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,8 @@ def make_pool(
         counted = {role: _counted(role, part, count_tokens) for role, part in pools.items()}
         for role, part in counted.items():
             short = _short(part, limits.get(f"{role}s"), dropped[role])
-            pools[role] = _fitting(role, short, context, count_tokens, dropped[role])
+            fitting = _fitting(role, short, context, count_tokens, dropped[role])
+            pools[role] = _scorable(fitting, count_tokens, dropped[role])
     for role, part in pools.items():
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped[role].items() if count)
         logger.info("%s: %d %ss from %s; dropped: %s", key, len(part), role, splits[role], reasons or "none")
@@ -274,6 +276,29 @@ def _fitting(
             fitting.append(row)
     dropped[f"too long for a context of {context} tokens"] = len(rows) - len(fitting)
     return fitting
+
+
+def _scorable(rows: Sequence[Row], count_tokens: TokenCounter, dropped: Counter[str]) -> list[Row]:
+    """Rows whose every answer has a token of its own behind the prompt, rather than part of the prompt's last one.
+
+    Without one, its log probability would be 0. Tokens do not merge across line breaks: the last line is enough.
+    """
+    asked = [split_trailing_space((row["description"] + row["question"]).rpartition("\n")[2]) for row in rows]
+    answered = [
+        [text + tail + row["target_delimiter"] + choice for choice in row["choices"]]
+        for row, (text, tail) in zip(rows, asked, strict=True)
+    ]
+    alone = count_tokens([text for text, _ in asked])
+    counts = iter(count_tokens([text for group in answered for text in group]))
+    scorable = [
+        row
+        for row, prompt, group in zip(rows, alone, answered, strict=True)
+        if min([next(counts) for _ in group]) > prompt
+    ]
+    dropped["with an answer that merges into the last token of its prompt (see target_delimiter)"] = len(rows) - len(
+        scorable
+    )
+    return scorable
 
 
 def _token_counter(model_folder: str | Path) -> TokenCounter:

@@ -7,6 +7,7 @@ and its choices branch off it. Whole prompts are tokenised, and the shared prefi
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from iclscope.attention import attention_input
+from iclscope.errors import StudyError
 from iclscope.packing import Batch, Prompt, pack, shared_length
 from iclscope.row_attention import Rows, in_rows
 from iclscope.row_layout import lay_in_rows
@@ -51,14 +53,23 @@ class PromptEncoder:
         """The prompt of each item (rows of the sample table) after `prefix`, with all its choices as continuations.
 
         As in the harness: white space at the end of the prompt belongs to the answer, and the answer's tokens are
-        those of prompt and answer together from the length of the prompt's own tokens on.
+        those of prompt and answer together from the length of the prompt's own tokens on. Raises StudyError for an
+        answer that has none, since its log probability would be 0.
         """
         texts, tails = zip(*(split_trailing_space(prefix + item["question"]) for item in items), strict=True)
         contexts = encode(self._tokenizer, texts)
         prompts = []
         for item, text, tail, context in zip(items, texts, tails, contexts, strict=True):
             answers = [tail + item["target_delimiter"] + choice for choice in item["choices"]]
-            prompts.append(Prompt(context, self._continuations(text, context, answers)))
+            continuations = self._continuations(text, context, answers)
+            if not all(continuations):
+                raise StudyError(
+                    f"model {Path(self._tokenizer.name_or_path).name}: the answer "
+                    f"{item['choices'][continuations.index([])]!r} merges into the last token of its prompt "
+                    f"{text[-20:]!r} and has no token to score; give the task a target_delimiter, or name this model "
+                    "as max_tokens.tokenizer to have such rows dropped"
+                )
+            prompts.append(Prompt(context, continuations))
         return prompts
 
     def _continuations(self, text: str, context: list[int], answers: list[str]) -> list[list[int]]:
