@@ -336,6 +336,37 @@ def test_pool_without_rows_is_an_error(task):
         pool_of(task, {"validation": rows(6)}, settings, count_tokens=count_words)
 
 
+def shuffling(tmp_path, body):
+    """A task whose question comes from a function of its own with this body, and rows for it."""
+    (tmp_path / "utils.py").write_text(f"import random, time\n\n\ndef text(doc):\n    {body}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\ndataset_path: a/b\noutput_type: multiple_choice\ntest_split: test\ndoc_to_choice: ['no', 'yes']\n"
+        "doc_to_target: label\ndoc_to_text: !function utils.text\n"
+    )
+    part = rows(12)
+    return tasks.load_task("mine", tmp_path, {"test": part}, "datasets.d"), part
+
+
+def test_random_prompts_follow_the_seed_and_the_row(tmp_path):
+    task, part = shuffling(tmp_path, "return doc['question'] + str(random.random())")
+
+    def questions(part, seed):
+        return dict(pool_of(task, {"test": part}, seed=seed).select("source_row", "question").iter_rows())
+
+    first = questions(part, 1)
+    assert first == questions(part, 1)
+    assert set(first.values()).isdisjoint(questions(part, 2).values())
+    assert len({text.split("0.")[1] for text in first.values()}) == 12
+    broken = questions([*part[:11], {**part[11], "label": 7}], 1)
+    assert broken == {row: text for row, text in first.items() if row != 11}
+
+
+def test_prompts_that_no_seed_reaches_are_refused(tmp_path):
+    task, part = shuffling(tmp_path, "return doc['question'] + str(time.time_ns())")
+    with pytest.raises(StudyError, match=r"^datasets\.d\.task: mine renders row \d+ of split test in another way when"):
+        pool_of(task, {"test": part})
+
+
 FULL = {"fewshot_split": "shots", "training_split": "train", "validation_split": "validation", "test_split": "test"}
 
 

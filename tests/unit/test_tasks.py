@@ -1,9 +1,12 @@
 import json
+import random
 from pathlib import Path
 
 import datasets
 import lm_eval
+import numpy as np
 import pytest
+import torch
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 
@@ -231,6 +234,71 @@ def test_process_docs_sees_the_rows_once(tmp_path):
     assert tasks.build_task(config, rows, "k").doc_to_target(rows[0]) == "thatthat"
     with pytest.raises(StudyError, match=r"k\.task: process_docs of mine fails"):
         tasks.processed(config, [{"question": "What?"}], "k")
+
+
+RANDOM = {
+    "random": "import random\ndef f(docs):\n    rows = list(docs)\n    random.shuffle(rows)\n    return rows\n",
+    "numpy": "import numpy\ndef f(docs):\n    return [docs[int(i)] for i in numpy.random.permutation(len(docs))]\n",
+    "torch": "import torch\ndef f(docs):\n    return [docs[int(i)] for i in torch.randperm(len(docs))]\n",
+    "datasets": "def f(docs):\n    return docs.shuffle()\n",
+    "at import": "import random\nN = str(random.random())\ndef f(docs):\n    return [{**d, "
+    "'answer': N} for d in docs]\n",
+}
+UNSEEDED = {
+    "numpy": "import numpy\ndef f(docs):\n    g = numpy.random.default_rng()\n    return [docs[int(i)] for i in "
+    "g.permutation(len(docs))]\n",
+    "random": "import random\ndef f(docs):\n    return random.Random().sample(list(docs), len(docs))\n",
+    "time": "import time\ndef f(docs):\n    return [{**d, 'answer': str(time.time_ns())} for d in docs]\n",
+    "uuid": "import uuid\ndef f(docs):\n    return [{**d, 'answer': str(uuid.uuid4())} for d in docs]\n",
+    "memory": "N = []\ndef f(docs):\n    N.append(1)\n    return [{**d, 'answer': str(len(N))} for d in docs]\n",
+}
+
+
+def processing(tmp_path, code, name):
+    (tmp_path / f"{name}.py").write_text(code)
+    write_task(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"process_docs: !function {name}.f\n" + "\n".join(json_to_yaml(file)))
+
+
+@pytest.mark.parametrize("how", RANDOM)
+def test_random_numbers_of_a_task_follow_the_seed(tmp_path, how):
+    many = [{"question": f"What is {i}?", "answer": str(i)} for i in range(20)]
+    made = []
+    for run, seed in enumerate((1, 1, 2)):
+        folder = tmp_path / str(run)  # a module is loaded once per place
+        folder.mkdir()
+        processing(folder, RANDOM[how], "helper")
+        random.seed(run)
+        np.random.seed(run)  # noqa: NPY002
+        torch.manual_seed(run)
+        before = random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        made.append(tasks.processed(tasks.task_config("mine", folder, "k"), many, "k", seed, "d", "test"))
+        assert (random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+    assert made[0] == made[1]
+    assert sorted(row["question"] for row in made[0]) == sorted(row["question"] for row in many)
+    assert (made[0] == made[2]) == (how == "at import")
+
+
+@pytest.mark.parametrize("how", UNSEEDED)
+def test_randomness_that_no_seed_reaches_is_refused(tmp_path, how):
+    processing(tmp_path, UNSEEDED[how], f"unseeded_{how}")
+    many = [{"question": f"What is {i}?", "answer": str(i)} for i in range(20)]
+    with pytest.raises(StudyError, match=r"^k\.task: process_docs of mine gives other rows when it runs again; let it"):
+        tasks.processed(tasks.task_config("mine", tmp_path, "k"), many, "k", 1)
+
+
+def test_a_guess_of_a_metric_is_the_same_on_every_run(tmp_path):
+    (tmp_path / "guesser.py").write_text(
+        "import random\ndef f(doc, results):\n    return {'acc': float(random.random() < 0.5)}\n"
+    )
+    write_task(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text("process_results: !function guesser.f\n" + "\n".join(json_to_yaml(file)))
+    task = load("mine", QUESTIONS, tmp_path)
+    guesses = [[tasks.score_generation(task, QUESTIONS[0], str(i))[0]["value"] for i in range(40)] for _ in range(2)]
+    assert guesses[0] == guesses[1]
+    assert 5 < sum(guesses[0]) < 35
 
 
 def json_to_yaml(file):

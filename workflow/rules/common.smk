@@ -15,6 +15,9 @@ from snakemake.common.tbdstring import TBDString
 
 settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
 
+# The order of a set of texts follows from it; a task's own functions may go by such an order.
+os.environ["PYTHONHASHSEED"] = str(config["seed"])
+
 HELD = []  # the lock of a run, until its process ends
 
 

@@ -56,7 +56,7 @@ def run_pool(
     available = sorted(path.stem for path in Path(data).glob("*.jsonl"))
     splits = choose_splits(config, settings, available, key)
     rows = {
-        split: tasks.processed(config, jsonl.read_rows(Path(data) / f"{split}.jsonl"), key)
+        split: tasks.processed(config, jsonl.read_rows(Path(data) / f"{split}.jsonl"), key, seed, dataset, split)
         for split in dict.fromkeys(splits.values())
     }
     task = tasks.build_task(config, [row for part in rows.values() for row in part], key)
@@ -107,7 +107,7 @@ def make_pool(
     usable, unusable = {}, {}
     for split, part in rows.items():
         order = permutation(seed, dataset, split, len(part))
-        usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, key)
+        usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, (seed, dataset))
     dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
     pools = _pools(usable, splits, dropped)
     if count_tokens:
@@ -156,9 +156,13 @@ def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
 
 
 def _usable_rows(
-    task: Task, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, key: str
+    task: Task, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, origin: tuple[int, str]
 ) -> tuple[list[Row], Counter[str]]:
-    """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too."""
+    """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too.
+
+    origin: the study's seed and the data set, from which the random numbers of the task's own functions follow.
+    """
+    key = f"datasets.{origin[1]}"
     cluster = settings.get("cluster")
     if cluster is not None and not any(cluster in row for row in rows):
         fields = ", ".join(sorted({field for row in rows for field in row}))
@@ -167,7 +171,7 @@ def _usable_rows(
     for number in order.tolist():
         document = rows[number]
         try:
-            text = render(task, document)
+            text = _rendered(task, document, (*origin, split, number), twice=len(usable) < tasks.PROBES)
         except UnusableRow as error:
             unusable[number] = str(error)
             if isinstance(error, AnswerOutOfRange):
@@ -190,6 +194,21 @@ def _usable_rows(
     for reason, count in reasons.most_common():
         logger.info("%s: %d of %d rows of split %s cannot be used: %s", key, count, len(rows), split, reason)
     return usable, reasons
+
+
+def _rendered(task: Task, document: Row, seed: tuple[Any, ...], twice: bool) -> Row:
+    """A rendered row, the same on every run; a row that is rendered `twice` must be the same both times."""
+    with tasks.seeded(*seed):
+        text = render(task, document)
+    if twice:
+        with tasks.seeded(*seed):
+            again = render(task, document)
+        if text != again:
+            raise StudyError(
+                f"datasets.{seed[1]}.task: {task.config.task} renders row {seed[-1]} of split {seed[2]} in another way "
+                f"when it runs again; {tasks.SEEDED}"
+            )
+    return text
 
 
 def _check_indices(indices: Mapping[int, tuple[int, Sequence[str]]], reading: str) -> None:

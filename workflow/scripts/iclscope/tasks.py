@@ -7,16 +7,21 @@ are already on this machine. Importing this module takes seconds, since it impor
 import ast
 import difflib
 import functools
+import hashlib
 import json
 import logging
 import math
 import numbers
+import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import torch
 from jinja2 import meta
 from lm_eval import utils
 from lm_eval.api.instance import Instance
@@ -33,6 +38,7 @@ datasets.disable_progress_bars()
 
 PROBES = 10  # rows that are tried before a task is said not to fit the data
 LOADING = ("tag", "group", "metadata", "dataset_kwargs", "process_docs")  # of a definition; done before it is built
+SEEDED = "let it draw from the functions of random or numpy.random, which follow the study's seed"
 SUPPORTED = "supported are multiple_choice tasks with one prompt and one right choice, and greedy generate_until tasks"
 
 TaskConfig = dict[str, Any]
@@ -95,24 +101,50 @@ def task_config(name: str, task_folder: str | Path, key: str) -> TaskConfig:
     if entry.yaml_path is None or "group" in entry.cfg:
         raise StudyError(f"{key}.task: {name} is a group of tasks; name one task, {_members(entry)}")
     try:
-        config = load_yaml(entry.yaml_path)
+        with seeded("load", name):
+            config = load_yaml(entry.yaml_path)
     except Exception as error:  # the file may import functions of its own
         raise StudyError(f"{key}.task: {entry.yaml_path} cannot be loaded ({describe(error)})") from error
     _check_supported(config, f"{key}.task: {name}")
     return config
 
 
-def processed(config: TaskConfig, rows: Sequence[Row], key: str) -> list[Row]:
-    """Rows of a split as the task's `process_docs` makes them; most tasks leave them as they are."""
+def processed(config: TaskConfig, rows: Sequence[Row], key: str, *seed: Any) -> list[Row]:
+    """Rows of a split as the task's `process_docs` makes them; most tasks leave them as they are.
+
+    seed: what its random numbers follow from. A function that gives other rows when it runs again is refused.
+    """
     function = config.get("process_docs")
     if function is None:
         return list(rows)
-    try:
-        return list(function(datasets.Dataset.from_list(list(rows))))
-    except Exception as error:  # the function is the task's own and may raise anything
-        raise StudyError(
-            f"{key}.task: process_docs of {config['task']} fails on these rows ({describe(error)})"
-        ) from error
+    made = []
+    for _ in range(2):
+        try:
+            with seeded("process_docs", *seed):
+                made.append(list(function(datasets.Dataset.from_list(list(rows)))))
+        except Exception as error:  # the function is the task's own and may raise anything
+            raise StudyError(
+                f"{key}.task: process_docs of {config['task']} fails on these rows ({describe(error)})"
+            ) from error
+    if json.dumps(made[0], default=str) != json.dumps(made[1], default=str):
+        raise StudyError(f"{key}.task: process_docs of {config['task']} gives other rows when it runs again; {SEEDED}")
+    return made[0]
+
+
+@contextmanager
+def seeded(*key: Any) -> Iterator[None]:
+    """Let a task's own code draw from the global generators what follows from `key` alone; put them back behind it."""
+    number = int.from_bytes(hashlib.sha256(repr(key).encode(errors="surrogatepass")).digest()[:4])
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        random.seed(number)
+        np.random.seed(number)  # noqa: NPY002
+        torch.random.default_generator.manual_seed(number)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
 
 
 def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> Task:
@@ -145,8 +177,9 @@ def score_generation(task: Task, document: Row, text: str) -> list[dict[str, Any
     instance = Instance("generate_until", document, ("", {}), 0, resps=[text])
     scores = []
     for chain in task._filters:
-        chain.apply([instance])
-        metrics = task.process_results(document, [instance.filtered_resps[chain.name]])
+        with seeded("score", document, text, chain.name):  # some guess where an answer cannot be read
+            chain.apply([instance])
+            metrics = task.process_results(document, [instance.filtered_resps[chain.name]])
         scores += [
             {"filter": chain.name, "metric": metric, "value": float(value)}
             for metric, value in metrics.items()
