@@ -3,17 +3,44 @@
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from iclscope import blocks, progress, runs, settings
+def checkout(folder):
+    """The root of the workflow on this machine, from the `folder` of this file, wherever it is imported from."""
+    if folder.is_local:
+        return Path(folder.get_path_or_uri(secret_free=True)).parents[1]
+    repository = folder.hosted_repo.repo  # cloned by Snakemake, which hands out single files of it
+    commit = repository.commit(folder.ref).hexsha
+    root = folder.cache_path / "iclscope" / commit
+    if not root.is_dir():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent) as unpacked:
+            repository.git.execute(["git", "archive", "--format=tar", f"--output={unpacked}/all.tar", commit])
+            shutil.unpack_archive(f"{unpacked}/all.tar", f"{unpacked}/all", filter="data")
+            Path(unpacked, "all").rename(root)
+    return root
+
+
+ROOT = checkout(workflow.current_basedir)
+SCRIPTS = str(ROOT / "workflow/scripts")
+sys.path.insert(0, SCRIPTS)
+# Jobs find the package there too, also where their script comes from a repository.
+os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+from iclscope import blocks, progress, runs, settings, task_files
 from iclscope.parquet import read_provenance
 from iclscope.provenance import code_digest, digest
 from snakemake.common.tbdstring import TBDString
+from snakemake.pathvars import Pathvars
 
-settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
+settings.check_files([*workflow.configfiles, *workflow.overwrite_configfiles])
+settings.check(config, ROOT / "workflow/schemas/config.schema.yaml")
+settings.expand_home(config)
+workflow.pathvars.update(Pathvars.from_config(config))
 
 # The order of a set of texts follows from it; a task's own functions may go by such an order.
 os.environ["PYTHONHASHSEED"] = str(config["seed"])
@@ -32,9 +59,8 @@ MASKS = list(config["masks"])
 # What shapes activations; the size of a batch does not.
 EXTRACTION = {key: config["activations"][key] for key in ("sites", "top_k")}
 
-# Where a task is defined; task files of the user's own stand there too. A relative path, since Snakemake would take a
-# study that was moved to another folder for one with other inputs.
-TASKS = Path(os.path.relpath(Path(workflow.basedir, "config/tasks")))
+# The files that define the task of each data set, if it is none of the harness's.
+TASK_FILES = {dataset: task_files.inputs(entry["task"]) for dataset, entry in config["datasets"].items()}
 
 # A job that runs a model takes one GPU where jobs are given one, and its share of the cores. A cluster limits neither.
 CORES, GPUS = (getattr(workflow.global_resources.get(name), "value", None) for name in ("_cores", "gpu"))
@@ -80,10 +106,15 @@ def local_files(section):
     return present
 
 
-def task_file(wildcards):
-    """Input function: the task's own file, for tasks that are not the harness's."""
-    file = TASKS / f"{config['datasets'][wildcards.dataset]['task']}.yaml"
-    return str(file) if file.is_file() else []
+def files_of_task(wildcards):
+    """Input function: all files that the task is loaded from, for tasks that are not the harness's."""
+    return TASK_FILES[wildcards.dataset]
+
+
+def encoder_files(wildcards):
+    """Input function: the files of a sentence encoder on this machine."""
+    folder = config["features"].get("encoder", {}).get("path")
+    return sorted(str(file) for file in Path(folder).rglob("*") if file.is_file()) if folder else []
 
 
 def architecture_of(model):

@@ -15,7 +15,7 @@ rule evaluation_block:
     input:
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=task_file,
+        task=files_of_task,
     output:
         ensure("<results>/evaluation/{model}/{dataset}/blocks/{block}.parquet", non_empty=True),
     log:
@@ -77,7 +77,7 @@ rule evaluation:
         blocks=all_blocks,
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=task_file,
+        task=files_of_task,
     output:
         ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
     log:

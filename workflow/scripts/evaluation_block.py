@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from iclscope import blocks, evaluation, logs, progress
+from iclscope import blocks, evaluation, logs, progress, task_files
 from iclscope.jobs import job
 
 with job(snakemake) as provenance:
@@ -13,7 +13,7 @@ with job(snakemake) as provenance:
         candidates=candidates,
         items=items,
         settings=snakemake.params.settings,
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        task_folder=task_files.folder(snakemake.params.settings["task"]),
         dataset=snakemake.wildcards.dataset,
         dtype=snakemake.params.dtype,
         device=snakemake.config["device"],

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from iclscope import pool
+from iclscope import pool, task_files
 from iclscope.jobs import job
 
 with job(snakemake) as provenance:
@@ -10,7 +10,7 @@ with job(snakemake) as provenance:
         data=Path(snakemake.input.data).parent,
         dataset=snakemake.wildcards.dataset,
         settings=snakemake.params.settings,
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        task_folder=task_files.folder(snakemake.params.settings["task"]),
         model_folder=Path(snakemake.input.model).parent,
         seed=snakemake.params.seed,
         output=snakemake.output[0],

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from iclscope import data_source
+from iclscope import data_source, task_files
 from iclscope.jobs import job
 
 with job(snakemake):
@@ -11,5 +11,5 @@ with job(snakemake):
         settings=snakemake.params.settings,
         wheel=snakemake.input.get("wheel"),
         folder=Path(snakemake.output[0]).parent,
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        task_folder=task_files.folder(snakemake.params.settings["task"]),
     )

@@ -73,7 +73,7 @@ def run(
     config: Config,
     pools: Mapping[str, str | Path],
     folders: Mapping[str, str | Path],
-    task_folder: str | Path,
+    task_folders: Mapping[str, str | Path],
     table: str | Path,
     text: str | Path,
     provenance: Mapping[str, Any],
@@ -81,8 +81,9 @@ def run(
     """Write the plan as a table and as text.
 
     pools: data set → its pool. folders: model → a folder with its config.json and tokenizer, weights or not.
+    task_folders: data set → the folder of its task file.
     """
-    samples = {name: read_sample(config, name, pool, task_folder) for name, pool in pools.items()}
+    samples = {name: read_sample(config, name, pool, task_folders[name]) for name, pool in pools.items()}
     rates = choose_rates(config, folders, samples)
     rows = [_row(stage, None, name, cost) for name, sample in samples.items() for stage, cost in data_costs(sample)]
     for model, folder in folders.items():

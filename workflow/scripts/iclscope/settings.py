@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
+from iclscope import yaml_files
 from iclscope.errors import StudyError
 
 PACKAGE = Path(__file__).parent
@@ -45,6 +47,23 @@ def check(config: Mapping[str, Any], schema: Path) -> None:
     mistakes = mistakes or list(_contradictions(config))
     if mistakes:
         raise StudyError("the configuration cannot be used:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Refuse a configuration file with a key that stands there twice."""
+    for path in paths:
+        yaml_files.compose(path)
+
+
+def expand_home(config: dict[str, Any]) -> None:
+    """Replace `~` by the user's folder in every path of the configuration."""
+    entries = [*config["models"].values(), config["features"].get("encoder", {})]
+    for mapping, key in (
+        *((entry, "path") for entry in entries if "path" in entry),
+        *((files, split) for entry in config["datasets"].values() if (files := entry.get("files")) for split in files),
+        *((config["pathvars"], name) for name in config.get("pathvars", {})),
+    ):
+        mapping[key] = os.path.expanduser(mapping[key])
 
 
 def without(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
+from iclscope import task_files
 from iclscope.errors import StudyError
 from iclscope.jsonl import Row
 
@@ -86,8 +87,12 @@ def load_task(name: str, task_folder: str | Path, rows: Mapping[str, Sequence[Ro
 
 def task_config(name: str, task_folder: str | Path, key: str) -> TaskConfig:
     """The definition of a task of this name; refuses an unknown one and one whose scores we could not match."""
-    own = TaskManager(include_defaults=False, include_path=str(task_folder)).task_index
     file = Path(task_folder) / f"{name}.yaml"
+    try:
+        task_files.find(name, task_folder)
+    except StudyError as error:
+        raise StudyError(f"{key}.task: {file} defines no task {name} that can be read: {error}") from error
+    own = TaskManager(include_defaults=False, include_path=str(task_folder)).task_index
     if name not in own and file.is_file():
         raise StudyError(
             f"{key}.task: {file} defines no task {name}; its field `task` must say so and its YAML be valid"
