@@ -291,6 +291,33 @@ def test_a_row_whose_answer_has_no_tokens_of_its_own_is_dropped_and_counted(tmp_
         assert list(reasons.values()) == [3]
 
 
+LATIN = b"caf\xe9".decode(errors="surrogateescape")
+
+
+def test_the_first_rows_may_be_no_utf8(tmp_path, data):
+    write_rows(data / "validation.jsonl", [*(boolq(i, passage=LATIN) for i in range(12)), *rows(60, start=100)])
+    frame = POOL.read(make(tmp_path, data))
+    assert set(order(frame, "item")) == set(range(12, 72))
+
+
+@pytest.mark.parametrize("processed", [False, True])
+def test_rows_in_another_encoding_are_refused_in_a_sentence(tmp_path, data, processed):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "utils.py").write_text("def f(docs):\n    return docs\n")
+    text = (OWN / "boolq.yaml").read_text().replace("task: boolq", "task: mine")
+    (folder / "mine.yaml").write_text(text + "process_docs: !function utils.f\n" * processed)
+    for part in ("train", "validation"):
+        write_rows(data / f"{part}.jsonl", [boolq(i, passage=LATIN) for i in range(30)])
+    with pytest.raises(
+        StudyError, match=r"^datasets\.d: (30 of 30 rows of .* are not|no row of this data set is) UTF-8"
+    ):
+        make(tmp_path, data, task="mine", task_folder=folder)
+    write_rows(data / "validation.jsonl", [*rows(30, start=100), boolq(0, passage=LATIN)])
+    write_rows(data / "train.jsonl", [*rows(30), boolq(0, passage=LATIN)])
+    assert len(order(POOL.read(make(tmp_path, data, task="mine", task_folder=folder)), "item")) == 30
+
+
 def test_no_prompt_is_longer_than_the_context_of_the_model(tmp_path, tiny_model_of, tiny_tokenizer):
     context = 200
     tiny_model_of("llama", max_position_embeddings=context).config.save_pretrained(tmp_path / "model")
@@ -367,6 +394,57 @@ def test_prompts_that_no_seed_reaches_are_refused(tmp_path):
         pool_of(task, {"test": part})
 
 
+def answered(tmp_path, **fields):
+    """A task of generated answers with these fields, and rows for it."""
+    task = {"task": "mine", "dataset_path": "a/b", "output_type": "generate_until", "test_split": "test"}
+    task |= {"doc_to_text": "{{question}}", "doc_to_target": "{{answer}}", "generation_kwargs": {"until": ["\n"]}}
+    (tmp_path / "mine.yaml").write_text(json.dumps({**task, **fields}))
+    part = [{"question": f"What is {i}?", "answer": "abc" * i} for i in range(1, 13)]
+    return tasks.load_task("mine", tmp_path, {"test": part}, "datasets.d"), part
+
+
+def only(*metrics):
+    return {"metric_list": [{"metric": metric, "aggregation": metric, "higher_is_better": True} for metric in metrics]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        (
+            {"filter_list": [{"name": "letter", "filter": [{"function": "multi_choice_regex"}]}]},
+            "the first is row 0: an answer to it cannot be scored: field 'choices' is missing",
+        ),
+        (
+            only("bleu"),
+            "datasets.d.task: mine has no metric that scores a single answer and is averaged over them (it",
+        ),
+        (only("ter", "bleu", "chrf"), "(it has ter, bleu, chrf)"),
+        ({"doc_to_choice": ["a", "b"]}, "an answer to it cannot be scored: list indices must be integers"),
+    ],
+)
+def test_a_task_that_cannot_score_its_own_answers_fails_in_the_pool(tmp_path, fields, part):
+    task, rows = answered(tmp_path, **fields)
+    with pytest.raises(StudyError) as caught:
+        pool_of(task, {"test": rows})
+    assert part in str(caught.value)
+    assert str(caught.value).startswith("datasets.d")
+
+
+def test_a_distance_is_refused_before_any_answer_is_generated(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "def distance(references, predictions):\n    return float(abs(len(references[0]) - len(predictions[0])))\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\ndataset_path: a/b\noutput_type: generate_until\ntest_split: test\ndoc_to_text: '{{question}}'\n"
+        "doc_to_target: '{{answer}}'\nmetric_list:\n  - {metric: !function own.distance, aggregation: mean, "
+        "higher_is_better: false}\n"
+    )
+    rows = [{"question": f"What is {i}?", "answer": "abc" * i} for i in range(1, 13)]
+    task = tasks.load_task("mine", tmp_path, {"test": rows}, "datasets.d")
+    with pytest.raises(StudyError, match=r"metric distance gives \d+ for an answer, and only a share from 0 to 1"):
+        pool_of(task, {"test": rows})
+
+
 FULL = {"fewshot_split": "shots", "training_split": "train", "validation_split": "validation", "test_split": "test"}
 
 
@@ -416,7 +494,7 @@ def data(tmp_path):
     return folder
 
 
-def make(tmp_path, data, model_folder=None, **settings):
+def make(tmp_path, data, model_folder=None, task_folder=OWN, **settings):
     pool = tmp_path / "pool.parquet"
     if model_folder is None:
         model_folder = tmp_path / "counting"
@@ -426,7 +504,7 @@ def make(tmp_path, data, model_folder=None, **settings):
         data=data,
         dataset="d",
         settings={"task": "boolq", **settings},
-        task_folder=OWN,
+        task_folder=task_folder,
         model_folder=model_folder,
         seed=1,
         output=pool,

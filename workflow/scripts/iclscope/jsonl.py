@@ -73,6 +73,16 @@ def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) < LONG or (len(digits) <= LONG + 1 and abs(int(digits)) < 2**63) else digits
 
 
+def undecoded(row: Row) -> str | None:
+    """The first field with text that cannot be written as UTF-8, such as a byte that was none in the source."""
+    for name, value in row.items():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return name
+    return None
+
+
 def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
     """Write rows as JSON Lines; text stays readable, half of a surrogate pair stays escaped."""
     with Path(path).open("wb") as file:

@@ -55,14 +55,30 @@ def run_pool(
     config = tasks.task_config(settings["task"], task_folder, key)
     available = sorted(path.stem for path in Path(data).glob("*.jsonl"))
     splits = choose_splits(config, settings, available, key)
-    rows = {
-        split: tasks.processed(config, jsonl.read_rows(Path(data) / f"{split}.jsonl"), key, seed, dataset, split)
-        for split in dict.fromkeys(splits.values())
-    }
+    rows = {}
+    for split in dict.fromkeys(splits.values()):
+        read = jsonl.read_rows(Path(data) / f"{split}.jsonl")
+        if "process_docs" in config:
+            read = _decoded(read, split, settings, key)
+        rows[split] = tasks.processed(config, read, key, seed, dataset, split)
     task = tasks.build_task(config, [row for part in rows.values() for row in part], key)
     counter, context = _token_counter(model_folder), models.load_context_length(model_folder)
     frame, dropped = make_pool(task, rows, splits, dataset, settings, seed, counter, context)
     POOL.write(frame, output, {**provenance, "dropped": dropped})
+
+
+def _decoded(rows: Sequence[Row], split: str, settings: Settings, key: str) -> list[Row]:
+    """Rows that a task's `process_docs` can be given: those that are UTF-8."""
+    decoded = [row for row in rows if jsonl.undecoded(row) is None]
+    lost = len(rows) - len(decoded)
+    if lost > settings.get("max_unusable", MAX_UNUSABLE) * len(rows):
+        raise StudyError(
+            f"{key}: {lost} of {len(rows)} rows of split {split} are not UTF-8; save the file as UTF-8, or raise "
+            f"{key}.max_unusable"
+        )
+    if lost:
+        logger.info("%s: %d of %d rows of split %s cannot be used: not UTF-8", key, lost, len(rows), split)
+    return decoded
 
 
 def choose_splits(config: tasks.TaskConfig, settings: Settings, available: Sequence[str], key: str) -> dict[str, str]:
@@ -180,6 +196,12 @@ def _usable_rows(
         if read := text.pop("read"):
             indices[number] = read
         own = {"split": split, "source_row": number, "cluster": _cluster(document, cluster), "tokens": None}
+        if text["kind"] == "generation":
+            try:
+                _score_references(task, document, text, usable, key)
+            except UnusableRow as error:
+                unusable[number] = str(error)
+                continue
         usable.append({**text, **own, "document": json.dumps(document, ensure_ascii=False, sort_keys=True)})
     _check_indices(indices, f"{key}: task {task.config.task} reads the right answers of split {split} as indices")
     allowed = settings.get("max_unusable", MAX_UNUSABLE)
@@ -194,6 +216,13 @@ def _usable_rows(
     for reason, count in reasons.most_common():
         logger.info("%s: %d of %d rows of split %s cannot be used: %s", key, count, len(rows), split, reason)
     return usable, reasons
+
+
+def _score_references(task: Task, document: Row, row: Row, others: Sequence[Row], key: str) -> None:
+    """Score a row's reference answer, and at first that of another row too, so that the task's own code fails here."""
+    answers = [row["choices"][0], *(other["choices"][0] for other in others[-1:] if len(others) < tasks.PROBES)]
+    for answer in answers:
+        tasks.accuracy(task, tasks.score_generation(task, document, answer), key)
 
 
 def _rendered(task: Task, document: Row, seed: tuple[Any, ...], twice: bool) -> Row:

@@ -8,14 +8,13 @@ item is its one-shot prompt:
 """
 
 import functools
-import json
 from typing import Any
 
 import jinja2
 from jinja2 import meta
 from lm_eval import utils
 
-from iclscope.jsonl import Row
+from iclscope.jsonl import Row, undecoded
 from iclscope.tasks import Task, UnusableRow, describe, fields_of, is_list_of_texts, option_text, text_of
 
 Read = tuple[int, list[str]]  # a number that was read as the index of a choice, and the choices
@@ -36,7 +35,8 @@ def render(task: Task, document: Row) -> dict[str, Any]:
     a field is missing or empty, a text is no text, a list no list, or the right answer is not a choice.
     """
     try:
-        _check_text(document)
+        if (field := undecoded(document)) is not None:
+            raise UnusableRow(f"field {field} is not UTF-8, or holds half of a surrogate pair")
         _check_fields(task, document)
         row = _render(task, document)
     except UnusableRow:
@@ -143,15 +143,6 @@ def _target(task: Task, document: Row, source: Any) -> Any:
         return task.doc_to_target(document, source)
     except Exception as error:
         raise UnusableRow(f"right answer{fields_of(source)}: {describe(error)}") from error
-
-
-def _check_text(document: Row) -> None:
-    """Refuse a row with text that cannot be written as UTF-8, such as a byte that was none in the source."""
-    for name, value in document.items():
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise UnusableRow(f"field {name} is not UTF-8, or holds half of a surrogate pair") from error
 
 
 def _check_fields(task: Task, document: Row) -> None:

@@ -5,9 +5,11 @@ are already on this machine. Importing this module takes seconds, since it impor
 """
 
 import ast
+import dataclasses
 import difflib
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -26,13 +28,16 @@ from jinja2 import meta
 from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.config.task import FewshotConfig
+from lm_eval.config.task import TaskConfig as HarnessConfig
+from lm_eval.filters import build_filter_ensemble
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from iclscope import task_files
 from iclscope.errors import StudyError
-from iclscope.jsonl import Row
+from iclscope.jsonl import Row, undecoded
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every default that a task file leaves open
 datasets.disable_progress_bars()
@@ -41,6 +46,9 @@ PROBES = 10  # rows that are tried before a task is said not to fit the data
 LOADING = ("tag", "group", "metadata", "dataset_kwargs", "process_docs")  # of a definition; done before it is built
 SEEDED = "let it draw from the functions of random or numpy.random, which follow the study's seed"
 SUPPORTED = "supported are multiple_choice tasks with one prompt and one right choice, and greedy generate_until tasks"
+
+TEXTS = ("description", "target_delimiter", "fewshot_delimiter", "gen_prefix")  # fields that hold text
+FUNCTIONS = ("process_docs", "process_results")  # fields that hold functions
 
 TaskConfig = dict[str, Any]
 
@@ -111,6 +119,7 @@ def task_config(name: str, task_folder: str | Path, key: str) -> TaskConfig:
     except Exception as error:  # the file may import functions of its own
         raise StudyError(f"{key}.task: {entry.yaml_path} cannot be loaded ({describe(error)})") from error
     _check_supported(config, f"{key}.task: {name}")
+    _check_fields(config, f"{key}.task: {name}")
     return config
 
 
@@ -159,7 +168,10 @@ def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> Task:
     """
     name = config["task"]
     failures = []
-    for row in rows[:PROBES]:
+    decoded = list(itertools.islice((row for row in rows if undecoded(row) is None), PROBES))
+    if rows and not decoded:
+        raise StudyError(f"{key}: no row of this data set is UTF-8; save its files as UTF-8")
+    for row in decoded:
         try:
             task = _build_on(config, row)
         except Exception as error:  # templates and functions of a task may raise anything
@@ -177,22 +189,58 @@ def score_generation(task: Task, document: Row, text: str) -> list[dict[str, Any
     """Every filter and metric of the task for a generated answer: rows of `filter`, `metric` and `value`.
 
     As the harness does, each filter chain turns the answer into what the metrics then compare with the document.
-    Metrics that are no number for a single answer, such as the pairs of a corpus F1, are left out.
+    Metrics that are no number for a single answer, such as the pairs of a corpus F1, are left out. The first row is the
+    one behind `accuracy`, if there is one. Raises `UnusableRow` where the task's own code fails.
     """
     instance = Instance("generate_until", document, ("", {}), 0, resps=[text])
     scores = []
     for chain in task._filters:
-        with seeded("score", document, text, chain.name):  # some guess where an answer cannot be read
-            chain.apply([instance])
-            metrics = task.process_results(document, [instance.filtered_resps[chain.name]])
+        try:
+            with seeded("score", document, text, chain.name):  # some guess where an answer cannot be read
+                chain.apply([instance])
+                metrics = task.process_results(document, [instance.filtered_resps[chain.name]])
+        except Exception as error:  # filters and metrics of a task may raise anything
+            raise UnusableRow(f"an answer to it cannot be scored: {describe(error)}") from error
         scores += [
             {"filter": chain.name, "metric": metric, "value": float(value)}
             for metric, value in metrics.items()
-            if isinstance(value, numbers.Real)
+            if isinstance(value, numbers.Real | np.bool_)
         ]
-    if not scores:
-        raise StudyError(f"task {task.config.task} has no metric that scores a single answer; add exact_match to it")
-    return scores
+    return sorted(scores, key=lambda score: not _is_mean(task, score["metric"]))
+
+
+def accuracy(task: Task, scores: Sequence[Mapping[str, Any]], key: str) -> float:
+    """What counts as the accuracy of an answer: its first score, or 1 minus it where lower is better.
+
+    Raises StudyError where that is no share from 0 to 1, whose mean over the items is the task's own result.
+    """
+    name = f"{key}.task: {task.config.task}"
+    if not scores or not _is_mean(task, scores[0]["metric"]):
+        listed = ", ".join(task.higher_is_better()) or "none"
+        raise StudyError(
+            f"{name} has no metric that scores a single answer and is averaged over them (it has {listed}); put one "
+            "such as exact_match with `aggregation: mean` into its metric_list"
+        )
+    metric, value = scores[0]["metric"], scores[0]["value"]
+    higher = task.higher_is_better()[metric]
+    if not isinstance(higher, bool):
+        raise StudyError(f"{name}: set higher_is_better of metric {metric} to true or false, found {higher!r}")
+    if not 0 <= value <= 1:
+        raise StudyError(
+            f"{name}: metric {metric} gives {value:g} for an answer, and only a share from 0 to 1 can be its accuracy; "
+            "put another metric first in its metric_list"
+        )
+    return value if higher else 1 - value
+
+
+def _is_mean(task: Task, metric: str) -> bool:
+    """Whether the task's result is the mean of this metric over the answers."""
+    if metric not in task.higher_is_better():
+        return False  # a number beside the metrics, such as a length
+    try:
+        return bool(abs(task.aggregation()[metric]([0.0, 0.0, 0.5, 1.0, 1.0, 1.0]) - 3.5 / 6) < 1e-9)
+    except Exception:  # a function of the task's own, for pairs or objects
+        return False
 
 
 def stop_sequences(task: Task) -> list[str]:
@@ -269,12 +317,48 @@ def _members(entry: Any) -> str:
     return f"such as {', '.join(names[:5])}" if names else "not the group"
 
 
+def _check_fields(config: TaskConfig, task: str) -> None:
+    """Refuse fields that no task has, and values of another type than their field wants."""
+    shots = config.get("fewshot_config") or {}
+    for fields, kind, place in ((config, HarnessConfig, ""), (shots, FewshotConfig, "fewshot_config.")):
+        known = [field.name for field in dataclasses.fields(kind)]
+        for field, value in fields.items():
+            if field not in known and field != "class":
+                near = difflib.get_close_matches(str(field), known, n=1)
+                hint = f"did you mean {near[0]}?" if near else "take it out"
+                raise StudyError(f"{task} has an unknown field {place}{field}; {hint}")
+            if field in TEXTS and not isinstance(value, str | None):
+                raise StudyError(f"{task}: {place}{field} must be text, found {type(value).__name__}")
+            if field in FUNCTIONS and value is not None and not callable(value):
+                raise StudyError(f"{task}: {place}{field} must be a function, as in `{field}: !function utils.name`")
+    until = (config.get("generation_kwargs") or {}).get("until", [])
+    if not all(isinstance(stop, str) for stop in (until if isinstance(until, list) else [until])):
+        raise StudyError(f"{task}: generation_kwargs.until must be a text or a list of texts, found {until!r}")
+    for field, name in (("metric_list", "metric"), ("filter_list", "filter")):
+        entries = config.get(field) or []
+        if not isinstance(entries, list) or not all(isinstance(one, dict) and name in one for one in entries):
+            raise StudyError(f"{task}: {field} must be a list, each entry of it with a key {name}")
+    _check_filters(config.get("filter_list") or [], task)
+
+
+def _check_filters(chains: Sequence[Mapping[str, Any]], task: str) -> None:
+    """Refuse filters that the harness cannot build."""
+    for chain in chains:
+        try:
+            parts = [[part["function"], {k: v for k, v in part.items() if k != "function"}] for part in chain["filter"]]
+            for build in build_filter_ensemble(chain["name"], parts).filters:
+                build()
+        except Exception as error:  # filters take arguments of any kind
+            reason = describe(error)
+            raise StudyError(f"{task}: filter {chain.get('name')} of filter_list cannot be built ({reason})") from error
+
+
 def _check_supported(config: TaskConfig, task: str) -> None:
     """Refuse definitions whose scores would not be the harness's."""
     kind = config.get("output_type", "generate_until")
     generation = config.get("generation_kwargs") or {}
     sampled = generation.get("do_sample") or (generation.get("do_sample") is None and generation.get("temperature"))
-    description = config.get("description") or ""
+    description = str(config.get("description") or "")
     obstacles = {
         "is written in Python, not as a task file": "class" in config,
         f"has output type {kind}": kind not in ("multiple_choice", "generate_until"),
