@@ -9,6 +9,7 @@ import polars as pl
 from iclscope.errors import StudyError
 from iclscope.tables import POOL, SAMPLE
 
+FEWEST_CLUSTERS = 4  # of items, which are halved to choose and to judge
 CANDIDATE, ITEM = "candidate", "item"
 
 
@@ -42,5 +43,11 @@ def run_sample(
         raise StudyError(
             f"{key}: {count} {role}s and {opposite} {other}s come from one split and would share {len(both)} rows; ask "
             "for fewer of either, or raise max_tokens"
+        )
+    clusters = chosen["cluster"].n_unique() if not chosen["cluster"].has_nulls() else FEWEST_CLUSTERS
+    if role == ITEM and clusters < FEWEST_CLUSTERS:
+        raise StudyError(
+            f"{key}: the {count} items are of {clusters} clusters, and halves need at least {FEWEST_CLUSTERS}; ask for "
+            "more, or for no cluster"
         )
     SAMPLE.write(chosen.sort("id").drop("role"), output, provenance)

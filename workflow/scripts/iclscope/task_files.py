@@ -4,7 +4,9 @@ The harness takes seconds to import; here the configuration is checked and Snake
 """
 
 import ast
+import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +55,24 @@ def inputs(name: str) -> list[str]:
     """All files that task `name` is loaded from, as Snakemake names them; none for a task of the harness."""
     found = find(name, folder(name))
     return [os.path.relpath(path) for path in found.files] if found else []
+
+
+def generates(name: str) -> bool:
+    """Whether task `name` asks for generated answers, as far as its own file or the harness's says it."""
+    found = find(name, folder(name)) or _of_harness(name)
+    return found is not None and found.fields.get("output_type", "generate_until") == "generate_until"
+
+
+def _of_harness(name: str) -> Definition | None:
+    """The definition of a task of the harness, which has thousands: the name is looked for as text."""
+    harness = importlib.util.find_spec("lm_eval")
+    for path in sorted(Path(harness.origin or "").parent.glob("tasks/**/*.yaml")) if harness else ():
+        if re.search(rf"^task: *['\"]?{re.escape(name)}['\"]? *$", path.read_text(encoding="utf-8"), re.MULTILINE):
+            try:
+                return read(path)
+            except StudyError:
+                return None
+    return None
 
 
 def find(name: str, folder: str | Path) -> Definition | None:
