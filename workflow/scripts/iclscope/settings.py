@@ -42,7 +42,7 @@ SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SEARCH = re.compile(r"search_[1-9]\d*")
 
 # What a schema says of a value's range, for messages.
-LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength")
+LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength", "examples")
 
 # Config keys whose entries are names of registered functions: the module and the decorator that registers them.
 REGISTRIES = {
@@ -249,6 +249,9 @@ def _splits(config: Mapping[str, Any]) -> Iterable[str]:
                 yield f"datasets.{name}.{role}_split: {split!r} is not one of the files ({', '.join(splits)})"
             if not SPLIT.fullmatch(split or "a"):
                 yield f"datasets.{name}.{role}_split: {split!r} is no name of a split"
+        one = len(splits) == 1 or (chosen[0] is not None and chosen[0] == chosen[1])
+        if one and entry["candidates"] == entry["items"] == "all":
+            yield f"datasets.{name}: candidates and items cannot both be all rows of one split; give one a number"
         for split in splits:
             if not SPLIT.fullmatch(split):
                 yield f"datasets.{name}.files: {split!r} is no name of a split (letters, digits, dot, dash, underscore)"
@@ -258,7 +261,7 @@ def _sizes(config: Mapping[str, Any]) -> Iterable[str]:
     """Searches with more items than a half has, of all that are evaluated in any case."""
     searches = [name for name in config["selection"]["selectors"] if SEARCH.fullmatch(name)]
     for name, entry in config["datasets"].items():
-        items = entry["items"]
+        items = 1_000_000 if entry["items"] == "all" else entry["items"]
         if "stop_at_reliability" in config["evaluation"]:
             items = min(items, entry.get("block", config["evaluation"]["block"])["items"])
         for search in searches:
