@@ -165,7 +165,7 @@ def _named(tree: ast.Module) -> set[str]:
 def _check_written(root: yaml.Node | None, path: Path) -> None:
     """Refuse a choice that YAML reads as something else than it says: `yes`, `0.50`, `07`."""
     for choices in _below(root, "doc_to_choice"):
-        for node in _scalars(choices):
+        for node in _scalars(choices) if not isinstance(choices, yaml.ScalarNode) else ():
             value = yaml_files.constructed(node)
             if not isinstance(value, str | tuple) and str(value) != node.value:
                 raise StudyError(
