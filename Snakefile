@@ -4,13 +4,21 @@ Everything:     snakemake --cores 1 --resources gpu=1
 One data set:   snakemake --cores 1 results/report/boolq.html
 """
 
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.25")
 
 
+# Where the folder in which Snakemake runs has no configuration, the workflow's own is taken.
+CONFIG = "config/config.yaml"
+if not os.path.exists(CONFIG):
+    CONFIG = workflow.current_basedir.join(CONFIG).get_path_or_uri(secret_free=True)
+
+
 # A study given with --configfile stands alone: merged with the default study it would run both.
-configfile: next(iter(workflow.overwrite_configfiles), "config/config.yaml")
+configfile: next(iter(workflow.overwrite_configfiles), CONFIG)
 
 
 report: "workflow/report/workflow.rst"

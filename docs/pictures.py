@@ -56,7 +56,7 @@ def stage_graph() -> nx.DiGraph:
     stage = {
         rule: file.stem
         for file in (ROOT / "workflow/rules").glob("*.smk")
-        for rule in re.findall(r"^rule (\w+):", file.read_text(encoding="utf-8"), re.MULTILINE)
+        for rule in re.findall(r"^(?:rule|checkpoint) (\w+):", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     edges = {(stage[a], stage[b]) for a, b in rule_graph().edges if a in stage and b in stage}
     return nx.transitive_reduction(nx.DiGraph(sorted((a, b) for a, b in edges if a != b)))

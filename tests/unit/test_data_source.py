@@ -57,6 +57,16 @@ def test_local_data_of_every_format_becomes_json_lines(tmp_path, suffix):
         ("a.csv", b"a,b\n1,\xff\n", "cannot be read"),
         ("a.jsonl", b"\n", "no rows"),
         ("a.json", b'{"a": 1}', "list of objects"),
+        ("a.json", b'{\n"a": [\n{"b": 1}\n]}', "list of objects"),
+        ("a.json", b'{"a": 1}\n{"a": 2\n', "line 2"),
+        ("a.jsonl", b'{"a": 1}\n{"a": 2, "b": 1, "a": 3}\n', "line 2: key a stands there twice; delete one"),
+        ("a.json", b'[{"a": {"b": 2, "b": 3}}]', "key b stands there twice"),
+        ("a.csv", b"a,b,a\n1,2,3\n", "has two columns a; rename one"),
+        ("a.csv", b"a,b\n1,2,3\n", "cannot be read"),
+        ("a.csv", "a\nna\u00efve\n".encode("latin-1"), "its byte 5 is not UTF-8; save the file as UTF-8"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16"), "its byte 1 is not UTF-8; save the file as UTF-8"),
+        ("a.json", '["na\u00efve"]'.encode("latin-1"), "its byte 5 is not UTF-8; save the file as UTF-8"),
+        ("a.tsv", b"a\tb\n1\t2\n", "ends in '.tsv'; give a"),
         ("a.json", b"[1,", "cannot be read"),
         ("a.json", b'["\xff"]', "cannot be read"),
         ("a.parquet", b"PAR0", "cannot be read"),
@@ -84,6 +94,75 @@ def test_a_row_that_is_not_utf8_is_left_to_the_pool_which_drops_and_counts_it(tm
     assert good == {"a": "good"}
     with pytest.raises(UnicodeEncodeError):
         bad["a"].encode()
+
+
+def prepared(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    arguments = data_arguments(tmp_path, {"source": "files", "files": {"train": str(path)}})
+    prepare_data.prepare_data(**arguments)
+    return read_rows(arguments["folder"] / "train.jsonl")
+
+
+LONG = "1234567890123456789012345678901"
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["07123", "90210"], ["07123", "90210"]),
+        (["0.50", "2"], ["0.50", "2"]),
+        ([LONG, "1"], [LONG, "1"]),
+        (["9223372036854775807", "1"], ["9223372036854775807", "1"]),
+        (["+1", "2"], ["+1", "2"]),
+        (["-0", "1"], ["-0", "1"]),
+        (["1e3", "2"], ["1e3", "2"]),
+        (["1_000", "2"], ["1_000", "2"]),
+        ([" 1", "2"], [" 1", "2"]),
+        (["true", "false"], ["true", "false"]),
+        (["True", ""], ["True", None]),
+        (["yes", "no"], ["yes", "no"]),
+        (["2024-01-02", "12:30"], ["2024-01-02", "12:30"]),
+        (["NA", "null"], ["NA", "null"]),
+        (["NaN", "inf"], ["NaN", "inf"]),
+        (["", "x"], [None, "x"]),
+        (["1", ""], [1, None]),
+        (["1", "-2"], [1, -2]),
+        (['"1"', '"0"'], [1, 0]),
+        (['"007"', "8"], ["007", "8"]),
+        (['"a, ""b"""', "'c'"], ['a, "b"', "'c'"]),
+        (['"two\nlines"', "x"], ["two\nlines", "x"]),
+    ],
+)
+def test_cells_of_a_csv_file_stay_the_text_that_stands_there(tmp_path, cells, values):
+    rows = prepared(tmp_path, "a.csv", "id,cell\n" + "".join(f"a{i},{cell}\n" for i, cell in enumerate(cells)))
+    assert rows == [{"id": f"a{i}", "cell": value} for i, value in enumerate(values)]
+
+
+def test_a_column_of_empty_cells_is_empty(tmp_path):
+    assert prepared(tmp_path, "a.csv", "a,b\nx,\ny,\n") == [{"a": "x", "b": None}, {"a": "y", "b": None}]
+
+
+def test_integers_that_no_library_holds_are_their_text(tmp_path):
+    assert prepared(tmp_path, "a.jsonl", f'{{"id": {LONG}, "deep": [-{LONG}], "b": 9223372036854775807}}\n') == [
+        {"id": LONG, "deep": [f"-{LONG}"], "b": 2**63 - 1}
+    ]
+    assert prepared(tmp_path, "a.json", "[" + '{"id": %s}' % ("9" * 5000) + "]") == [{"id": "9" * 5000}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '{"a": 1}\n{"a": 2}\n'),
+        ("a.json", '\ufeff{"a": 1}\r\n{"a": 2}'),
+        ("a.json", '\n{"a": 1}\n\n{"a": 2}\n'),
+        ("a.jsonl", '[{"a": 1}, {"a": 2}]'),
+        ("a.jsonl", '[\n  {\n    "a": 1\n  },\n  {"a": 2}\n]\n'),
+        ("a.JSON", '[{"a": 1}, {"a": 2}]'),
+    ],
+)
+def test_rows_are_read_whatever_the_ending_says_of_their_form(tmp_path, name, content):
+    assert prepared(tmp_path, name, content) == [{"a": 1}, {"a": 2}]
 
 
 def wheel_with(path, rows):

@@ -1,5 +1,7 @@
 """What a file says about itself, and docs/reference/tables.md."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +12,7 @@ from iclscope.runtime.describe import artifacts, describe
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import QUALITY, TABLES
 
+SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 RECORD = {
     "settings": {"targets": ["margin"]},
     "settings_digest": "0123456789abcdef",
@@ -58,6 +61,18 @@ def test_what_is_not_ours_is_refused_in_one_sentence(tmp_path, capsys):
             describe(tmp_path / name)
         assert main(["describe", str(tmp_path / name)]) == 1
         assert reason in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_ascii_only_gets_a_description_too(file):
+    """As in a container or a job without a locale."""
+    result = subprocess.run(
+        [sys.executable, "-m", "iclscope", "describe", str(file)],
+        env={"PYTHONPATH": str(SCRIPTS), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    assert "table quality" in result.stdout.decode("utf-8")
 
 
 def test_command_line_prints_descriptions_and_artifacts(file, capsys):

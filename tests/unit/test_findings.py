@@ -46,6 +46,13 @@ def test_a_planted_signal_is_reported_with_what_it_keeps_where_it_was_not_chosen
     assert "mask bidirectional, pooling answer" in text_of(planted, "Largest correlation")
 
 
+def test_the_metric_behind_accuracy_is_named(null):
+    name = pl.when(pl.col("target") == "accuracy").then(pl.lit("1 - wer (first)"))
+    named = {**null, "reliability": null["reliability"].with_columns(metric=name)}
+    assert "Accuracy is the mean of the task's 1 - wer (first)." in text_of(named, "What was tested")
+    assert "the task's" not in text_of(null, "What was tested")
+
+
 def test_absence_is_claimed_only_where_every_equivalence_test_says_so(null):
     def judged(verdict):
         correlation = null["correlation"].with_columns(

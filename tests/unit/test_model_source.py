@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import processors
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from iclscope.activations.proofs import check_readable
@@ -14,6 +15,7 @@ from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
 from iclscope.sources import gguf, hub, prepare_model
 from preparing import COMMIT, PINNED, refused, source_of
+from tiny import build_tokenizer
 
 
 @pytest.fixture
@@ -212,6 +214,32 @@ def test_what_cannot_be_read_as_the_study_asks_is_refused_at_once(
     )
     assert "models.m (" in message
     prepare_model.prepare_model(**arguments, check=partial(check_readable, **usual))
+
+
+@pytest.mark.parametrize("template", ["$A </s>", "<s> $A </s>", "$A <s>"])
+def test_tokenizer_that_ends_every_text_is_refused(tmp_path, saved_model, template):
+    ending = build_tokenizer()
+    ending._tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    ending.save_pretrained(saved_model)
+    settings = {"source": "files", "path": str(saved_model)}
+    message = refused(
+        prepare_model.prepare_model,
+        f"the tokenizer ends every text with {template.split()[-1]}",
+        name="m",
+        settings=settings,
+        wheel=None,
+        folder=tmp_path / "models" / "m",
+    )
+    assert message.startswith("models.m: ")
+
+
+def test_tokenizer_that_begins_every_text_is_taken(tmp_path, saved_model):
+    build_tokenizer(bos=True).save_pretrained(saved_model)
+    settings = {"source": "files", "path": str(saved_model)}
+    prepare_model.prepare_model(name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m")
+    assert (tmp_path / "models" / "m" / "source.json").is_file()
 
 
 def test_missing_local_model_names_the_key(tmp_path):

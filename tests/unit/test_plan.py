@@ -39,7 +39,7 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
             config=config,
             pools=dict.fromkeys(config["datasets"], tmp_path / "pool.parquet"),
             folders={"tiny": tmp_path / "tiny"},
-            task_folder=tmp_path,
+            task_folders=dict.fromkeys(config["datasets"], tmp_path),
             table=tmp_path / "plan.parquet",
             text=tmp_path / "plan.txt",
             provenance={},

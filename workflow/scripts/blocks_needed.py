@@ -5,7 +5,7 @@ from iclscope.runtime.jobs import job
 
 with job(snakemake):
     stopping.write_needed(
-        blocks=list(snakemake.input),
+        blocks=list(snakemake.input.blocks),
         settings=snakemake.params.settings,
         output=snakemake.output[0],
     )

@@ -9,7 +9,7 @@ with job(snakemake) as provenance:
         whole = stopping.read_needed(inputs.blocks)
     else:
         whole = {"blocks": inputs.blocks, **params.settings}
-    sources = [inputs.pool, inputs.model, *([inputs.task] if inputs.task else [])]
+    sources = [inputs.pool, inputs.model, *inputs.task]
     gather.gather(
         **whole,
         origin={

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from iclscope.matrix import blocks, evaluation, progress
-from iclscope.runtime import logs
+from iclscope.runtime import logs, task_files
 from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
@@ -14,7 +14,7 @@ with job(snakemake) as provenance:
         candidates=candidates,
         items=items,
         settings=snakemake.params.settings,
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        task_folder=task_files.folder(snakemake.params.settings["task"]),
         dataset=snakemake.wildcards.dataset,
         dtype=snakemake.params.dtype,
         device=snakemake.config["device"],

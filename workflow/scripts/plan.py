@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from iclscope.plan import estimate
+from iclscope.runtime import task_files
 from iclscope.runtime.jobs import job
 
 with job(snakemake) as provenance:
@@ -13,7 +14,7 @@ with job(snakemake) as provenance:
         folders={
             model: Path(file).parent for model, file in zip(config["models"], snakemake.input.models, strict=True)
         },
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        task_folders={name: task_files.folder(entry["task"]) for name, entry in config["datasets"].items()},
         table=snakemake.output.table,
         text=snakemake.output.text,
         provenance=provenance,

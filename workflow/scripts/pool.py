@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from iclscope.runtime import task_files
 from iclscope.runtime.jobs import job
 from iclscope.tasks import pool
 
@@ -10,7 +11,7 @@ with job(snakemake) as provenance:
         data=Path(snakemake.input.data).parent,
         dataset=snakemake.wildcards.dataset,
         settings=snakemake.params.settings,
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        task_folder=task_files.folder(snakemake.params.settings["task"]),
         model_folder=Path(snakemake.input.model).parent,
         seed=snakemake.params.seed,
         output=snakemake.output[0],

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from iclscope.runtime import task_files
 from iclscope.runtime.jobs import job
 from iclscope.sources import prepare_data
 
@@ -11,5 +12,5 @@ with job(snakemake):
         settings=snakemake.params.settings,
         wheel=snakemake.input.get("wheel"),
         folder=Path(snakemake.output[0]).parent,
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
+        task_folder=task_files.folder(snakemake.params.settings["task"]),
     )

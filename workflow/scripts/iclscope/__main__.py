@@ -17,6 +17,8 @@ def main(words: Sequence[str] | None = None) -> int:
     describing.add_argument("files", nargs="+", metavar="FILE", help="a Parquet file under results/")
     commands.add_parser("artifacts", help="all tables of a study as Markdown, which is docs/reference/tables.md")
     chosen = parser.parse_args(words)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8")  # also where the locale knows ASCII only
     try:
         text = artifacts(TABLES.values()) if chosen.command == "artifacts" else "\n\n".join(map(describe, chosen.files))
     except StudyError as error:

@@ -65,13 +65,17 @@ EVALUATION = Table(
         Column("logprobs", pl.List(pl.Float32), "log probability of each choice after the prompt", "nats"),
         Column("gold_logprob", pl.Float32, "log probability of the right answer", "nats"),
         Column("margin", pl.Float32, "gold log probability minus the best wrong one", "nats", nullable=True),
-        Column("correct", pl.Float32, "acc for choices; first metric and filter of the task for generation"),
+        Column(
+            "correct",
+            pl.Float32,
+            "acc for choices; else the first of scores, or 1 minus it if lower is better",
+        ),
         Column("correct_norm", pl.Float32, "acc_norm: choices compared per character", nullable=True),
         Column("text", pl.String, "generated answer", nullable=True),
         Column(
             "scores",
             pl.List(pl.Struct({"filter": pl.String, "metric": pl.String, "value": pl.Float32})),
-            "every filter and metric of the task for the generated answer",
+            "every filter and metric of the task for the generated answer; the first is the one behind correct",
             nullable=True,
         ),
         Column("prompt_tokens", pl.Int32, "tokens of the prompt without any answer", "tokens"),
@@ -219,6 +223,7 @@ RELIABILITY = Table(
         Column("ceiling", _VALUE, "noise ceiling of a correlation: sqrt(alpha)", nullable=True),
         Column("items_needed", pl.Int64, "items for a ceiling of 0.95 (Spearman-Brown)", nullable=True),
         Column("reason", pl.String, "why alpha is undefined", nullable=True),
+        Column("metric", pl.String, "the task's metric behind accuracies, such as exact_match (filter)", nullable=True),
     ),
     ("target",),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from iclscope.engine.prompts import encode, split_trailing_space
 from iclscope.engine.rotary import apart
 from iclscope.engine.row_attention import Rows, in_rows
 from iclscope.engine.rows import lay_in_rows
+from iclscope.runtime.errors import StudyError
 
 LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
 LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
@@ -54,14 +56,23 @@ class PromptEncoder:
         """The prompt of each item (rows of the sample table) after `prefix`, with all its choices as continuations.
 
         As in the harness: white space at the end of the prompt belongs to the answer, and the answer's tokens are
-        those of prompt and answer together from the length of the prompt's own tokens on.
+        those of prompt and answer together from the length of the prompt's own tokens on. Raises StudyError for an
+        answer that has none, since its log probability would be 0.
         """
         texts, tails = zip(*(split_trailing_space(prefix + item["question"]) for item in items), strict=True)
         contexts = encode(self._tokenizer, texts)
         prompts = []
         for item, text, tail, context in zip(items, texts, tails, contexts, strict=True):
             answers = [tail + item["target_delimiter"] + choice for choice in item["choices"]]
-            prompts.append(Prompt(context, self._continuations(text, context, answers)))
+            continuations = self._continuations(text, context, answers)
+            if not all(continuations):
+                raise StudyError(
+                    f"model {Path(self._tokenizer.name_or_path).name}: the answer "
+                    f"{item['choices'][continuations.index([])]!r} merges into the last token of its prompt "
+                    f"{text[-20:]!r} and has no token to score; give the task a target_delimiter, or name this model "
+                    "as max_tokens.tokenizer to have such rows dropped"
+                )
+            prompts.append(Prompt(context, continuations))
         return prompts
 
     def _continuations(self, text: str, context: list[int], answers: list[str]) -> list[list[int]]:

@@ -133,15 +133,26 @@ class GenerationScorer:
     def __init__(self, items: Sequence[Row], settings: Mapping[str, Any], task_folder: str | Path, key: str) -> None:
         from iclscope.tasks import harness  # the harness takes a second to import, and choices need none of it
 
+        self._ids = [item["id"] for item in items]
         self._documents = [json.loads(item["document"]) for item in items]
         self._task = harness.load_task(settings["task"], task_folder, {"items": self._documents}, key)
-        self._score = harness.score_generation
+        self._tasks, self._key = harness, key
         limit = settings["max_new_tokens"] or harness.max_new_tokens(self._task)
         self.stopping = Stopping(tuple(harness.stop_sequences(self._task)), limit)
 
     def __call__(self, item: int, text: str) -> list[dict[str, Any]]:
-        """Value of every filter and metric for the answer to an item."""
-        return self._score(self._task, self._documents[item], text)
+        """Value of every filter and metric for the answer to an item, that behind its accuracy first."""
+        try:
+            return self._tasks.score_generation(self._task, self._documents[item], text)
+        except self._tasks.UnusableRow as error:
+            raise StudyError(
+                f"{self._key}.task: {self._task.config.task} fails on the answer {text!r} to item "
+                f"{self._ids[item]}: {error}; mend its filters and metrics"
+            ) from error
+
+    def accuracy(self, scores: Sequence[Mapping[str, Any]]) -> float:
+        """What counts as the accuracy of an answer with these scores."""
+        return self._tasks.accuracy(self._task, scores, self._key)
 
 
 def _rows(pool: pl.DataFrame, role: str, ids: tuple[int, int]) -> list[dict[str, Any]]:
@@ -208,7 +219,7 @@ def _generated(answer: Answer, scorer: GenerationScorer, item: int) -> dict[str,
         "logprobs": answer.logprobs,
         "gold_logprob": answer.logprobs[0],
         "margin": None,
-        "correct": float(scores[0]["value"]),
+        "correct": scorer.accuracy(scores),
         "correct_norm": None,
         "text": answer.text,
         "scores": scores,

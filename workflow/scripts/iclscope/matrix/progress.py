@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from iclscope.matrix import blocks
+from iclscope.tasks import samples
 
 
 def tokens(config: Mapping[str, Any], evaluation: str | Path) -> str:
@@ -16,7 +17,12 @@ def tokens(config: Mapping[str, Any], evaluation: str | Path) -> str:
     data set; a data set of which there is nothing yet, as the mean of the others.
     """
     done, tokens_done, planned = 0, 0, []
-    for dataset, entry in config["datasets"].items():
+    for dataset, asked in config["datasets"].items():
+        pool = Path(evaluation).parent / f"samples/{dataset}/pool.parquet"
+        if samples.ALL in (asked["candidates"], asked["items"]) and not pool.is_file():
+            continue  # of which nothing is known yet
+        roles = (samples.CANDIDATE, samples.ITEM)
+        entry = {f"{role}s": samples.size(pool, asked, role, f"datasets.{dataset}") for role in roles}
         own_pairs, own_tokens = 0, 0
         for model in config["models"]:
             files = [file for file in _blocks(config, Path(evaluation, model, dataset), entry) if file.is_file()]

@@ -26,6 +26,8 @@ COLUMNS = {
     "gain": "gold_logprob",
 }
 
+CHOICE_METRICS = {"accuracy": "acc", "accuracy_norm": "acc_norm"}
+
 # Targets that differ from another by a constant per item. That shifts the quality of every candidate by the same
 # amount, so that reliability, ranks, correlations and gains over random are those of the other target.
 SHIFTED = {"gain": "gold_logprob"}
@@ -96,7 +98,10 @@ def run(
             judged[base] = reliability(matrix, settings["split_halves"], generator(seed, "split halves"))
         logger.info("%s: %s", target, judged[base].reason or f"alpha = {judged[base].alpha:.3f}")
     QUALITY.write(pl.concat(quality_frame(target, s.matrix) for target, s in scores.items()), quality_out, provenance)
-    rows = [_reliability_row(target, s, judged[SHIFTED.get(target, target)]) for target, s in scores.items()]
+    rows = [
+        _reliability_row(target, s, judged[SHIFTED.get(target, target)], metric_name(evaluation, target))
+        for target, s in scores.items()
+    ]
     RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, provenance)
 
 
@@ -115,7 +120,7 @@ def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:
     )
 
 
-def _reliability_row(target: str, scores: Scores, judged: Reliability) -> dict[str, Any]:
+def _reliability_row(target: str, scores: Scores, judged: Reliability, metric: str | None) -> dict[str, Any]:
     quality = scores.matrix.mean(axis=1)
     return {
         "target": target,
@@ -125,7 +130,23 @@ def _reliability_row(target: str, scores: Scores, judged: Reliability) -> dict[s
         "mean": quality.mean(),
         "sd": quality.std(ddof=1),
         **vars(judged),
+        "metric": metric,
     }
+
+
+def metric_name(evaluation: str | Path, target: str) -> str | None:
+    """The metric of the task that a target averages, as the harness calls it; None for log probabilities.
+
+    Of a generated answer: the first of its scores with its filter, `1 - ` before it where lower is better.
+    """
+    if target not in CHOICE_METRICS:
+        return None
+    frame = EVALUATION.read(evaluation, columns=["correct", "scores"])
+    if frame["scores"].is_null().all():
+        return CHOICE_METRICS[target]
+    first = frame.select("correct", pl.col("scores").list.first()).unnest("scores")
+    name = f"{first['metric'][0]} ({first['filter'][0]})"
+    return name if first["correct"].equals(first["value"]) else f"1 - {name}"
 
 
 def _check_pairs(evaluation: pl.DataFrame) -> None:

@@ -23,6 +23,7 @@ from iclscope.plan.workload import NOTHING, Architecture, Work
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.tables import PLAN, POOL
+from iclscope.tasks import samples
 from iclscope.tasks.samples import CANDIDATE, ITEM
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def run(
     config: Config,
     pools: Mapping[str, str | Path],
     folders: Mapping[str, str | Path],
-    task_folder: str | Path,
+    task_folders: Mapping[str, str | Path],
     table: str | Path,
     text: str | Path,
     provenance: Mapping[str, Any],
@@ -83,8 +84,9 @@ def run(
     """Write the plan as a table and as text.
 
     pools: data set → its pool. folders: model → a folder with its config.json and tokenizer, weights or not.
+    task_folders: data set → the folder of its task file.
     """
-    samples = {name: read_sample(config, name, pool, task_folder) for name, pool in pools.items()}
+    samples = {name: read_sample(config, name, pool, task_folders[name]) for name, pool in pools.items()}
     rates = choose_rates(config, folders, samples)
     rows = [_row(stage, None, name, cost) for name, sample in samples.items() for stage, cost in data_costs(sample)]
     for model, folder in folders.items():
@@ -106,7 +108,7 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
     entry, frame = config["datasets"][name], POOL.read(pool)
     chosen = {}
     for role in (CANDIDATE, ITEM):
-        count = entry[f"{role}s"]
+        count = samples.size(pool, entry, role, f"datasets.{name}")
         chosen[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id").to_dicts()
         if len(chosen[role]) < count:
             raise StudyError(

@@ -2,8 +2,11 @@
 
 import ast
 import difflib
+import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
+from iclscope.runtime import task_files, yaml_files
 from iclscope.runtime.errors import StudyError
 
 PACKAGE = Path(__file__).parents[1]
@@ -18,11 +22,27 @@ PACKAGE = Path(__file__).parents[1]
 # What a data set's rows come from; the other settings choose among them and say how they are used.
 SOURCE_KEYS = ("task", "source", "package", "version", "sha256", "reader", "files", "repo", "name", "revision")
 
+# Those of them that only one source has.
+OF_SOURCE = {
+    "wheel": ("package", "version", "sha256", "reader"),
+    "files": ("files",),
+    "hub": ("repo", "name", "revision"),
+}
+
+# Targets and selectors that are left out for generated answers.
+OF_CHOICES = {"accuracy_norm", "margin", "random_balanced", "uncertainty", "uncertainty_margin"}
+
+# Endings of the workflow's files: a name with one could be the file of another name.
+ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log")
+
+# A split stands in the name of its file.
+SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
 # Selectors that search with a number of items of the user's choice need no registration.
 SEARCH = re.compile(r"search_[1-9]\d*")
 
 # What a schema says of a value's range, for messages.
-LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength")
+LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength", "examples")
 
 # Config keys whose entries are names of registered functions: the module and the decorator that registers them.
 REGISTRIES = {
@@ -48,6 +68,23 @@ def check(config: Mapping[str, Any], schema: Path, extensions: Sequence[Path] = 
     mistakes = mistakes or [*_taken_names(extensions), *_contradictions(config, extensions)]
     if mistakes:
         raise StudyError("the configuration cannot be used:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Refuse a configuration file with a key that stands there twice."""
+    for path in paths:
+        yaml_files.compose(path)
+
+
+def expand_home(config: dict[str, Any]) -> None:
+    """Replace `~` by the user's folder in every path of the configuration."""
+    entries = [*config["models"].values(), config["features"].get("encoder", {})]
+    for mapping, key in (
+        *((entry, "path") for entry in entries if "path" in entry),
+        *((files, split) for entry in config["datasets"].values() if (files := entry.get("files")) for split in files),
+        *((config["pathvars"], name) for name in config.get("pathvars", {})),
+    ):
+        mapping[key] = os.path.expanduser(mapping[key])
 
 
 def without(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:
@@ -140,23 +177,45 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 
 
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
-    """Mistakes that a schema cannot see: names that refer to nothing, one wheel with two checksums."""
+    """Mistakes that a schema cannot see."""
+    for check_one in (_references, _wheels, _encoder, partial(_registered, extensions), _names, _sources, _splits,
+                      _sizes, _kinds):  # fmt: skip
+        yield from check_one(config)
+
+
+def _references(config: Mapping[str, Any]) -> Iterable[str]:
+    """Names that refer to nothing."""
+    readers = registered("sources/readers", "reader")
     for name, entry in config["datasets"].items():
         model = entry.get("max_tokens", {}).get("tokenizer")
         if model is not None and model not in config["models"]:
             known = ", ".join(config["models"])
             yield f"datasets.{name}.max_tokens.tokenizer: {model!r} is not one of the models ({known})"
+        if "reader" in entry and entry["reader"] not in readers:
+            yield f"datasets.{name}.reader: there is no reader {entry['reader']}; choose one of {', '.join(readers)}"
+
+
+def _wheels(config: Mapping[str, Any]) -> Iterable[str]:
+    """One wheel with two checksums."""
     checksums: dict[tuple[str, str], tuple[str, str]] = {}
     for where, entry in wheels(config):
         wheel, checksum = (entry["package"], entry["version"]), (entry["sha256"], f"{where}.sha256")
         first = checksums.setdefault(wheel, checksum)
         if first[0] != checksum[0]:
             yield f"{checksum[1]}: differs from {first[1]}, though both name {wheel[0]} {wheel[1]}"
+
+
+def _encoder(config: Mapping[str, Any]) -> Iterable[str]:
+    """A sentence encoder that is not named, or not clearly."""
     encoder = set(config["features"].get("encoder", {"path"}))
     if encoder not in ({"path"}, {"repo", "revision"}):
         yield "features.encoder: needs either path, or repo and revision"
     if "nearest_encoder" in config["selection"]["selectors"] and "encoder" not in config["features"]:
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
+
+
+def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterable[str]:
+    """Names of functions that nothing registers."""
     for path, (module, decorator) in REGISTRIES.items():
         entries: Any = config
         for part in path:
@@ -168,3 +227,88 @@ def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> It
             if entry not in names and not (searches and SEARCH.fullmatch(entry)):
                 allowed = [*names, *(["search_K with a number K"] if searches else [])]
                 yield f"{'.'.join(path)}: {entry!r} is not one of {', '.join(allowed)}"
+
+
+def _names(config: Mapping[str, Any]) -> Iterable[str]:
+    """Names whose files would be those of another, also where a file system takes `A` and `a` for the same."""
+    for section in ("models", "datasets"):
+        yield from _alike([(f"{section}.{name}", name) for name in config[section]])
+        for name in config[section]:
+            if name.casefold().endswith(ENDINGS):
+                yield f"{section}.{name}: a name that ends in {name[name.rindex('.') :]} looks like a file; rename it"
+    for name, entry in config["datasets"].items():
+        yield from _alike([(f"datasets.{name}.files.{split}", split) for split in entry.get("files", {})])
+    models, datasets = (
+        {name.casefold(): name for name in config[section]}.values() for section in ("models", "datasets")
+    )
+    pairs = list(itertools.product(models, datasets))
+    yield from _alike([(f"models.{model} with datasets.{dataset}", f"{model}-{dataset}") for model, dataset in pairs])
+    pages = {"index": "the overview", **{f"candidates-{m}-{d}".casefold(): f"{d}'s candidates" for m, d in pairs}}
+    for name in config["datasets"]:
+        if page := pages.get(name.casefold()):
+            yield f"datasets.{name}: the report's files of this name are those of {page}; rename the data set"
+
+
+def _alike(places: Sequence[tuple[str, str]]) -> Iterable[str]:
+    """Places in the configuration, each with a name, that name the same file."""
+    first: dict[str, str] = {}
+    for place, name in places:
+        before = first.setdefault(name.casefold(), place)
+        if before != place:
+            yield f"{place}: its files have the same name as those of {before}; rename one of them"
+
+
+def _sources(config: Mapping[str, Any]) -> Iterable[str]:
+    """Settings that the source of a data set does not have."""
+    for name, entry in config["datasets"].items():
+        for source, keys in OF_SOURCE.items():
+            for key in keys:
+                if key in entry and source != entry["source"]:
+                    yield f"datasets.{name}.{key}: belongs to source: {source}, not to {entry['source']}; take one out"
+
+
+def _splits(config: Mapping[str, Any]) -> Iterable[str]:
+    """Splits that no file holds, and all rows of one split for both roles."""
+    for name, entry in config["datasets"].items():
+        chosen = [entry.get(f"{role}_split") for role in ("candidates", "items")]
+        splits = list(entry.get("files", {}))
+        for role, split in zip(("candidates", "items"), chosen, strict=True):
+            if splits and split is not None and split not in splits:
+                yield f"datasets.{name}.{role}_split: {split!r} is not one of the files ({', '.join(splits)})"
+            if not SPLIT.fullmatch(split or "a"):
+                yield f"datasets.{name}.{role}_split: {split!r} is no name of a split"
+        one = len(splits) == 1 or (chosen[0] is not None and chosen[0] == chosen[1])
+        if one and entry["candidates"] == entry["items"] == "all":
+            yield f"datasets.{name}: candidates and items cannot both be all rows of one split; give one a number"
+        for split in splits:
+            if not SPLIT.fullmatch(split):
+                yield f"datasets.{name}.files: {split!r} is no name of a split (letters, digits, dot, dash, underscore)"
+
+
+def _sizes(config: Mapping[str, Any]) -> Iterable[str]:
+    """Searches with more items than a half has, of all that are evaluated in any case."""
+    searches = [name for name in config["selection"]["selectors"] if SEARCH.fullmatch(name)]
+    for name, entry in config["datasets"].items():
+        items = 1_000_000 if entry["items"] == "all" else entry["items"]
+        if "stop_at_reliability" in config["evaluation"]:
+            items = min(items, entry.get("block", config["evaluation"]["block"])["items"])
+        for search in searches:
+            wanted = int(search.removeprefix("search_"))
+            if wanted > items - items // 2:
+                yield (
+                    f"selection.selectors: {search} needs {wanted} items, half of datasets.{name}.items are "
+                    f"{items - items // 2}; take it off the list or raise datasets.{name}.items"
+                )
+
+
+def _kinds(config: Mapping[str, Any]) -> Iterable[str]:
+    """Lists of which nothing is left for generated answers."""
+    lists = {"quality.targets": config["quality"]["targets"], "selection.selectors": config["selection"]["selectors"]}
+    for key, names in lists.items():
+        if set(names) <= OF_CHOICES:
+            for name, entry in config["datasets"].items():
+                if task_files.generates(entry["task"]):
+                    yield (
+                        f"{key}: {', '.join(names)} need choices, and datasets.{name} has generated answers; add one "
+                        "that does not"
+                    )

@@ -3,6 +3,9 @@
 Beside them `source.json` says where they came from. The folder is complete or absent.
 """
 
+import codecs
+import csv
+import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,9 +18,11 @@ from iclscope.runtime import files
 from iclscope.runtime.errors import StudyError
 from iclscope.sources import wheels
 from iclscope.sources.readers import READERS
-from iclscope.tasks.rows import Row, read_rows, write_rows
+from iclscope.tasks.rows import Row, write_rows
 
 logger = logging.getLogger(__name__)
+
+WHOLE_NUMBER = r"^(0|-?[1-9]\d{0,17})$"  # of 64 bits, and without a zero or sign that a number would lose
 
 Settings = Mapping[str, Any]
 
@@ -84,24 +89,64 @@ def _local_rows(path: Path, key: str) -> list[Row]:
         raise StudyError(f"{key}: {path} does not exist; correct the path")
     try:
         match path.suffix.lower():
-            case ".jsonl":
-                # Bytes that are no UTF-8 stay recognisable, so that the pool can drop their rows and count them.
-                return read_rows(path, errors="surrogateescape")
-            case ".json":
-                rows = json.loads(path.read_text(encoding="utf-8-sig"))
-                if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                    raise StudyError(f"{path} must hold a list of objects")
-                return rows
+            case ".jsonl" | ".json":
+                return _json_rows(path)
             case ".csv":
-                return pl.read_csv(path, infer_schema_length=None).to_dicts()
+                return _csv_rows(path)
             case ".parquet":
                 return pl.read_parquet(path).to_dicts()
             case other:
                 raise StudyError(f"{path} ends in {other!r}; give a .jsonl, .json, .csv or .parquet file")
     except StudyError as error:
         raise StudyError(f"{key}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"{key}: {path} cannot be read, its byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+        ) from error
     except (ValueError, pl.exceptions.PolarsError) as error:
         raise StudyError(f"{key}: {path} cannot be read ({str(error).splitlines()[0]}); mend the file") from error
+
+
+def _json_rows(path: Path) -> list[Row]:
+    """Rows of a list of objects or of JSON Lines, whatever the ending of the file says."""
+    content = path.read_bytes()
+    text = content.removeprefix(codecs.BOM_UTF8).lstrip()
+    first, _, others = text.partition(b"\n")
+    lines = not text.startswith(b"[") and (path.suffix.lower() == ".jsonl" or (others.strip() and _is_object(first)))
+    if lines:
+        # Bytes that are no UTF-8 stay recognisable, so that the pool can drop their rows and count them.
+        return jsonl.parse_rows(io.BytesIO(content), str(path), errors="surrogateescape")
+    rows = jsonl.parse(content.decode("utf-8-sig"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise StudyError(f"{path} must hold a list of objects")
+    return rows
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line.decode(errors="replace")), dict)
+    except ValueError:
+        return False
+
+
+def _csv_rows(path: Path) -> list[Row]:
+    """Rows of a CSV file, each cell the text that stands there.
+
+    Only a column of nothing but whole numbers, written as Python writes them, becomes numbers: a task may take them as
+    indices, and shows them as they were. Empty cells are None.
+    """
+    text = path.read_bytes().decode("utf-8-sig")
+    names = next(csv.reader(io.StringIO(text)), [])
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise StudyError(f"{path} has two columns {twice or 'without a name'}; rename one of them")
+    frame = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False)
+    whole = [
+        column.name
+        for column in frame
+        if column.null_count() < len(column) and column.drop_nulls().str.contains(WHOLE_NUMBER).all()
+    ]
+    return frame.with_columns(pl.col(whole).cast(pl.Int64)).to_dicts()
 
 
 def _write_split(path: Path, rows: Sequence[Row], where: str) -> None:

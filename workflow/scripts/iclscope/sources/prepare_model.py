@@ -225,6 +225,7 @@ def _config(folder: Path, options: Settings, key: str) -> Any:
             f"{key}: the weights are quantised ({getattr(method, 'value', method)}), which cannot be read; choose the "
             "model that they were made from, or a GGUF file of it, which is dequantised"
         )
+    _check_ends(tokenizer, key)
     return config
 
 
@@ -241,3 +242,15 @@ def _check_weights(folder: Path, config: Any, options: Settings, key: str) -> No
             "choose a decoder-only transformer"
         ) from error
     models.check_weights(found, key)
+
+
+def _check_ends(tokenizer: Any, key: str) -> None:
+    """Refuse a tokenizer that puts a token behind every text: no answer would follow its prompt."""
+    bare, whole = (tokenizer("a text", add_special_tokens=special)["input_ids"] for special in (False, True))
+    if not bare or whole[-len(bare) :] != bare:
+        behind = tokenizer.convert_ids_to_tokens(whole[-1]) if whole else "nothing"
+        raise StudyError(
+            f"{key}: the tokenizer ends every text with {behind}, so that no answer would follow its prompt; set "
+            "add_eos_token to false in its tokenizer_config.json, or take the token out of post_processor in its "
+            "tokenizer.json"
+        )

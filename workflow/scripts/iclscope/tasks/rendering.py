@@ -8,29 +8,35 @@ item is its one-shot prompt:
 """
 
 import functools
-import json
 from typing import Any
 
 import jinja2
 from jinja2 import meta
 from lm_eval import utils
-from lm_eval.api.task import ConfigurableTask
 
-from iclscope.tasks.harness import describe
-from iclscope.tasks.rows import Row
+from iclscope.tasks.harness import Task, UnusableRow, describe, fields_of, is_list_of_texts, option_text, text_of
+from iclscope.tasks.rows import Row, undecoded
 
-
-class UnusableRow(Exception):
-    """Why a row cannot be rendered."""
+Read = tuple[int, list[str]]  # a number that was read as the index of a choice, and the choices
 
 
-def render(task: ConfigurableTask, document: Row) -> dict[str, Any]:
+class AnswerOutOfRange(UnusableRow):
+    """The right answer is an `index` that none of the `choices` has."""
+
+    def __init__(self, index: int, choices: list[str], fields: str) -> None:
+        super().__init__(f"right answer {index} is not among the {len(choices)} choices{fields}")
+        self.index, self.choices = index, choices
+
+
+def render(task: Task, document: Row) -> dict[str, Any]:
     """Text columns of the sample table for one row, as a demonstration (`prefix`) and as an item (`question`).
 
-    Raises `UnusableRow` where a field is missing or empty, a text is no text, or the right answer is not a choice.
+    Beside them `read`: the number that was read as an index, if the right answer is one. Raises `UnusableRow` where
+    a field is missing or empty, a text is no text, a list no list, or the right answer is not a choice.
     """
     try:
-        _check_text(document)
+        if (field := undecoded(document)) is not None:
+            raise UnusableRow(f"field {field} is not UTF-8, or holds half of a surrogate pair")
         _check_fields(task, document)
         row = _render(task, document)
     except UnusableRow:
@@ -40,14 +46,14 @@ def render(task: ConfigurableTask, document: Row) -> dict[str, Any]:
     return row
 
 
-def _render(task: ConfigurableTask, document: Row) -> dict[str, Any]:
+def _render(task: Task, document: Row) -> dict[str, Any]:
     config, shot = task.config, task.fewshot_cfg
-    choices, gold, answer = _answer(task, document)
+    choices, gold, answer, read = _answer(task, document)
     description = task.resolve_field(document, config.description) or ""
-    question = _text(task.doc_to_text(document), "question")
+    question = text_of(task.doc_to_text(document), "question")
     same = shot.doc_to_text == config.doc_to_text
     shown = task.build_qa_turn(
-        q=question if same else _text(task.doc_to_text(document, shot.doc_to_text), "question"),
+        q=question if same else text_of(task.doc_to_text(document, shot.doc_to_text), "question"),
         c=choices,
         a=answer,
         gen_prefix=task.resolve_field(document, shot.gen_prefix),
@@ -69,6 +75,7 @@ def _render(task: ConfigurableTask, document: Row) -> dict[str, Any]:
         "target_delimiter": config.target_delimiter,
         "choices": choices,
         "gold": gold,
+        "read": read,
         "prefix": prefix,
         "question_start": len(description),
         "question_end": len(description) + len(shown[0].content),
@@ -77,72 +84,77 @@ def _render(task: ConfigurableTask, document: Row) -> dict[str, Any]:
     }
 
 
-def _answer(task: ConfigurableTask, document: Row) -> tuple[list[str], int, str]:
-    """Choices, index of the right one, and the answer that a demonstration shows.
+def _answer(task: Task, document: Row) -> tuple[list[str], int, str, Read | None]:
+    """Choices, index of the right one, the answer that a demonstration shows, and what was read as an index.
 
     A generated answer has one choice, the right answer; of several right answers the harness shows the first.
     """
     shot = task.fewshot_cfg
-    target = _target(task, document, shot.doc_to_target)
-    options = task.doc_to_choice(document, shot.doc_to_choice) if shot.doc_to_choice else None
     if task.OUTPUT_TYPE != "multiple_choice":
-        answer = options[target] if options and isinstance(target, int) else target
-        answer = answer[0] if isinstance(answer, list) else answer
-        return [_text(answer, "answer")], 0, answer
-    choices = [_text(choice, "choice") for choice in task.doc_to_choice(document)]
+        shown, read = _shown(task, document, shot.doc_to_target)
+        return [shown], 0, shown, read
+    choices = task.doc_to_choice(document)
     if len(choices) < 2:
         raise UnusableRow("fewer than two choices")
-    right = _target(task, document, task.config.doc_to_target)
-    gold = choices.index(right) if isinstance(right, str) and right in choices else right
-    if not isinstance(gold, int) or not 0 <= gold < len(choices):
-        fields = _fields(task.config.doc_to_target)
-        raise UnusableRow(f"right answer {right!r} is not among the {len(choices)} choices{fields}")
-    return choices, int(gold), _text(options[target] if isinstance(target, int) else target, "answer")
+    source = task.config.doc_to_target
+    right = _target(task, document, source)
+    if isinstance(right, str) and right in choices:
+        return choices, choices.index(right), _shown(task, document, shot.doc_to_target)[0], None
+    gold = _index(right, choices, source)
+    shown, _ = _shown(task, document, shot.doc_to_target)
+    return choices, gold, shown, None if isinstance(right, bool) else (gold, choices)
 
 
-def _target(task: ConfigurableTask, document: Row, source: Any) -> Any:
+def _index(right: Any, choices: list[str], source: Any) -> int:
+    """The right answer as the index of a choice."""
+    if not isinstance(right, int):
+        raise UnusableRow(f"right answer {right!r} is not among the {len(choices)} choices{fields_of(source)}")
+    if not 0 <= right < len(choices):
+        raise AnswerOutOfRange(right, choices, fields_of(source))
+    return int(right)
+
+
+def _shown(task: Task, document: Row, source: Any) -> tuple[str, Read | None]:
+    """The text of the answer that a demonstration shows, and what was read as an index for it."""
+    target, fields = _target(task, document, source), fields_of(source)
+    options = task.doc_to_choice(document, task.fewshot_cfg.doc_to_choice) if task.fewshot_cfg.doc_to_choice else []
+    if options and isinstance(target, int):
+        place = _index(target, options, source)
+        return options[place], None if isinstance(target, bool) else (place, options)
+    several = isinstance(target, list)
+    compared = task.OUTPUT_TYPE != "multiple_choice" and not callable(task.config.process_results)
+    if compared and several != bool(task.multiple_target):
+        # The harness takes the kind of the first row for that of all, and would take a text apart.
+        kinds = ("a list", "a text") if several else ("a text", "a list")
+        raise UnusableRow(f"right answer{fields} is {kinds[0]}, in the first row {kinds[1]}; make them of one kind")
+    if several:
+        texts = [option_text(one, f"right answer{fields}") for one in target]
+        if not texts:
+            raise UnusableRow(f"right answer{fields} is an empty list")
+        return texts[0], None
+    if isinstance(source, str) and source in task.features and is_list_of_texts(target):
+        raise UnusableRow(f"right answer{fields} is a list written as text; let a template read it: '{{{{{source}}}}}'")
+    return option_text(target, "answer"), None
+
+
+def _target(task: Task, document: Row, source: Any) -> Any:
     """The right answer as the task reads it, by field, template or function."""
     try:
         return task.doc_to_target(document, source)
     except Exception as error:
-        raise UnusableRow(f"right answer{_fields(source)}: {describe(error)}") from error
+        raise UnusableRow(f"right answer{fields_of(source)}: {describe(error)}") from error
 
 
-def _fields(source: Any) -> str:
-    """The fields that a field name or template reads, for messages; nothing where a function does."""
-    if not isinstance(source, str):
-        return ""
-    names = sorted(meta.find_undeclared_variables(utils.env.parse(source))) if "{" in source else [source]
-    return f" (field {', '.join(names)})" if names else ""
-
-
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str):
-        raise UnusableRow(f"{what} is {type(value).__name__}, not text")
-    if not value.strip():
-        raise UnusableRow(f"{what} is empty")
-    return value
-
-
-def _check_text(document: Row) -> None:
-    """Refuse a row with text that cannot be written as UTF-8, such as a byte that was none in the source."""
-    for name, value in document.items():
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise UnusableRow(f"field {name} is not UTF-8, or holds half of a surrogate pair") from error
-
-
-def _check_fields(task: ConfigurableTask, document: Row) -> None:
+def _check_fields(task: Task, document: Row) -> None:
     """Refuse a row whose prompt or answer would show an empty field as `None`, or whose prompt a list or object."""
-    for template, refused in ((task.config.doc_to_text, (list, dict)), (task.config.doc_to_target, ())):
+    for template, refused in ((task.config.doc_to_text, (list, dict)), (task.config.doc_to_target, (dict,))):
         if isinstance(template, str) and "{" in template:
             compiled, names = _strict(template, refused)
             try:
                 compiled.render(**document)
             except (ValueError, LookupError, TypeError) as error:
                 if template is task.config.doc_to_target:
-                    raise UnusableRow(f"right answer{_fields(template)}: {describe(error)}") from error
+                    raise UnusableRow(f"right answer{fields_of(template)}: {describe(error)}") from error
                 raise
             except UnusableRow as error:
                 odd = [name for name in names if document.get(name) is None or isinstance(document[name], refused)]

@@ -11,26 +11,54 @@ from numpy.typing import NDArray
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import POOL, SAMPLE
 
+FEWEST_CLUSTERS = 4  # of items, which are halved to choose and to judge
 CANDIDATE, ITEM = "candidate", "item"
+ALL = "all"  # in place of a number of either
+FEWEST = {CANDIDATE: 6, ITEM: 4}
+
+
+def size(pool: str | Path, entry: Mapping[str, Any], role: str, key: str) -> int:
+    """How many candidates or items a study takes from a pool; `entry`: `candidates` and `items`, numbers or `all`.
+
+    All rows of a split that both roles share are those that the other role leaves. key: of the data set, for errors.
+    """
+    if entry[f"{role}s"] != ALL:
+        return int(entry[f"{role}s"])
+    frame = POOL.read(pool, columns=["role", "id", "split", "source_row"]).sort("id")
+    mine, others = (frame.filter(pl.col("role") == one) for one in (role, _other(role)))
+    if entry[f"{_other(role)}s"] == ALL:
+        if mine.join(others, on=["split", "source_row"], how="semi").height:
+            raise StudyError(f"{key}: candidates and items cannot both be all rows of one split; give one a number")
+        return mine.height
+    taken = others.filter(pl.col("id") < entry[f"{_other(role)}s"])
+    met = mine.join(taken, on=["split", "source_row"], how="semi")
+    left = mine.height if met.is_empty() else int(met["id"].min())
+    if left < FEWEST[role]:
+        raise StudyError(f"{key}.{role}s: all are {left} rows, and a study needs {FEWEST[role]}; raise max_tokens")
+    return left
 
 
 def run_sample(
     *,
     pool: str | Path,
     role: str,
-    count: int,
+    count: int | str,
     output: str | Path,
     provenance: Mapping[str, Any],
     key: str,
-    opposite: int = 0,
+    opposite: int | str = 0,
 ) -> None:
     """Write the first `count` rows of a role of the pool: the candidates or the items of the study.
 
-    role: candidate or item. opposite: rows that the other role takes; where both come from one split they must not
-    meet. key: the config key of `count`, such as `datasets.boolq.candidates`, for errors.
+    role: candidate or item. count: a number or `all`. opposite: rows that the other role takes; where both come from
+    one split they must not meet. key: the config key of `count`, such as `datasets.boolq.candidates`, for errors.
     """
+    entry = {f"{role}s": count, f"{_other(role)}s": opposite}
+    dataset = key.rpartition(".")[0]
+    count = size(pool, entry, role, dataset)
+    opposite = size(pool, entry, _other(role), dataset)
     frame = POOL.read(pool)
-    other = ITEM if role == CANDIDATE else CANDIDATE
+    other = _other(role)
     chosen, opposed = (
         frame.filter(pl.col("role") == name, pl.col("id") < head) for name, head in ((role, count), (other, opposite))
     )
@@ -45,6 +73,12 @@ def run_sample(
             f"{key}: {count} {role}s and {opposite} {other}s come from one split and would share {len(both)} rows; ask "
             "for fewer of either, or raise max_tokens"
         )
+    clusters = chosen["cluster"].n_unique() if not chosen["cluster"].has_nulls() else FEWEST_CLUSTERS
+    if role == ITEM and clusters < FEWEST_CLUSTERS:
+        raise StudyError(
+            f"{key}: the {count} items are of {clusters} clusters, and halves need at least {FEWEST_CLUSTERS}; ask for "
+            "more, or for no cluster"
+        )
     SAMPLE.write(chosen.sort("id").drop("role"), output, provenance)
 
 
@@ -56,3 +90,7 @@ def read_clusters(path: str | Path, items: int) -> NDArray[np.int64]:
     alone = pl.concat_str(pl.lit("item "), "id")
     names = sample.select(pl.concat_str(pl.lit("cluster "), "cluster").fill_null(alone)).to_series()
     return names.rank("dense").to_numpy().astype(np.int64) - 1
+
+
+def _other(role: str) -> str:
+    return ITEM if role == CANDIDATE else CANDIDATE

@@ -115,6 +115,11 @@ def _tested(results: Results) -> str:
     product = " × ".join(plural(signals[column].n_unique(), noun) for column, noun in axes.items())
     targets = enumeration([target_name(target) for target in results.targets])
     text = f"{plural(headline['signals'], 'activation signal')} ({product}) against {targets}; {size(results)}."
+    text += "".join(
+        f" {target_name(row['target']).capitalize()} is the mean of the task's {row['metric']}."
+        for row in results.reliability.iter_rows(named=True)
+        if row["metric"]
+    )
     if headline["undefined"]:
         text += (
             f" {count(headline['undefined'])} of them have no defined correlation with {target_name(results.target)} "
