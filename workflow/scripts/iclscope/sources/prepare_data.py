@@ -18,7 +18,7 @@ from iclscope.runtime import files
 from iclscope.runtime.errors import StudyError
 from iclscope.sources import wheels
 from iclscope.sources.readers import READERS
-from iclscope.tasks.rows import Row, write_rows
+from iclscope.tasks.rows import Row, parse, parse_rows, write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ def _json_rows(path: Path) -> list[Row]:
     lines = not text.startswith(b"[") and (path.suffix.lower() == ".jsonl" or (others.strip() and _is_object(first)))
     if lines:
         # Bytes that are no UTF-8 stay recognisable, so that the pool can drop their rows and count them.
-        return jsonl.parse_rows(io.BytesIO(content), str(path), errors="surrogateescape")
-    rows = jsonl.parse(content.decode("utf-8-sig"))
+        return parse_rows(io.BytesIO(content), str(path), errors="surrogateescape")
+    rows = parse(content.decode("utf-8-sig"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise StudyError(f"{path} must hold a list of objects")
     return rows

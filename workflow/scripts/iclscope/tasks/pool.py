@@ -23,7 +23,7 @@ from iclscope.tables import POOL
 from iclscope.tasks import harness
 from iclscope.tasks.harness import Task
 from iclscope.tasks.rendering import AnswerOutOfRange, UnusableRow, render
-from iclscope.tasks.rows import Row, read_rows
+from iclscope.tasks.rows import Row, read_rows, undecoded
 from iclscope.tasks.samples import CANDIDATE, ITEM
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def run_pool(
 
 def _decoded(rows: Sequence[Row], split: str, settings: Settings, key: str) -> list[Row]:
     """Rows that a task's `process_docs` can be given: those that are UTF-8."""
-    decoded = [row for row in rows if jsonl.undecoded(row) is None]
+    decoded = [row for row in rows if undecoded(row) is None]
     lost = len(rows) - len(decoded)
     if lost > settings.get("max_unusable", MAX_UNUSABLE) * len(rows):
         raise StudyError(
