@@ -22,7 +22,8 @@ import yaml
 from iclscope.matrix import quality
 from iclscope.selection import trial
 from iclscope.signals import correlation
-from iclscope.statistics.resampling import centred_ranks, permute
+from iclscope.statistics.corrections import permute
+from iclscope.statistics.ranks import centred_ranks
 from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
 from record import ROOT, peak_memory
 

@@ -18,10 +18,12 @@ import polars as pl
 from iclscope.selection.picks import ByChance, OneForAll, OnePerItem, with_study
 from iclscope.selection.selectors import Materials, Selector, resolve
 from iclscope.selection.trial import Trial
-from iclscope.signals.correlation import Z_95, analytic_interval, disattenuate, fisher_interval, spearman
+from iclscope.statistics.corrections import permute
+from iclscope.statistics.intervals import Z_95, analytic_interval, disattenuate, fisher_interval
 from iclscope.statistics.nested import best_of_grid
+from iclscope.statistics.ranks import centred_ranks, spearman
 from iclscope.statistics.reliability import cronbach_alpha
-from iclscope.statistics.resampling import Weights, centred_ranks, permute, random_half, rho_spread
+from iclscope.statistics.resampling import Weights, random_half, rho_spread
 
 RHO, ALPHA, CANDIDATES = (0.0, 0.2, 0.4), (0.3, 0.7, 0.95), (100, 1000)
 ITEMS = 40

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from iclscope.verdict.across import agreement, features_across, pool, random_effects, signals_across
+from iclscope.statistics.random_effects import pool, random_effects
+from iclscope.verdict.across import agreement, features_across, signals_across
 
 
 def model(name, quality, dataset="boolq", alpha=0.64, correlation=None):

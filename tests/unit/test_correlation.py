@@ -7,8 +7,8 @@ import planted
 from iclscope.matrix import quality
 from iclscope.runtime.errors import StudyError
 from iclscope.signals import correlation
-from iclscope.signals.correlation import analytic_interval, disattenuate, equivalence, fisher_interval, spearman
-from iclscope.statistics.resampling import centred_ranks
+from iclscope.statistics.intervals import analytic_interval, disattenuate, equivalence, fisher_interval
+from iclscope.statistics.ranks import centred_ranks, spearman
 from iclscope.tables import CORRELATION, EVALUATION, HEADLINE, METRICS, RELIABILITY
 
 TARGETS = ["accuracy", "gold_logprob", "gain"]

@@ -5,12 +5,15 @@ import hashlib
 import re
 import resource
 import signal
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from snakemake.iocontainers import InputFiles, Log, Params
 
+from iclscope.activations import masks
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import atomic_file
 from iclscope.runtime.jobs import job
@@ -27,6 +30,7 @@ def snakemake(tmp_path):
         input=InputFiles(fromdict={"pool": str(source), "model": str(tmp_path / "not-there")}),
         config={"seed": 11},
         rule="quality",
+        scriptdir=str(tmp_path / "workflow/scripts"),
     )
 
 
@@ -145,3 +149,44 @@ def test_a_job_that_is_asked_to_end_takes_its_unfinished_files_away(snakemake, t
     assert end.value.code == 143
     assert not list(tmp_path.glob("*out*"))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class TestExtensions:
+    """Functions of the study's own are registered where the stage may use them, and are blamed for their errors."""
+
+    @pytest.fixture
+    def own(self, snakemake):
+        file = Path(snakemake.scriptdir, "../../config/extensions/own.py").resolve()
+        file.parent.mkdir(parents=True)
+        return file
+
+    @pytest.fixture(autouse=True)
+    def _registry(self, monkeypatch):
+        monkeypatch.setattr(masks, "MASKS", dict(masks.MASKS))
+
+    @staticmethod
+    def mask(body, after=""):
+        return f"from iclscope.activations.masks import causal, mask\n\n@mask\ndef near(s):\n    {body}\n\n{after}\n"
+
+    def test_are_registered_where_their_registry_is_loaded(self, snakemake, own):
+        own.write_text(self.mask("return causal(s)"))
+        with job(snakemake):
+            assert "near" in masks.MASKS
+
+    def test_are_left_alone_where_it_is_not(self, snakemake, own, monkeypatch):
+        monkeypatch.delitem(sys.modules, "iclscope.activations.masks")
+        own.write_text(self.mask("pass", after="missing()"))
+        with job(snakemake):
+            pass
+
+    def test_that_cannot_be_loaded_name_file_and_line(self, snakemake, own):
+        own.write_text(self.mask("pass", after="missing()"))
+        with pytest.raises(SystemExit), job(snakemake):
+            pass
+        assert f"{own}, line 7: NameError: name 'missing' is not defined; mend the file" in logged(snakemake)
+
+    def test_that_fail_at_work_name_file_and_line(self, snakemake, own):
+        own.write_text(self.mask("return 1 / s"))
+        with pytest.raises(SystemExit), job(snakemake):
+            masks.MASKS["near"](0)
+        assert f"rule quality: {own}, line 5: ZeroDivisionError: division by zero; mend the file" in logged(snakemake)

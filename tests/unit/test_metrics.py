@@ -6,12 +6,12 @@ import pytest
 import scipy.stats
 import torch
 
-from iclscope.activations.per_token import PER_TOKEN, TOP, VECTORS, summarise
+from iclscope.activations.per_token import TOP, VECTORS, summarise
 from iclscope.runtime.errors import StudyError
 from iclscope.signals import metrics
 from iclscope.signals.metrics import METRICS_BY_NAME, NO_TOKENS, compute
 from iclscope.signals.poolings import POOLINGS
-from iclscope.tables import ACTIVATIONS, METRICS
+from iclscope.tables import ACTIVATIONS, METRICS, PER_TOKEN
 
 WIDTH = 48
 TOP_K = 6

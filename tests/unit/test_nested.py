@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from iclscope.statistics.nested import best_of_grid, strongest
-from iclscope.statistics.resampling import centred_ranks
+from iclscope.statistics.ranks import centred_ranks
 
 
 def study(rho, signals=200, candidates=80, items=40, seed=0):

@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 from scipy.stats import pearsonr, rankdata
 
-from iclscope.statistics.partial import Confounders, confounders
-from iclscope.statistics.resampling import centred_ranks
+from iclscope.signals.correlation import confounders
+from iclscope.statistics.partial import Confounders
+from iclscope.statistics.ranks import centred_ranks
 
 N = 50
 

@@ -9,18 +9,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import permutation_test, rankdata, spearmanr
 
 from iclscope.runtime.errors import StudyError
-from iclscope.signals.correlation import Z_95, analytic_interval, fisher_interval, spearman
-from iclscope.statistics.resampling import (
-    Weights,
-    centred_ranks,
-    generator,
-    permute,
-    random_half,
-    read_clusters,
-    rho_spread,
-    weighted_ranks,
-)
+from iclscope.statistics.corrections import permute
+from iclscope.statistics.intervals import Z_95, analytic_interval, fisher_interval
+from iclscope.statistics.ranks import centred_ranks, spearman, weighted_ranks
+from iclscope.statistics.resampling import Weights, generator, random_half, rho_spread
 from iclscope.tables import SAMPLE
+from iclscope.tasks.samples import read_clusters
 from planted import sample
 
 

@@ -7,7 +7,8 @@ from iclscope.runtime.errors import StudyError
 from iclscope.selection import trial
 from iclscope.selection.picks import ByChance, Half, with_study
 from iclscope.selection.selectors import REGISTRY, Materials, Selector, resolve
-from iclscope.selection.trial import Trial, holm, search_curve, search_items
+from iclscope.selection.trial import Trial, search_curve, search_items
+from iclscope.statistics.corrections import holm
 from iclscope.statistics.resampling import Weights, random_half
 from iclscope.tables import EVALUATION, FEATURES, SELECTION
 

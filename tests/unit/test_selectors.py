@@ -4,7 +4,7 @@ import pytest
 
 from iclscope.runtime.errors import StudyError
 from iclscope.selection.selectors import REGISTRY, Lesson, Materials, resolve
-from iclscope.statistics.resampling import centred_ranks
+from iclscope.statistics.ranks import centred_ranks
 
 C, N = 40, 12
 

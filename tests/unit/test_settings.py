@@ -239,15 +239,57 @@ def test_the_configurations_of_the_workflow_pass(file):
 @pytest.mark.parametrize(
     ("module", "decorator", "registry"),
     [
-        ("masks", "mask", "MASKS"),
-        ("metrics", "metric", "METRICS_BY_NAME"),
-        ("poolings", "pooling", "POOLINGS"),
-        ("selectors", "register", "REGISTRY"),
+        ("activations/masks", "mask", "MASKS"),
+        ("signals/metrics", "metric", "METRICS_BY_NAME"),
+        ("signals/poolings", "pooling", "POOLINGS"),
+        ("selection/selectors", "register", "REGISTRY"),
     ],
 )
 def test_names_read_from_the_source_are_those_of_the_registry(module, decorator, registry):
-    registered = getattr(importlib.import_module(f"iclscope.{module}"), registry)
+    registered = getattr(importlib.import_module(f"iclscope.{module.replace('/', '.')}"), registry)
     assert settings.registered(module, decorator) == list(registered)
+
+
+OWN = """
+from iclscope.activations.masks import mask
+from iclscope.selection.selectors import register
+
+
+@mask
+def nearby(segments):
+    return None
+
+
+@register("first")
+def first_candidate(materials, lesson, rng):
+    return None
+"""
+
+
+def test_functions_of_the_studys_own_may_be_named(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    config = changed({"masks": ["causal", "nearby"], "selection/selectors": ["random", "first"]})
+    settings.check(config, SCHEMA, [own])
+    with pytest.raises(StudyError, match="masks: 'nearby' is not one of causal"):
+        settings.check(config, SCHEMA)
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path):
+    own, other = tmp_path / "own.py", tmp_path / "other.py"
+    own.write_text(OWN.replace("def nearby", "def causal"))
+    other.write_text(OWN)
+    with pytest.raises(StudyError) as error:
+        settings.check(DEFAULT, SCHEMA, [own, other])
+    assert f"{own}: the mask causal is there already, in the package" in str(error.value)
+    assert f"{other}: the register first is there already, in {own}" in str(error.value)
+
+
+def test_a_file_that_is_no_python_is_refused_with_its_line(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(OWN + "\ndef (:\n")
+    with pytest.raises(StudyError, match=r"own.py, line 15: "):
+        settings.check(DEFAULT, SCHEMA, [own])
 
 
 def test_a_data_sets_source_leaves_out_how_its_rows_are_used():

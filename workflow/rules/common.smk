@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
@@ -16,7 +17,12 @@ from iclscope.runtime.parquet import read_provenance
 from iclscope.runtime.provenance import digest
 from snakemake.common.tbdstring import TBDString
 
-settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
+# Masks, metrics, poolings and selectors of the study's own.
+EXTENSIONS = sorted(Path(workflow.basedir, "config/extensions").glob("*.py"))
+
+settings.check(config, Path(workflow.basedir, "workflow/schemas/config.schema.yaml"), EXTENSIONS)
+
+code_digest = partial(code_digest, extensions=EXTENSIONS)
 
 HELD = []  # the lock of a run, until its process ends
 

@@ -4,6 +4,18 @@ import polars as pl
 
 from iclscope.runtime.parquet import Column, Table
 
+# Words that several rooms use.
+ZERO_SHOT = -1  # candidate id of the prompt without a demonstration
+SIGNAL = ("mask", "site", "layer", "pooling", "metric")
+SIGNAL_KEY = ("mask", "site", "pooling", "metric")
+FAMILIES = ("activation", "feature", "control")
+SPANS = ("n_tokens", "question_start", "question_end", "answer_start", "answer_end")
+PER_TOKEN = (
+    "mean", "variance", "skewness", "kurtosis", "mean_abs", "median_abs",
+    "max_abs", "max_abs_neuron", "entropy_abs", "top_share", "massive",
+)  # fmt: skip
+FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "selection")
+
 _CANDIDATE = Column("candidate", pl.Int32, "candidate id: rank in the seeded permutation")
 _LAYER = Column("layer", pl.Int16, "block index, 0 is the first")
 _SITE = Column("site", pl.String, "where in the block: mlp_out, mlp_act or resid")
@@ -242,7 +254,7 @@ CORRELATION = Table(
         Column("equivalence", pl.String, "no useful effect, useful effect or undecided (TOST)", nullable=True),
         Column("reason", pl.String, "why rho is undefined", nullable=True),
     ),
-    ("target", "family", "mask", "site", "layer", "pooling", "metric"),
+    ("target", "family", *SIGNAL),
 )
 
 _HEADLINE_COLUMNS = (

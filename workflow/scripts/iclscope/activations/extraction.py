@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 
 from iclscope.activations.masks import MaskFunction, Segments, named, padded
-from iclscope.activations.per_token import PER_TOKEN, TOP, VECTORS, summarise
+from iclscope.activations.per_token import TOP, VECTORS, summarise
 from iclscope.activations.sites import Block, check_sites, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.attention import attention_input
@@ -28,7 +28,7 @@ from iclscope.runtime.files import is_sealed
 from iclscope.runtime.logs import progress
 from iclscope.runtime.parquet import TableWriter, read_provenance
 from iclscope.runtime.provenance import digest
-from iclscope.tables import ACTIVATIONS, SAMPLE
+from iclscope.tables import ACTIVATIONS, PER_TOKEN, SAMPLE, SPANS
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 CANDIDATES_PER_CHUNK = 64  # candidates in a row group: large enough to compress well, small enough to wait in memory
 MAX_PADDING = 0.1  # share of a batch: the time that a forward pass may waste
-SPANS = ("n_tokens", "question_start", "question_end", "answer_start", "answer_end")
 FLOAT16_LIMIT = float(np.finfo(np.float16).max)
 
 

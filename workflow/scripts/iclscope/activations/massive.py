@@ -75,7 +75,7 @@ def run(
     """Write where the massive activations of `candidates` are; activations: mask → file of the activations table."""
     tokenizer = models.load_tokenizer(model_folder)
     texts = {
-        row["id"]: [tokenizer.decode([token]) for token in encode_demonstration(tokenizer, row).ids]
+        row["id"]: [str(tokenizer.decode([token])) for token in encode_demonstration(tokenizer, row).ids]
         for row in SAMPLE.read(candidates).iter_rows(named=True)
     }
     frames = []

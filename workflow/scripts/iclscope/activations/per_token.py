@@ -8,10 +8,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-PER_TOKEN = (
-    "mean", "variance", "skewness", "kurtosis", "mean_abs", "median_abs",
-    "max_abs", "max_abs_neuron", "entropy_abs", "top_share", "massive",
-)  # fmt: skip
 TOP = ("top_value", "top_token", "top_neuron")
 VECTORS = ("mean_vector", "last_vector")
 

@@ -142,7 +142,7 @@ def reading(
     try:
         for layer, block in enumerate(blocks):
             for site in sites:
-                handles.append(SITES[site](block, lambda x, site=site, layer=layer: receive(site, layer, x)))
+                handles.append(SITES[site](block, partial(receive, site, layer)))
         yield
     finally:
         for handle in handles:

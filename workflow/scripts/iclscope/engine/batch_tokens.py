@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from iclscope.runtime.errors import StudyError
+from iclscope.runtime.errors import MEMORY_WORDS, StudyError
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,6 @@ LADDER = (768, 3072, 12288)  # tokens: from what fills two CPU cores to what fil
 TRIALS = 2  # per length, of which the fastest counts
 WORTH = 1.1  # a longer pack must be this much faster: less is noise, and the choice should be the same each time
 SHORTEST = 64  # tokens: a model that lacks memory for these cannot be used
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "could not create a memory")
 
 
 class PackLength:
@@ -96,4 +95,4 @@ class PackLength:
 
 def _lacks_memory(error: BaseException) -> bool:
     text = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in text for words in NO_MEMORY)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in text for words in MEMORY_WORDS)

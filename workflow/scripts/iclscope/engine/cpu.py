@@ -33,7 +33,7 @@ def pack_for_cpu(model: Any) -> int:
     for linear in maps:
         weight = linear.weight.detach()
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
-        linear.forward = partial(_multiply, packed, linear.bias)
+        linear.forward = partial(_multiply, packed, linear.bias)  # type: ignore[method-assign]
         if linear.weight is not embeddings:
             linear.weight.data = weight.new_empty(0)
     return len(maps)

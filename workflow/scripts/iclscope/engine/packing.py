@@ -62,7 +62,8 @@ class Batch:
 
 def shared_length(contexts: Sequence[Sequence[int]]) -> int:
     """Tokens that all contexts begin with, leaving each at least one token of its own."""
-    return min(_common(min(contexts), max(contexts)), min(map(len, contexts)) - 1)
+    ordered = sorted(map(list, contexts))
+    return min(_common(ordered[0], ordered[-1]), min(map(len, contexts)) - 1)
 
 
 def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, by_length: bool = False) -> list[Batch]:
@@ -109,7 +110,7 @@ def _common(left: Sequence[int], right: Sequence[int]) -> int:
 
 def _new_tokens(sequences: Sequence[Sequence[int]]) -> int:
     """Tokens of a tree of sequences."""
-    ordered = sorted(sequences)
+    ordered = sorted(map(list, sequences))
     return sum(map(len, ordered)) - sum(_common(a, b) for a, b in pairwise(ordered))
 
 
@@ -158,5 +159,5 @@ def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int, wit
         tree.follow(fork, [])
         spans.append((first, len(tree.tokens)))
     tree.follow(0, [])
-    arrays = (np.array(column, dtype=np.int64) for column in (tree.tokens, tree.positions, tree.end))
-    return Batch(*arrays, last, spans, np.array(wanted, dtype=np.int64).reshape(-1, 4))
+    tokens, positions, end = (np.array(column, dtype=np.int64) for column in (tree.tokens, tree.positions, tree.end))
+    return Batch(tokens, positions, end, last, spans, np.array(wanted, dtype=np.int64).reshape(-1, 4))

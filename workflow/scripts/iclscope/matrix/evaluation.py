@@ -19,11 +19,10 @@ from iclscope.engine.reference import generate_plain, score_plain, takes_masks
 from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
 from iclscope.runtime import logs
 from iclscope.runtime.errors import StudyError
-from iclscope.tables import EVALUATION, POOL
+from iclscope.tables import EVALUATION, POOL, ZERO_SHOT
 
 logger = logging.getLogger(__name__)
 
-ZERO_SHOT = -1
 ANSWERS_TOGETHER = 8192  # generated in one go: many times the slots, which run empty at its end
 
 Row = Mapping[str, Any]

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from iclscope.runtime.errors import StudyError
 from iclscope.statistics.reliability import Reliability, reliability
 from iclscope.statistics.resampling import generator
-from iclscope.tables import EVALUATION, QUALITY, RELIABILITY
+from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, ZERO_SHOT
 
 logger = logging.getLogger(__name__)
 
-ZERO_SHOT = -1  # candidate id of the prompt without a demonstration
 
 # Column of the evaluation table behind each target.
 COLUMNS = {

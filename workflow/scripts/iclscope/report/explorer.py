@@ -13,8 +13,8 @@ import polars as pl
 
 from iclscope.matrix.quality import read_scores
 from iclscope.report import html
-from iclscope.tables import FEATURES, METRICS, SAMPLE
-from iclscope.verdict.results import FINAL_TABLES, SIGNAL_KEY, Results
+from iclscope.tables import FEATURES, FINAL_TABLES, METRICS, SAMPLE, SIGNAL_KEY
+from iclscope.verdict.results import Results
 from iclscope.verdict.wording import TARGET_UNITS, count, target_name
 
 MOST_SCORES = 1_000_000  # pairs of candidate and item that a page carries: about 6 MB of numbers per target

@@ -47,7 +47,7 @@ STYLE = {
 }
 
 # Used as a decorator: artists take their look when they are made.
-styled = matplotlib.rc_context(rc=STYLE)
+styled = matplotlib.rc_context(rc=STYLE)  # type: ignore[arg-type]
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:

@@ -46,6 +46,12 @@ def code_digest(script: str, scripts: Path = SCRIPTS, extensions: Sequence[Path]
     return _hash(json.dumps(sorted(texts)))
 
 
+def registries(extension: Path) -> set[str]:
+    """The modules of the package in which a file of a study's own registers something."""
+    marks = _Package(SCRIPTS).module(extension).registrations.values()
+    return {".".join(dotted[:-1]) for found in marks for dotted in found if dotted[0] == PACKAGE}
+
+
 class _Package:
     """The modules below a folder, each read once."""
 
@@ -153,9 +159,8 @@ class _Module:
         for node in tree.body:
             for name in _defined(node) or ([] if _Writer(self).is_idle(node) else [""]):
                 self.definitions[name].append(node)
-        self.assets: list[str] = [
-            f for node in self.definitions.get("ASSETS", []) for f in ast.literal_eval(node.value)
-        ]
+        assigned = [node.value for node in self.definitions.get("ASSETS", []) if isinstance(node, ast.Assign)]
+        self.assets: list[str] = [folder for value in assigned for folder in ast.literal_eval(value)]
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         own = [(name, origin) for name, found in self.imports.items() for origin in found if _own(origin)]
         self.unused: list[Dotted] = [tuple(origin.split(".")) for name, origin in own if name not in used]
@@ -236,7 +241,7 @@ class _Writer:
                 self._any(getattr(node, field, None))
         self.parts.append(")")
 
-    def _scope(self, node: ast.AST) -> None:
+    def _scope(self, node: _Scope) -> None:
         """A function, lambda or comprehension, in which names of its own hide others."""
         if isinstance(node, _Function):
             for argument in _arguments(node.args):
@@ -304,7 +309,8 @@ def _defined(node: ast.stmt) -> list[str]:
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     names = [name for target in targets for name in (target.elts if isinstance(target, ast.Tuple) else [target])]
-    return [name.id for name in names] if all(isinstance(name, ast.Name) for name in names) else []
+    found = [name.id for name in names if isinstance(name, ast.Name)]
+    return found if len(found) == len(names) else []
 
 
 def _arguments(arguments: ast.arguments) -> list[ast.arg]:

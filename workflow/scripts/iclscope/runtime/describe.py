@@ -40,7 +40,7 @@ def describe(path: str | Path) -> str:
             "\nColumns",
             *_indented(_columns(parquet.schema_arrow)),
             f"\nFirst rows ({min(SAMPLE_ROWS, rows)} of {rows:,})",
-            _sample(pl.from_arrow(first)) if first else "none",
+            _sample(pl.DataFrame(first)) if first else "none",
         ]
     return "\n".join(parts)
 

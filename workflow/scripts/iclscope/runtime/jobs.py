@@ -6,17 +6,17 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from iclscope.runtime import logs, provenance
-from iclscope.runtime.errors import StudyError
+from iclscope.runtime.code_digest import registries
+from iclscope.runtime.errors import MEMORY_WORDS, StudyError
 
 logger = logging.getLogger(__name__)
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
-# What PyTorch says of memory, on a GPU and off it.
-MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 @contextmanager
@@ -24,10 +24,12 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     """Run the block as a Snakemake job: yield the provenance record of its outputs and log to the rule's log file.
 
     A `StudyError` ends the job with its one sentence, and so does a full disk or memory; anything else keeps its
-    traceback, in the log too. A job that is asked to terminate takes its unfinished files away first.
+    traceback, in the log too. A job that is asked to terminate takes its unfinished files away first. Functions of the
+    study's own that the stage may use are registered before it begins.
     """
     with logs.to_file(snakemake.log[0]), _tidy_end():
         try:
+            load_extensions(Path(snakemake.scriptdir, "../../config/extensions"))
             yield provenance.of_file(
                 settings=snakemake.params.get("settings"),
                 inputs=snakemake.input,
@@ -39,11 +41,34 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
             sys.exit(1)
         except Exception as error:
             logger.exception("rule %s failed", snakemake.rule)
-            sentence = _exhausted(error)
+            sentence = _exhausted(error) or _in_extension(error)
             if sentence is None:
                 raise
             logger.error("rule %s: %s", snakemake.rule, sentence)
             sys.exit(1)
+
+
+def load_extensions(folder: Path) -> None:
+    """Run those files of `folder` that register something in a module which this process has imported.
+
+    Others are left alone: what they import may be missing from the environment of this stage, and takes time.
+    """
+    for file in sorted(folder.resolve().glob("*.py")):
+        if registries(file) & sys.modules.keys():
+            try:
+                exec(compile(file.read_bytes(), file, "exec"), {"__name__": file.stem, "__file__": str(file)})
+            except Exception as error:
+                raise StudyError(_in_extension(error) or f"{file}: {type(error).__name__}: {error}") from error
+
+
+def _in_extension(error: BaseException) -> str | None:
+    """The sentence for an error in a file of the study's own, with the last line of it that was at work."""
+    place, step = None, error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        place = (file, step.tb_lineno) if Path(file).parent.name == "extensions" else place
+        step = step.tb_next
+    return place and f"{place[0]}, line {place[1]}: {type(error).__name__}: {error}; mend the file"
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -77,7 +77,7 @@ def bar(total: int | None, description: str, unit: str = "it") -> tqdm:
 
 def progress(iterable: Iterable[T], total: int | None = None, description: str = "", unit: str = "it") -> Iterator[T]:
     """Yield from `iterable` while a progress bar counts."""
-    if total is None and hasattr(iterable, "__len__"):
+    if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     with bar(total, description, unit) as counter:
         for value in iterable:

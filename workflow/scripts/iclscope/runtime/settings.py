@@ -3,7 +3,7 @@
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,14 @@ _TYPES = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: 
 _Validator = validators.extend(Draft202012Validator, type_checker=_TYPES)
 
 
-def check(config: Mapping[str, Any], schema: Path) -> None:
-    """Raise a StudyError with a sentence per mistake, each with the path of its key and what is allowed there."""
+def check(config: Mapping[str, Any], schema: Path, extensions: Sequence[Path] = ()) -> None:
+    """Raise a StudyError with a sentence per mistake, each with the path of its key and what is allowed there.
+
+    extensions: files of the study's own, whose registered functions may be named too.
+    """
     validator = _Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
     mistakes = [_sentence(error) for error in _innermost(validator.iter_errors(config))]
-    mistakes = mistakes or list(_contradictions(config))
+    mistakes = mistakes or [*_taken_names(extensions), *_contradictions(config, extensions)]
     if mistakes:
         raise StudyError("the configuration cannot be used:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
 
@@ -67,19 +70,24 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
     raise StudyError(f"no model and no data set of the configuration comes from {package} {version}")
 
 
-def registered(module: str, decorator: str) -> list[str]:
+def registered(module: str | Path, decorator: str) -> list[str]:
     """Names that a module registers with `@decorator` or `@decorator("name")`, read without importing it.
 
-    The configuration is checked whenever a job starts, and the modules behind it take seconds to import.
+    module: its path in the package, without suffix, or a file elsewhere. The configuration is checked whenever a job
+    starts, and the modules behind it take seconds to import.
     """
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    names = []
+    file = module if isinstance(module, Path) else PACKAGE / f"{module}.py"
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise StudyError(f"{file}, line {error.lineno}: {error.msg}; mend the file") from error
+    names: list[str] = []
     for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
         for mark in function.decorator_list:
             if isinstance(mark, ast.Name) and mark.id == decorator:
                 names.append(function.name)
             elif isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == decorator:
-                given = [a.value for a in mark.args if isinstance(a, ast.Constant) and str(a.value).isidentifier()]
+                given = [str(a.value) for a in mark.args if isinstance(a, ast.Constant) and str(a.value).isidentifier()]
                 names.append(given[0] if given else function.name)
     return names
 
@@ -113,7 +121,18 @@ def _sentence(error: ValidationError) -> str:
     return f"{path}: {error.message} (allowed: {allowed})"
 
 
-def _contradictions(config: Mapping[str, Any]) -> Iterable[str]:
+def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
+    """Names that extensions register although something else has them."""
+    for module, decorator in REGISTRIES.values():
+        owners = dict.fromkeys(registered(module, decorator), "the package")
+        for file in extensions:
+            for name in registered(file, decorator):
+                if name in owners:
+                    yield f"{file}: the {decorator} {name} is there already, in {owners[name]}; choose another name"
+                owners[name] = str(file)
+
+
+def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see: names that refer to nothing, one wheel with two checksums."""
     for name, entry in config["datasets"].items():
         model = entry.get("max_tokens", {}).get("tokenizer")
@@ -124,10 +143,10 @@ def _contradictions(config: Mapping[str, Any]) -> Iterable[str]:
     for section in ("models", "datasets"):
         for name, entry in config[section].items():
             if entry["source"] == "wheel":
-                key, value = (entry["package"], entry["version"]), (entry["sha256"], f"{section}.{name}.sha256")
-                first = checksums.setdefault(key, value)
-                if first[0] != value[0]:
-                    yield f"{value[1]}: differs from {first[1]}, though both name {key[0]} {key[1]}"
+                wheel, checksum = (entry["package"], entry["version"]), (entry["sha256"], f"{section}.{name}.sha256")
+                first = checksums.setdefault(wheel, checksum)
+                if first[0] != checksum[0]:
+                    yield f"{checksum[1]}: differs from {first[1]}, though both name {wheel[0]} {wheel[1]}"
     encoder = set(config["features"].get("encoder", {"path"}))
     if encoder not in ({"path"}, {"repo", "revision"}):
         yield "features.encoder: needs either path, or repo and revision"
@@ -135,11 +154,12 @@ def _contradictions(config: Mapping[str, Any]) -> Iterable[str]:
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
     for path, (module, decorator) in REGISTRIES.items():
         entries: Any = config
-        for key in path:
-            entries = entries[key]
-        known = registered(module, decorator)
+        for part in path:
+            entries = entries[part]
+        places: list[str | Path] = [module, *extensions]
+        names = [name for place in places for name in registered(place, decorator)]
         searches = module == "selection/selectors"
         for entry in entries:
-            if entry not in known and not (searches and SEARCH.fullmatch(entry)):
-                allowed = [*known, *(["search_K with a number K"] if searches else [])]
+            if entry not in names and not (searches and SEARCH.fullmatch(entry)):
+                allowed = [*names, *(["search_K with a number K"] if searches else [])]
                 yield f"{'.'.join(path)}: {entry!r} is not one of {', '.join(allowed)}"

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.neighbors import kneighbors_graph
 
-from iclscope.statistics.resampling import Float
+from iclscope.statistics.ranks import Float
 
 FIRST = 10
 DISCOUNT = 10.0  # Vote-k: a vote counts this many times less for every neighbour of the voter that is chosen already

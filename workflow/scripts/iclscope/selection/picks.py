@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from iclscope.statistics.resampling import Float, Weights
+from iclscope.statistics.intervals import TINY
+from iclscope.statistics.ranks import Float
+from iclscope.statistics.resampling import Weights
 
-TINY = 1e-12
 SHORTLIST = 40  # candidates kept per item: a bootstrap draw lacks all of them with probability exp(-40)
 TOP = (5, 10)  # sizes of the selections that are valued beside the single pick
 
@@ -82,10 +83,10 @@ class Tally:
     """Gains over random, summed over splits; in a draw only over the splits whose items the draw holds."""
 
     splits: int = 0
-    share: NDArray[np.float32] | float = 0.0  # [1 + draws, C], each candidate's part of the picks
-    value: Float | float = 0.0  # [1 + draws]
-    known: Float | float = 0.0  # [1 + draws], splits behind `value`
-    still: Float | float = 0.0  # [1 + draws]
+    share: NDArray[np.float32] = field(default_factory=lambda: np.zeros((), np.float32))  # [1 + draws, C], of the picks
+    value: Float = field(default_factory=lambda: np.zeros(()))  # [1 + draws]
+    known: Float = field(default_factory=lambda: np.zeros(()))  # [1 + draws], splits behind `value`
+    still: Float = field(default_factory=lambda: np.zeros(()))  # [1 + draws]
     top: dict[int, float] = field(default_factory=lambda: dict.fromkeys(TOP, 0.0))
 
     def add(self, picked: "OneForAll | ByChance", half: Half) -> None:
@@ -158,7 +159,7 @@ class OneForAll:
 
     def top_share(self, size: int) -> Float:
         """Each candidate's part [C] of the `size` most preferred ones, or of all that are offered if they are fewer."""
-        size = min(size, np.count_nonzero(self.preference > -np.inf))
+        size = min(size, int(np.count_nonzero(self.preference > -np.inf)))
         last = np.partition(self.preference, -size)[-size]
         above, level = self.preference > last, self.preference == last
         return (above + level * (size - above.sum()) / level.sum()) / size

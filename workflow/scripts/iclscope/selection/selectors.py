@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -21,7 +22,7 @@ from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity
 from iclscope.selection.costs import Tokens
 from iclscope.statistics.nested import correlations, strongest
-from iclscope.statistics.resampling import BLOCK, Float, Ranks, centred_ranks, unit
+from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, unit
 
 SEARCH = re.compile(r"search_([1-9]\d*)")
 EACH = "activation_each"
@@ -95,7 +96,7 @@ class Lesson:
 
 
 # (materials, lesson, generator) → preference; None if the data set lacks what the selector needs
-Prefer = Callable[[Materials, Lesson | None, np.random.Generator], Float | None]
+Prefer = Callable[..., Float | None]
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def resolve(names: Sequence[str], metrics: Sequence[str] = ()) -> list[Selector]
     return list(found.values())
 
 
-def register(name: str, **about: object) -> Callable[[Prefer], Prefer]:
+def register(name: str, **about: Any) -> Callable[[Prefer], Prefer]:
     """Enter a function into the registry as the selector `name`; `about` are the other fields of `Selector`."""
 
     def enter(prefer: Prefer) -> Prefer:

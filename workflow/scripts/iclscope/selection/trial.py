@@ -16,21 +16,24 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from iclscope.matrix.quality import SHIFTED, ZERO_SHOT, Scores, read_scores
+from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.logs import progress
 from iclscope.selection.costs import Tokens
-from iclscope.selection.picks import TINY, TOP, ByChance, Half, OneForAll, OnePerItem, Pick, Tally, shares, with_study
+from iclscope.selection.picks import TOP, ByChance, Half, OneForAll, OnePerItem, Pick, Tally, shares, with_study
 from iclscope.selection.selectors import Lesson, Materials, Selector, resolve
 from iclscope.signals.grid import read_features, read_metrics
+from iclscope.statistics.corrections import holm
+from iclscope.statistics.intervals import TINY, Z_95
+from iclscope.statistics.ranks import Float
 from iclscope.statistics.reliability import cronbach_alpha
-from iclscope.statistics.resampling import Float, Weights, generator, random_half, read_clusters
-from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION
+from iclscope.statistics.resampling import Weights, generator, random_half
+from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION, ZERO_SHOT
+from iclscope.tasks.samples import read_clusters
 
 logger = logging.getLogger(__name__)
 
 SEARCHES = 4  # plain searches per split behind each point of the exchange rate
-Z_95 = float(norm.ppf(0.975))
 
 
 def run(
@@ -186,14 +189,6 @@ def search_items(gain: float, sizes: NDArray[np.int64], curve: Float) -> float |
         return 0.0
     gains, first = np.unique(np.maximum.accumulate([0.0, *curve]), return_index=True)
     return float(np.interp(gain, gains, np.array([0, *sizes])[first])) if gain <= gains[-1] + TINY else None
-
-
-def holm(p: Float) -> Float:
-    """p values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6)."""
-    order = np.argsort(p)
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return corrected
 
 
 def _with_intervals(frame: pl.DataFrame) -> pl.DataFrame:

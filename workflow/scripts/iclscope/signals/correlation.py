@@ -13,35 +13,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import false_discovery_control
 
 from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.logs import progress
 from iclscope.signals.grid import Signals, feature_signals, read_features, read_metrics
+from iclscope.statistics.corrections import permute
+from iclscope.statistics.intervals import LEVEL, Z_95, analytic_interval, disattenuate, equivalence, fisher_interval
 from iclscope.statistics.nested import best_of_grid
-from iclscope.statistics.partial import Confounders, confounders
-from iclscope.statistics.resampling import (
-    BLOCK,
-    Float,
-    Ranks,
-    Weights,
-    centred_ranks,
-    generator,
-    permute,
-    read_clusters,
-    rho_spread,
-)
-from iclscope.tables import CORRELATION, HEADLINE, RELIABILITY
+from iclscope.statistics.partial import Confounders
+from iclscope.statistics.ranks import Float, Ranks, centred_ranks, spearman
+from iclscope.statistics.resampling import Weights, generator, rho_spread
+from iclscope.tables import CORRELATION, FAMILIES, HEADLINE, RELIABILITY, SIGNAL
+from iclscope.tasks.samples import read_clusters
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("activation", "feature", "control")
-DISATTENUATE_FROM = 0.3  # a smaller alpha divides by something that is mostly noise
-LEVEL = 0.05
 FEWEST_CANDIDATES = 6
-Z_95, Z_90 = float(norm.ppf(0.975)), float(norm.ppf(0.95))
-NEARLY_ONE = 1 - 1e-9  # |rho| = 1 has no finite Fisher z
 
 
 @dataclass(frozen=True)
@@ -133,49 +122,6 @@ def correlate(scores: Scores, trust: Mapping[str, Any], study: Study) -> tuple[p
     return frame, _headline(frame, scores, trust, null_95, study)
 
 
-def spearman(ranks: Ranks, quality: Ranks) -> Float:
-    """Spearman's rho of `quality` [C] with every signal [signals, C], from centred ranks that are not all zero."""
-    target = quality.astype(np.float64)
-    rho = np.empty(len(ranks))
-    for first in range(0, len(ranks), BLOCK):
-        rows = ranks[first : first + BLOCK].astype(np.float64)
-        rho[first : first + BLOCK] = (rows @ target) / np.sqrt((rows**2).sum(axis=1) * (target @ target))
-    return np.clip(rho, -1, 1)
-
-
-def fisher_interval(rho: Float, half_width: Float) -> tuple[Float, Float]:
-    """Interval around `rho` that reaches `half_width` to both sides on Fisher's z scale.
-
-    With the bootstrap's standard error this is centred on rho, not on the draws: resampling items adds their noise a
-    second time, so that the draws lie nearer to zero than rho does.
-    """
-    z = np.arctanh(np.clip(rho, -NEARLY_ONE, NEARLY_ONE))
-    return np.tanh(z - half_width), np.tanh(z + half_width)
-
-
-def analytic_interval(rho: Float, candidates: int) -> tuple[Float, Float]:
-    """95 % interval of Spearman's rho from the number of candidates alone (Bonett and Wright 2000)."""
-    return fisher_interval(rho, Z_95 * np.sqrt((1 + rho**2 / 2) / (candidates - 3)))
-
-
-def disattenuate(rho: Float, alpha: float | None) -> Float:
-    """Rho with a quality measured without noise, rho / sqrt(alpha) (Spearman 1904); NaN where alpha is too small.
-
-    May exceed 1: it is an estimate, and alpha is one too.
-    """
-    if alpha is None or alpha < DISATTENUATE_FROM:
-        return np.full(len(rho), np.nan)
-    return rho / np.sqrt(alpha)
-
-
-def equivalence(rho: Float, spread: Float, smallest: float) -> NDArray[np.str_]:
-    """What the 90 % interval says about effects of at least `smallest` (two one-sided tests; Schuirmann 1987)."""
-    low, high = fisher_interval(rho, Z_90 * spread)
-    none = (low > -smallest) & (high < smallest)
-    some = (low > smallest) | (high < -smallest)
-    return np.select([none, some], ["no useful effect", "useful effect"], "undecided")
-
-
 def _correct_families(
     rho: Float, ranks: Ranks, quality: Ranks, family: NDArray[np.str_], study: Study
 ) -> tuple[dict[str, Float], float | None]:
@@ -226,7 +172,7 @@ def _headline(
         "ceiling": trust["ceiling"],
         "null_95": null_95,
         "best_rho": best and best["rho"],
-        "best_signal": best and " ".join(str(best[k]) for k in ("mask", "site", "layer", "pooling", "metric")),
+        "best_signal": best and " ".join(str(best[k]) for k in SIGNAL),
         "best_p_maxt": best and best["p_maxt"],
         "nested_rho": nested and nested.held_out,
         "optimism": nested and nested.optimism,
@@ -239,3 +185,25 @@ def _headline(
 
 def _rounded(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
+
+
+def confounders(features: pl.DataFrame) -> dict[str, Confounders]:
+    """The sets of confounders by column of the correlation table, from the features in the order of candidate ids.
+
+    Where answers are generated there is no label: `partial_label` is left out, and `partial_nll` goes without it.
+    """
+    length = [_ranks(features["length"])]
+    labels = [
+        (features["label"] == value).to_numpy().astype(np.float64)
+        for value in features["label"].unique().drop_nulls().sort()
+    ]
+    labelled = features["label"].null_count() == 0
+    sets = {"partial_length": length}
+    if labelled:
+        sets["partial_label"] = length + labels
+    sets["partial_nll"] = length + (labels if labelled else []) + [_ranks(features["nll"])]
+    return {name: Confounders.of(columns, features.height) for name, columns in sets.items()}
+
+
+def _ranks(values: pl.Series) -> Float:
+    return centred_ranks(values.to_numpy()).astype(np.float64)

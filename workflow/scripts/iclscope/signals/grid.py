@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from iclscope.runtime.errors import StudyError
-from iclscope.statistics.resampling import Ranks, centred_ranks
-from iclscope.tables import CORRELATION, FEATURES, METRICS
+from iclscope.statistics.ranks import Ranks, centred_ranks
+from iclscope.tables import CORRELATION, FEATURES, METRICS, SIGNAL
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ FEATURE_NAMES = (
 )
 CONTROL_NAMES = ("random",)
 
-KEY = ("family", "mask", "site", "layer", "pooling", "metric")
+KEY = ("family", *SIGNAL)
 DESCRIPTION = (*KEY, "n", "n_unique", "tie_share", "reason")
 
 

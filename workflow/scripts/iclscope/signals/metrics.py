@@ -17,17 +17,14 @@ import polars as pl
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.logs import progress
 from iclscope.runtime.parquet import read_provenance
-from iclscope.signals.poolings import POOLINGS, SPANS
-from iclscope.tables import ACTIVATIONS, METRICS
+from iclscope.signals.poolings import POOLINGS
+from iclscope.tables import ACTIVATIONS, METRICS, PER_TOKEN, SPANS
 
 logger = logging.getLogger(__name__)
 
 KEY = ("candidate", "layer", "site")
-PER_TOKEN = (
-    "mean", "variance", "skewness", "kurtosis", "mean_abs",
-    "median_abs", "max_abs", "entropy_abs", "top_share", "massive",
-)  # fmt: skip
-COLUMNS = (*KEY, *SPANS, *PER_TOKEN, "mean_vector")
+VALUES = tuple(name for name in PER_TOKEN if name != "max_abs_neuron")
+COLUMNS = (*KEY, *SPANS, *VALUES, "mean_vector")
 
 CONSTANT = 1e-6  # standard deviation over |mean| below which float32 cannot tell activations from a constant
 NO_TOKENS = "no token in this pooling"
@@ -37,7 +34,7 @@ NO_TOKENS = "no token in this pooling"
 class TokenStatistics:
     """Statistics per token of many rows, one row after the other, and which tokens of each row enter.
 
-    tokens: columns PER_TOKEN of the activations table, float64 [all tokens]. row: the row of each token, int
+    tokens: columns VALUES of the activations table, float64 [all tokens]. row: the row of each token, int
     [all tokens]. start, end: range of the tokens that enter, as places in these arrays, int [rows].
     width: number of neurons, float64 [rows].
     """
@@ -299,7 +296,7 @@ def compute(frame: pl.DataFrame, poolings: Sequence[str], names: Sequence[str]) 
     """Rows of the metrics table for rows of the activations table (COLUMNS are enough), sorted by the table's key."""
     check_names(poolings, names)
     spans = {name: frame[name].to_numpy().astype(np.int64) for name in SPANS}
-    tokens = {name: frame[name].explode().to_numpy().astype(np.float64) for name in PER_TOKEN}
+    tokens = {name: frame[name].explode().to_numpy().astype(np.float64) for name in VALUES}
     width = frame["mean_vector"].list.len().to_numpy().astype(np.float64)
     row = np.repeat(np.arange(frame.height), spans["n_tokens"])
     offset = np.cumsum(spans["n_tokens"]) - spans["n_tokens"]

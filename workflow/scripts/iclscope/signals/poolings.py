@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-SPANS = ("n_tokens", "question_start", "question_end", "answer_start", "answer_end")
-
 Span = tuple[np.ndarray, np.ndarray]
 
 PoolingFunction = Callable[[Mapping[str, np.ndarray]], Span]

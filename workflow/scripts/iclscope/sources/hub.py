@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from iclscope.runtime.errors import StudyError
+from iclscope.runtime.errors import StudyError, first_line
 from iclscope.runtime.files import sha256
 from iclscope.tasks.rows import Row
 
@@ -64,6 +64,8 @@ def download_data(repo: str, name: str | None, revision: str | None, key: str) -
     page = f"{HUB}/datasets/{repo}"
     with _in_one_sentence(repo, revision, key, page), tempfile.TemporaryDirectory() as scratch:
         commit = huggingface_hub.HfApi().dataset_info(repo, revision=revision).sha
+        if commit is None:
+            raise StudyError(f"{key}.repo: the hub names no commit of {repo}; set {key}.revision to one")
         cache = Path(huggingface_hub.constants.HF_HUB_CACHE, f"datasets--{repo.replace('/', '--')}", "snapshots")
         try:
             splits = datasets.load_dataset(repo, name, revision=commit, cache_dir=scratch)
@@ -72,7 +74,7 @@ def download_data(repo: str, name: str | None, revision: str | None, key: str) -
         except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
             check_snapshot(cache / commit, f"{key}.repo: {repo}")
             raise StudyError(
-                f"{key}.repo: {repo} cannot be loaded ({_first_line(error)}); set {key}.name to one of its "
+                f"{key}.repo: {repo} cannot be loaded ({first_line(error)}); set {key}.name to one of its "
                 f"configurations, or {key}.revision to refs/convert/parquet if it is a script"
             ) from error
         check_snapshot(cache / commit, f"{key}.repo: {repo}")
@@ -126,18 +128,16 @@ def _in_one_sentence(repo: str, revision: str | None, key: str, page: str) -> It
     except HFValidationError as error:
         raise StudyError(f"{key}.repo: {repo!r} is not a name of the form owner/name") from error
     except HfHubHTTPError as error:
-        raise StudyError(
-            f"{key}.repo: the hub would not give {repo} ({_first_line(error)}); try again later"
-        ) from error
+        raise StudyError(f"{key}.repo: the hub would not give {repo} ({first_line(error)}); try again later") from error
     except (LocalEntryNotFoundError, ConnectionError, HTTPError, TimeoutError) as error:
         raise StudyError(
-            f"{key}.repo: cannot reach the hub for {repo} ({_first_line(error)}); check the network and "
+            f"{key}.repo: cannot reach the hub for {repo} ({first_line(error)}); check the network and "
             f"HF_HUB_OFFLINE, or put the files on this machine and set {key}.source: files"
         ) from error
     except OSError as error:
         if error.errno is not None:  # of this machine, such as a full disk
             raise
-        raise StudyError(f"{key}.repo: {repo} did not arrive whole ({_first_line(error)}); rerun") from error
+        raise StudyError(f"{key}.repo: {repo} did not arrive whole ({first_line(error)}); rerun") from error
 
 
 def _behind_a_licence(repo: str, key: str, page: str) -> str:
@@ -145,7 +145,3 @@ def _behind_a_licence(repo: str, key: str, page: str) -> str:
         f"{key}.repo: {repo} is behind a licence; accept it on {page}, then log in with `hf auth login` or set "
         "HF_TOKEN, and rerun"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

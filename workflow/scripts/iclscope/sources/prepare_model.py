@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from iclscope.runtime import files
-from iclscope.runtime.errors import StudyError
+from iclscope.runtime.errors import StudyError, first_line
 from iclscope.sources import gguf, hub, wheels
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def _convert_pickled(snapshot: Path, target: Path, settings: Settings, key: str)
         )
     except Exception as error:  # reading a file that may hold anything may raise anything
         raise StudyError(
-            f"{key}: {settings['repo']} has no pickled weights that can be read safely ({_first_line(error)})"
+            f"{key}: {settings['repo']} has no pickled weights that can be read safely ({first_line(error)})"
         ) from error
     model.save_pretrained(target)
 
@@ -140,10 +140,6 @@ def _link(source: Path, folder: Path, patterns: Sequence[str], key: str, weights
             shutil.copyfile(path, folder / path.name)
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def _check(folder: Path, trusted: bool, key: str) -> dict[str, str]:
     """Refuse a folder without config, tokenizer or whole weights; returns the SHA-256 of each weight file.
 
@@ -164,7 +160,7 @@ def _check(folder: Path, trusted: bool, key: str) -> dict[str, str]:
                 f"{key}.trust_remote_code: the model brings Python code of its own, which is not run; read it, and set "
                 "trust_remote_code: true if you trust it"
             ) from error
-        reason = _first_line(error)
+        reason = first_line(error)
         raise StudyError(
             f"{key}: config or tokenizer cannot be loaded ({reason}); complete the model's files"
         ) from error

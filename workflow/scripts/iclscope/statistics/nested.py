@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iclscope.statistics.resampling import BLOCK, Float, Ranks, centred_ranks, random_half, unit
+from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, unit
+from iclscope.statistics.resampling import random_half
 
 CONSTANT = 1e-5  # share of the variance below which a signal does not vary within a half
 

@@ -8,11 +8,10 @@ residual and its length follow from one matrix product each.
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from iclscope.statistics.resampling import BLOCK, Ranks, centred_ranks
+from iclscope.statistics.ranks import BLOCK, Ranks
 
 Float = NDArray[np.float64]
 
@@ -56,25 +55,3 @@ class Confounders:
             return np.full(len(rho), np.nan)
         with np.errstate(divide="ignore"):
             return 2 * student.sf(np.abs(rho) * np.sqrt(freedom / (1 - np.minimum(rho**2, 1))), freedom)
-
-
-def confounders(features: pl.DataFrame) -> dict[str, Confounders]:
-    """The sets of confounders by column of the correlation table, from the features in the order of candidate ids.
-
-    Where answers are generated there is no label: `partial_label` is left out, and `partial_nll` goes without it.
-    """
-    length = [_ranks(features["length"])]
-    labels = [
-        (features["label"] == value).to_numpy().astype(np.float64)
-        for value in features["label"].unique().drop_nulls().sort()
-    ]
-    labelled = features["label"].null_count() == 0
-    sets = {"partial_length": length}
-    if labelled:
-        sets["partial_label"] = length + labels
-    sets["partial_nll"] = length + (labels if labelled else []) + [_ranks(features["nll"])]
-    return {name: Confounders.of(columns, features.height) for name, columns in sets.items()}
-
-
-def _ranks(values: pl.Series) -> Float:
-    return centred_ranks(values.to_numpy()).astype(np.float64)

@@ -6,50 +6,18 @@ Spearman's rho. They are multiples of one half: float32 holds them exactly.
 
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from iclscope.runtime.errors import StudyError
+from iclscope.statistics.ranks import BLOCK, CLOSE, Float, Ranks, centred_ranks, weighted_ranks
 from iclscope.statistics.reliability import cronbach_alpha
-from iclscope.tables import SAMPLE
-
-Float = NDArray[np.float64]
-Ranks = NDArray[np.float32]
-
-BLOCK = 1024  # signals, and permutations, per matrix product: a block of results stays in the processor's cache
-CLOSE = 1e-6  # |rho| this near to each other are equal: float32 cannot tell
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """A random generator of its own for each purpose, so that no step shifts the numbers of another."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
-
-
-def centred_ranks(values: NDArray[np.floating]) -> Ranks:
-    """Average ranks along the last axis minus their mean; ties share a rank."""
-    ranks = rankdata(values, axis=-1)
-    return (ranks - (values.shape[-1] + 1) / 2).astype(np.float32)
-
-
-def unit(rows: NDArray[np.floating]) -> Float:
-    """Rows [..., n] scaled to length 1; a row of zeros stays."""
-    rows = rows.astype(np.float64)
-    length = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.where(length > 0, length, 1.0)
-
-
-def read_clusters(path: str | Path, items: int) -> NDArray[np.int64]:
-    """Cluster number of each of the first N `items`, from 0, read from the sample; without a cluster one is its own."""
-    sample = SAMPLE.read(path, columns=["id", "cluster"]).sort("id").head(items)
-    if sample["id"].to_list() != list(range(items)):
-        raise StudyError(f"{path} has {sample.height} items, the evaluation {items}: delete the evaluation and rerun")
-    alone = pl.concat_str(pl.lit("item "), "id")
-    names = sample.select(pl.concat_str(pl.lit("cluster "), "cluster").fill_null(alone)).to_series()
-    return names.rank("dense").to_numpy().astype(np.int64) - 1
 
 
 def random_half(clusters: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -58,47 +26,6 @@ def random_half(clusters: NDArray[np.int64], rng: np.random.Generator) -> NDArra
     if total < 4:
         raise StudyError(f"only {total} independent items: halves need at least 4; raise datasets.*.items")
     return (rng.permutation(total) < total // 2)[clusters]
-
-
-@dataclass(frozen=True)
-class PermutationNull:
-    """What permuting quality over candidates does to every signal of a family.
-
-    `exceeded` [signals]: permutations with |rho*| >= |rho| of the same signal; `largest` [permutations]: max |rho*|
-    over the family.
-    """
-
-    exceeded: NDArray[np.int64]
-    largest: Float
-
-    def p(self) -> Float:
-        """Two-sided p of every signal alone [signals]: (1 + exceeded) / (1 + permutations)."""
-        return (1 + self.exceeded) / (1 + len(self.largest))
-
-    def p_maxt(self, rho: Float) -> Float:
-        """p corrected for the family [signals]: single-step maxT (Westfall and Young 1993)."""
-        beaten = np.searchsorted(np.sort(self.largest), np.abs(rho) - CLOSE, side="left")
-        return (1 + len(self.largest) - beaten) / (1 + len(self.largest))
-
-
-def permute(ranks: Ranks, quality: Ranks, permutations: int, rng: np.random.Generator) -> PermutationNull:
-    """Permute `quality` [C] over candidates, jointly for all signals `ranks` [signals, C]; both centred ranks."""
-    signals, candidates = ranks.shape
-    scaled = unit(ranks).astype(np.float32)
-    target = unit(quality).astype(np.float32)
-    threshold = np.abs(scaled @ target)[:, None] - CLOSE
-    exceeded = np.zeros(signals, dtype=np.int64)
-    largest = np.zeros(permutations)
-    for start in range(0, permutations, BLOCK):
-        stop = min(start + BLOCK, permutations)
-        shuffled = rng.permuted(np.broadcast_to(target, (stop - start, candidates)), axis=1).T  # [C, block]
-        for first in range(0, signals, BLOCK):
-            rows = slice(first, first + BLOCK)
-            rho = scaled[rows] @ shuffled
-            np.abs(rho, out=rho)
-            exceeded[rows] += np.count_nonzero(rho >= threshold[rows], axis=1)
-            np.maximum(largest[start:stop], rho.max(axis=0), out=largest[start:stop])
-    return PermutationNull(exceeded=exceeded, largest=largest)
 
 
 @dataclass(frozen=True)
@@ -122,14 +49,6 @@ class Weights:
     def means(self, scores: Float) -> Float:
         """Weighted mean over items of `scores` [C, N], for every draw [draws, C]."""
         return (self.items @ scores.T) / self.items.sum(axis=1, keepdims=True)
-
-
-def weighted_ranks(values: Float, weights: Float) -> Float:
-    """Centred ranks of `values` [C] when value c counts `weights[c]` times; equal values share their average rank."""
-    _, group = np.unique(values, return_inverse=True)
-    total = np.bincount(group, weights=weights)
-    below = np.cumsum(total) - total
-    return (below + total / 2)[group] - weights.sum() / 2
 
 
 def rho_spread(ranks: Ranks, scores: Float, weights: Weights) -> Float:

@@ -140,7 +140,7 @@ def describe(error: Exception) -> str:
 
 def _build_on(config: TaskConfig, row: Row) -> ConfigurableTask:
     probe = datasets.Dataset.from_list([row])
-    splits = defaultdict(lambda: probe)
+    splits: Mapping[str, datasets.Dataset] = defaultdict(lambda: probe)
     kept = {field: value for field, value in config.items() if field not in LOADING}
     return ConfigurableTask(config={**kept, "custom_dataset": lambda: splits})
 

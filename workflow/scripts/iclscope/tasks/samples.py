@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import POOL, SAMPLE
@@ -44,3 +46,13 @@ def run_sample(
             "for fewer of either, or raise max_tokens"
         )
     SAMPLE.write(chosen.sort("id").drop("role"), output, provenance)
+
+
+def read_clusters(path: str | Path, items: int) -> NDArray[np.int64]:
+    """Cluster number of each of the first N `items`, from 0, read from the sample; without a cluster one is its own."""
+    sample = SAMPLE.read(path, columns=["id", "cluster"]).sort("id").head(items)
+    if sample["id"].to_list() != list(range(items)):
+        raise StudyError(f"{path} has {sample.height} items, the evaluation {items}: delete the evaluation and rerun")
+    alone = pl.concat_str(pl.lit("item "), "id")
+    names = sample.select(pl.concat_str(pl.lit("cluster "), "cluster").fill_null(alone)).to_series()
+    return names.rank("dense").to_numpy().astype(np.int64) - 1

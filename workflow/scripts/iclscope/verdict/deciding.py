@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.stats import norm
 
-from iclscope.signals.correlation import LEVEL, Z_90
+from iclscope.statistics.intervals import LEVEL, Z_90
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from iclscope.tables import CORRELATION, HEADLINE, QUALITY, RELIABILITY, SELECTION
+from iclscope.tables import CORRELATION, FINAL_TABLES, HEADLINE, QUALITY, RELIABILITY, SELECTION
 
-FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "selection")
 MAIN_POOLING = "all"
-SIGNAL_KEY = ("mask", "site", "pooling", "metric")
 
 
 @dataclass(frozen=True)

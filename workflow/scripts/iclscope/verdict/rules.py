@@ -10,8 +10,7 @@ import polars as pl
 
 import iclscope
 from iclscope.runtime.files import write_text
-from iclscope.selection.picks import TINY
-from iclscope.signals.correlation import LEVEL, Z_90
+from iclscope.statistics.intervals import LEVEL, TINY, Z_90
 from iclscope.tables import SUMMARY
 from iclscope.verdict import findings
 from iclscope.verdict.across import LOST, SURVIVES, agreement, features_across, signals_across

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 UNDEFINED = "undefined"
 
@@ -107,5 +107,5 @@ def _decimals(value: float | None, digits: int, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _defined(value: float | None) -> bool:
+def _defined(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)

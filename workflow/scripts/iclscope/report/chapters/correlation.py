@@ -13,8 +13,9 @@ from matplotlib.patches import Rectangle
 from iclscope.report.drawing import grid, reference_labels, reference_lines
 from iclscope.report.parts import Caption, Chapter, Material, Sheet
 from iclscope.report.style import BLUE, GREY, INK, PALE, VERMILION, new_figure
+from iclscope.tables import SIGNAL_KEY
 from iclscope.verdict.findings import SIGNIFICANT, against_null, size
-from iclscope.verdict.results import SIGNAL_KEY, Results, strongest
+from iclscope.verdict.results import Results, strongest
 from iclscope.verdict.wording import correlation, correlation_interval, count, p_value, plural, target_name
 
 CHAPTER = Chapter("correlation", "correlation", "Correlation by layer and mask")
