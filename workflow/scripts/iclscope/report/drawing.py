@@ -5,6 +5,7 @@ perfect signal would reach).
 """
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -37,7 +38,13 @@ def reference_lines(ax: Axes, null: float | None, ceiling: float | None, reach: 
 def reference_labels(ax: Axes, null: float | None, ceiling: float | None, reach: float, side: int) -> None:
     """Names of the reference lines on one side of zero (1 above, -1 below); an arrow to a ceiling beyond the scale."""
     outwards, inwards = ("bottom", "top") if side > 0 else ("top", "bottom")
-    label = {"transform": ax.get_yaxis_transform(), "fontsize": 6, "ha": "right", "bbox": LABEL_BOX, "zorder": 5}
+    label: dict[str, Any] = {
+        "transform": ax.get_yaxis_transform(),
+        "fontsize": 6,
+        "ha": "right",
+        "bbox": LABEL_BOX,
+        "zorder": 5,
+    }
     if null is not None:
         ax.text(0.99, side * null, "95 % null of max |ρ|", va=inwards, color=VERMILION, **label)
     if ceiling is not None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -65,7 +66,8 @@ def _panel(ax: Axes, first: Results, second: Results, target: str) -> None:
     best = both.sort("value", descending=True, maintain_order=True).head(BEST)
     ax.plot(both["value"], both["value_other"], "o", color=GREY, markersize=3, alpha=0.7)
     ax.plot(best["value"], best["value_other"], "o", color=BLUE, markersize=4.5)
-    ax.axvline(both["value"].mean(), color=GREY, linewidth=0.7, linestyle=(0, (4, 2)))
-    ax.axhline(both["value_other"].mean(), color=GREY, linewidth=0.7, linestyle=(0, (4, 2)))
+    dashed: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "linestyle": (0, (4, 2))}
+    ax.axvline(both["value"].mean(), **dashed)  # type: ignore[arg-type]
+    ax.axhline(both["value_other"].mean(), **dashed)  # type: ignore[arg-type]
     unit = TARGET_UNITS.get(target, "score")
     ax.set(xlabel=f"{target_name(target)} with {first.model} ({unit})", ylabel=f"with {second.model}")

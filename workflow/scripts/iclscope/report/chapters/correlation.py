@@ -65,6 +65,7 @@ def rho_by_layer(results: Results) -> Figure:
     signals = results.signals
     headline = results.headline_of(results.target)
     masks = _masks(results)
+    layers = signals["layer"].unique().sort().to_list()
     tops = {mask: strongest(signals.filter(mask=mask)) for mask in masks}
     reach = _reach(tops.values(), headline["null_95"])
     figure = new_figure(height=0.5 + 1.85 * math.ceil(len(masks) / 2))
@@ -72,17 +73,18 @@ def rho_by_layer(results: Results) -> Figure:
     for ax, mask in zip(axes, masks, strict=True):
         mine = signals.filter(mask=mask)
         _grey_lines(ax, mine, results.main_pooling)
-        rising = tops[mask] is not None and tops[mask]["rho"] > 0
+        top = tops[mask]
+        rising = top is not None and top["rho"] > 0
         reference_lines(ax, headline["null_95"], headline["ceiling"], reach)
         if ax is axes[0]:
             reference_labels(ax, headline["null_95"], headline["ceiling"], reach, side=-1 if rising else 1)
-        if tops[mask]:
-            _highlight(ax, mine, tops[mask], largest=tops[mask] == results.strongest)
+        if top:
+            _highlight(ax, mine, top, largest=top == results.strongest)
         else:
             ax.text(0, 1.03, "no defined correlation", transform=ax.transAxes, fontsize=6.5, color=GREY)
         ax.set_title(mask, pad=13)
         ax.set_ylim(-reach, reach)
-        ax.set_xlim(signals["layer"].min() - 0.5, signals["layer"].max() + 0.5)
+        ax.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
     figure.supxlabel("layer", fontsize=8)
     figure.supylabel(f"Spearman's ρ with {target_name(results.target)}", fontsize=8)
     return figure
@@ -150,13 +152,14 @@ def rho_heatmap(results: Results) -> Figure:
     order = results.correlation.filter(family="activation").select("site", "metric").unique(maintain_order=True)
     rows = order.sort("site", maintain_order=True).rows()
     layers = signals["layer"].unique().sort().to_list()
-    limit = max(results.headline_of(results.target)["null_95"] or 0.0, signals["rho"].abs().max() or 0.0, 0.1)
+    largest = abs(results.strongest["rho"]) if results.strongest else 0.0
+    limit = max(results.headline_of(results.target)["null_95"] or 0.0, largest, 0.1)
     figure = new_figure(height=1.0 + math.ceil(len(masks) / 2) * (0.4 + 0.115 * len(rows)))
     axes = grid(figure, len(masks), columns=2)
     for ax, mask in zip(axes, masks, strict=True):
         mesh = _heat_panel(ax, strongest_pooling.filter(mask=mask), rows, layers, limit)
         ax.set_title(mask)
-        ax.set_xlabel("layer" if ax.get_subplotspec().is_last_row() else "")
+        ax.set_xlabel("layer" if ax.get_subplotspec().is_last_row() else "")  # type: ignore[union-attr]
     axes[0].invert_yaxis()
     bar = figure.colorbar(mesh, ax=axes, location="bottom", shrink=0.5, aspect=40, pad=0.02)
     bar.set_label(f"Spearman's ρ with {target_name(results.target)}")
@@ -185,7 +188,7 @@ def _heat_panel(ax: Axes, part: pl.DataFrame, rows: list[tuple[str, str]], layer
     for site in dict.fromkeys(site for site, _ in rows):
         inside = [i for i, (s, _) in enumerate(rows) if s == site]
         ax.axhline(inside[-1] + 0.5, color="white", linewidth=2.5)
-        ax.text(len(layers) - 0.2, np.mean(inside), site, rotation=270, va="center", fontsize=6.5)
+        ax.text(len(layers) - 0.2, float(np.mean(inside)), site, rotation=270, va="center", fontsize=6.5)
     ax.set_xlim(-0.5, len(layers) - 0.5)
     return mesh
 
@@ -239,7 +242,7 @@ def _optimism_row(ax: Axes, height: int, headline: Mapping[str, Any]) -> None:
         ax.text(0.01, height, "undefined", va="center", color=INK)
         return
     ax.plot([held_out, held_out + lost], [height, height], color=BLUE, linewidth=1.0)
-    hollow = {"markerfacecolor": "white", "label": "largest |ρ|, half where it was chosen"}
+    hollow: dict[str, Any] = {"markerfacecolor": "white", "label": "largest |ρ|, half where it was chosen"}
     ax.plot(held_out + lost, height, "o", color=BLUE, markersize=6, **hollow)
     ax.plot(held_out, height, "o", color=BLUE, markersize=6, label="the same signal, other half")
 

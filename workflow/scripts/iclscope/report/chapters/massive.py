@@ -46,7 +46,7 @@ def _cells(group: pl.DataFrame) -> tuple[str, ...]:
     top = rows.sort("high", descending=True).row(0, named=True)
     same = top["high"] - top["low"] <= SAME * top["high"]
     size = f"{quantity(top['high'])}, all alike" if same else f"{quantity(top['low'])} to {quantity(top['high'])}"
-    return layers, positions, texts, f"{count(group['with_massive'].max())} of {count(total)}", size
+    return layers, positions, texts, f"{count(max(group['with_massive']))} of {count(total)}", size
 
 
 def _commonest(lists: Sequence[Sequence[Any]], written: Callable[[Any], str]) -> str:

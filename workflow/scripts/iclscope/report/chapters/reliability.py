@@ -25,9 +25,9 @@ GOAL_CEILING = 0.95
 
 def _caption_of_quality(results: Results) -> Caption:
     lead = results.reliability_of(results.target)
-    values = results.quality.filter(pl.col("target") == results.target)["value"]
+    values = results.quality.filter(pl.col("target") == results.target)["value"].to_list()
     target, unit = target_name(results.target), TARGET_UNITS.get(results.target, "score")
-    spread = f"Best and worst candidate differ by {quantity(values.max() - values.min())} in {target} ({unit})"
+    spread = f"Best and worst candidate differ by {quantity(max(values) - min(values))} in {target} ({unit})"
     conclusion = (
         f"{spread}; α = {correlation(lead['alpha'])} is the share of that variance that is real."
         if lead["alpha"] is not None
@@ -73,14 +73,14 @@ def _quality_panel(ax: Axes, quality: pl.DataFrame, reliability: Mapping[str, An
     expected = norm.ppf((rank - 0.375) / (quality.height + 0.25))  # Blom's approximation to normal order statistics
     noise = reliability["mean"] + math.sqrt(1 - alpha) * reliability["sd"] * expected
     ax.plot(rank, noise, color=VERMILION, linewidth=1.2)
-    lines = [(reliability["mean"], "mean", GREY, "-")]
+    lines: list[tuple[float, str, str, Any]] = [(reliability["mean"], "mean", GREY, "-")]
     if reliability["zero_shot"] is not None:
         lines.append((reliability["zero_shot"], "zero-shot", GREEN, (0, (4, 2))))
     highest = max(height for height, *_ in lines)
     for height, name, colour, dashes in lines:
         ax.axhline(height, color=colour, linewidth=0.8, linestyle=dashes)
         side = "bottom" if height == highest else "top"
-        label = {"transform": ax.get_yaxis_transform(), "va": side, "fontsize": 6.5, "color": colour}
+        label: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": side, "fontsize": 6.5, "color": colour}
         ax.text(1.01, height, f"{name} {quantity(height)}", **label)
     ax.set_title(f"α {correlation(reliability['alpha'])}", loc="right", fontsize=7, fontweight="normal")
 

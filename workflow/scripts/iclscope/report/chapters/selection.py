@@ -20,7 +20,7 @@ CHOICES = {"static": "one for all items", "query": "one per item", "bound": "wit
 
 
 def _caption_of_gain(results: Results) -> Caption:
-    splits = results.selection["splits"].max()
+    splits = max(results.selection["splits"])
     targets = dict.fromkeys([results.target, results.targets[0]])
     conclusion = " ".join(findings.selectors(results, target) for target in targets)
     return Caption(
