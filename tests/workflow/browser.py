@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Nothing but the pages: no sandbox, which root may not have, and no traffic of the browser's own.
@@ -22,6 +22,8 @@ WORDS = [
 ]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+TIMEOUT = 30_000  # ms; studies that run beside the browser leave it little of a small machine
+expect.set_options(timeout=TIMEOUT)
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def launched() -> Iterator[Browser]:
 def opened(browser: Browser, file: Path, **look: Any) -> Iterator[Page]:
     """A page from a file; fails if it wrote to the console, raised an error or asked a network for anything."""
     context = browser.new_context(**{**DESKTOP, **look})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(TIMEOUT)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(f"console: {message.text}"))

@@ -1,7 +1,9 @@
 """A tiny study that is run once per session and copied for each test."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +11,9 @@ from study import Study, build_study
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def finished(made_once: Callable[[str, Callable[[Path], Any]], Path]) -> Study:
     """The tiny study, run to its end. Read it; do not change it."""
-    study = build_study(tmp_path_factory.mktemp("study"))
-    study.run()
-    return study
+    return Study(made_once("finished", lambda folder: build_study(folder).run()))
 
 
 @pytest.fixture
@@ -22,6 +22,13 @@ def study(finished: Study, tmp_path: Path) -> Study:
     folder = tmp_path / "study"
     shutil.copytree(finished.folder, folder, symlinks=True)
     return Study(folder)
+
+
+@pytest.fixture
+def prepared(study: Study) -> Study:
+    """A study whose model and data are prepared, and nothing else."""
+    shutil.rmtree(study.folder / "results")
+    return study
 
 
 @pytest.fixture

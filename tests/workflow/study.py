@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from tiny import build_model, build_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs")
+TIMEOUT = 1800  # seconds that a run may take, on a machine that does other things too
 PLACE = "        temporary.chmod(0o644)"  # where a file is about to take its final place
 WAIT = """\
         import time
@@ -55,7 +57,12 @@ class Study:
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*words)
-        output, errors = process.communicate(timeout=600)
+        try:
+            output, errors = process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def start(self, *words: str) -> subprocess.Popen[str]:

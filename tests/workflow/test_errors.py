@@ -25,24 +25,28 @@ def test_configuration_stops_the_run(fresh, change, wanted):
 
 
 @pytest.mark.parametrize(
-    ("change", "target", "wanted"),
+    ("before", "change", "target", "wanted"),
     [
         (
+            "fresh",
             lambda c: c["datasets"]["sums"].update(files={"validation": "local/nowhere.jsonl"}),
             "resources/data/sums/source.json",
             "datasets.sums.files.validation: local/nowhere.jsonl does not exist",
         ),
         (
+            "prepared",
             lambda c: c["datasets"]["sums"].update(task="asdiv_generat"),
             "results/samples/sums/items.parquet",
             "datasets.sums.task",
         ),
         (
+            "prepared",
             lambda c: c["datasets"]["sums"].update(candidates=59),
             "results/samples/sums/items.parquet",
             "datasets.sums",
         ),
         (
+            "fresh",
             lambda c: c["models"]["tiny"].update(path="local/none"),
             "resources/models/tiny/source.json",
             "models.tiny.path",
@@ -50,13 +54,16 @@ def test_configuration_stops_the_run(fresh, change, wanted):
     ],
     ids=["missing file", "unknown task", "too many rows", "missing model"],
 )
-def test_a_failed_job_names_the_key_and_leaves_nothing(fresh, change, target, wanted):
-    fresh.configure(change)
-    assert wanted in sentence_of(fresh, target)
-    assert not (fresh.folder / target).exists()
-    assert not list(fresh.folder.glob("resources/**/.*.part"))
+def test_a_failed_job_names_the_key_and_leaves_nothing(request, before, change, target, wanted):
+    study = request.getfixturevalue(before)
+    study.configure(change)
+    assert wanted in sentence_of(study, target)
+    assert not (study.folder / target).exists()
+    assert not list(study.folder.glob("resources/**/.*.part"))
 
 
-def test_gpu_asked_for_and_absent(fresh):
-    fresh.configure(lambda c: c.update(device="cuda"))
-    assert "device: cuda is asked for" in sentence_of(fresh, "results/features/tiny/sums.parquet")
+def test_gpu_asked_for_and_absent(study):
+    features = "results/features/tiny/sums.parquet"
+    (study.folder / features).unlink()
+    study.configure(lambda c: c.update(device="cuda"))
+    assert "device: cuda is asked for" in sentence_of(study, features)

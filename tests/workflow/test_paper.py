@@ -14,7 +14,7 @@ from tiny import build_model, build_tokenizer
 ROWS = ROOT.parent / "shared/data"  # real rows of two of its data sets, as the hub has them
 KINDS = {"llama-3.2-3b": "llama", "qwen2.5-3b": "qwen2"}
 SPLITS = {"train": "train", "test": "eval"}
-CANDIDATES = ITEMS = 20
+CANDIDATES, ITEMS = 12, 16
 LARGE_SEARCHES = {"search_16", "search_32", "search_64", "search_128"}  # need more items than half of those here
 
 

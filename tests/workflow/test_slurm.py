@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from study import ROOT, Study, build_study
+from study import ROOT, TIMEOUT, Study, build_study
 
 SCRIPTS = ROOT.parent / "shared/slurm"
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
 TABLES = ("correlation", "headline", "selection", "quality", "reliability", "metrics", "features", "samples")
 TARGETS = [f"results/{stage}/tiny/animals.parquet" for stage in ("correlation", "selection")]
 HELD = "results/quality/tiny/sums.parquet"
-TIMEOUT = 400
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Optional stopping by reliability in a whole study."""
 
 import json
+import shutil
 
 import polars as pl
 
@@ -16,21 +17,22 @@ def stop_at(study, alpha):
     study.configure(change)
 
 
-def test_stops_after_the_first_reliable_column_and_continues_when_more_is_asked(fresh):
-    stop_at(fresh, 1e-6)
-    fresh.run(QUALITY)
-    records = sorted((fresh.folder / ANIMALS / "reliability").iterdir())
+def test_stops_after_the_first_reliable_column_and_continues_when_more_is_asked(study):
+    shutil.rmtree(study.folder / "results/evaluation")
+    stop_at(study, 1e-6)
+    study.run(QUALITY)
+    records = sorted((study.folder / ANIMALS / "reliability").iterdir())
     found = [json.loads(record.read_text()) for record in records]
     assert [one["alpha"]["gold_logprob"] >= 1e-6 for one in found] == [False] * (len(found) - 1) + [True]
     items = found[-1]["items"]
-    matrix = pl.read_parquet(fresh.folder / f"{ANIMALS}.parquet")
+    matrix = pl.read_parquet(study.folder / f"{ANIMALS}.parquet")
     assert matrix["item"].max() == items - 1 < 7
-    assert pl.read_parquet(fresh.folder / QUALITY)["items"].unique().to_list() == [items]
-    assert fresh.planned(QUALITY) == {}
+    assert pl.read_parquet(study.folder / QUALITY)["items"].unique().to_list() == [items]
+    assert study.planned(QUALITY) == {}
 
-    old = fresh.times(f"{ANIMALS}/blocks/*")
-    stop_at(fresh, 0.999999)
-    fresh.run(QUALITY)
-    new = fresh.times(f"{ANIMALS}/blocks/*")
+    old = study.times(f"{ANIMALS}/blocks/*")
+    stop_at(study, 0.999999)
+    study.run(QUALITY)
+    new = study.times(f"{ANIMALS}/blocks/*")
     assert {file: new[file] for file in old} == old
-    assert pl.read_parquet(fresh.folder / f"{ANIMALS}.parquet")["item"].max() == 7
+    assert pl.read_parquet(study.folder / f"{ANIMALS}.parquet")["item"].max() == 7
