@@ -10,6 +10,8 @@ import polars as pl
 
 import synthetic
 from iclscope.report import explorer, figures, pages
+from iclscope.report.explorer import ExplorerFiles
+from iclscope.report.pages import IndexFiles, ModelFiles, PageFiles
 from iclscope.tables import EVALUATION, FEATURES, METRICS, SAMPLE
 from synthetic import Design
 
@@ -30,7 +32,7 @@ RUN = {
 
 
 def inputs(tables: Mapping[str, pl.DataFrame], design: Design, folder: Path) -> dict[str, Any]:
-    """Write what the explorer reads beside the final tables; returns its keyword arguments."""
+    """Write what the explorer reads beside the final tables; returns it by name."""
     rng = np.random.default_rng(design.seed)
     SAMPLE.write(_items(design), folder / "items.parquet", {})
     EVALUATION.write(_evaluation(design, rng), folder / "evaluation.parquet", {})
@@ -39,7 +41,7 @@ def inputs(tables: Mapping[str, pl.DataFrame], design: Design, folder: Path) -> 
         METRICS.write(_metrics(tables["correlation"], mask, design, rng), folder / f"metrics/{mask}.parquet", {})
     return {
         "candidates": folder / "candidates.parquet",
-        "items": folder / "items.parquet",
+        "item_rows": folder / "items.parquet",
         "evaluation": folder / "evaluation.parquet",
         "features": folder / "features.parquet",
         "metrics": {mask: folder / f"metrics/{mask}.parquet" for mask in design.masks},
@@ -60,29 +62,17 @@ def build(
     (folder / "run.json").write_text(json.dumps(RUN))
     if verdict:
         (folder / "verdict.json").write_text(json.dumps(verdict))
-    page = folder / "report/data.html"
-    explorers = {model: folder / f"report/candidates/{model}/data.html" for model in models}
-    material = inputs(tables, design, folder)
-    for model, file in explorers.items():
-        explorer.run(model=model, dataset="data", tables=paths, **material, report_page=page, output=file)
-    common = {
-        "run_record": folder / "run.json",
-        "verdict": folder / "verdict.json" if verdict else None,
-        "settings": SETTINGS,
-    }
-    pages.run_page(
-        dataset="data",
-        models=dict.fromkeys(models, paths),
-        folders=dict.fromkeys(models, folder / "plots"),
-        explorers=explorers,
-        candidates=paths["candidates"],
-        output=page,
-        **common,
-    )
-    index = folder / "report/index.html"
-    studies = {"data": dict.fromkeys(models, paths)}
-    pages.run_index(studies=studies, explorers={"data": explorers}, output=index, **common)
-    return {"page": page, "index": index, **explorers}
+    pages_of = {model: folder / f"report/candidates/{model}/data.html" for model in models}
+    material = ExplorerFiles(paths, **inputs(tables, design, folder))
+    for model, file in pages_of.items():
+        explorer.run(model=model, dataset="data", files=material, output=file)
+    pictures = pages.by_stem(sorted((folder / "plots").glob("*.svg")))
+    own = {model: ModelFiles(paths, file, pictures) for model, file in pages_of.items()}
+    common = {"run_record": folder / "run.json", "verdict": folder / "verdict.json" if verdict else None}
+    page, index = folder / "report/data.html", folder / "report/index.html"
+    pages.run_page(PageFiles("data", own, paths["candidates"], **common), SETTINGS, page)
+    pages.run_index(IndexFiles({"data": own}, **common), SETTINGS, index)
+    return {"page": page, "index": index, **pages_of}
 
 
 def _items(design: Design) -> pl.DataFrame:

@@ -384,7 +384,7 @@ BUGS = {
     "selection": ("selection/selectors.py", "np.geomspace(1e-3", "np.geomspace(1e-2", "selection", "correlation"),
     "verdict": ("verdict/wording.py", "_decimals(value, 2)", "_decimals(value, 1)", "verdict page", "selection"),
     "plan": ("plan/workload.py", "return Work(sum(lengths), 0", "return Work(0, 0", "plan", "evaluation_block"),
-    "report": ("report/figures.py", "1.85", "1.95", "plots", "verdict selection"),
+    "report": ("report/chapters/correlation.py", "1.85", "1.95", "plots", "verdict selection"),
     "tables": ("tables.py", '"block index, 0 is the first"', '"block"', "activations metrics selection", "quality"),
 }
 

@@ -3,8 +3,11 @@ import polars as pl
 import pytest
 
 import synthetic
-from iclscope.report import comparison, figures, pages
+from iclscope.report import figures, pages
+from iclscope.report.chapters.across_models import CHAPTER, quality_across_models
 from synthetic_pages import SETTINGS
+
+(FIGURE,) = CHAPTER.figures
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def studies():
 
 
 def test_every_pair_of_models_has_a_panel_with_every_candidate(studies):
-    figure = comparison.quality_across_models(studies)
+    figure = quality_across_models(studies)
     assert len(figure.axes) == 3
     quality = studies[0].quality.filter(target=studies[0].target)
     dots = figure.axes[0].get_lines()[0]
@@ -35,16 +38,16 @@ def test_every_pair_of_models_has_a_panel_with_every_candidate(studies):
 
 
 def test_caption_states_size_lines_and_conclusion(studies):
-    text = comparison.caption(studies[:2], 0.2).text
+    text = FIGURE.caption(studies[:2], 0.2).text
     for part in ("48 candidates", "Dashed: the means", "small and large: ρ = 1.00", "survives"):
         assert part in text
-    assert "odd" in comparison.caption(studies, 0.2).text
+    assert "odd" in FIGURE.caption(studies, 0.2).text
 
 
 def test_both_formats_are_written(studies, tmp_path):
     tables = {name: getattr(studies[0], name) for name in synthetic.WRITTEN}
     paths = synthetic.write({**tables, "candidates": synthetic.frames(synthetic.SMALL)["candidates"]}, tmp_path)
-    comparison.run(dataset="data", models={"a": paths, "b": paths}, effect=0.2, folder=tmp_path / "plots")
+    figures.run_comparison(dataset="data", models={"a": paths, "b": paths}, folder=tmp_path / "plots")
     assert {path.suffix for path in (tmp_path / "plots").iterdir()} == {".png", ".svg"}
 
 
@@ -52,21 +55,19 @@ def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
     tables = synthetic.frames(synthetic.SMALL)
     paths = synthetic.write(tables, tmp_path)
     models = dict.fromkeys(("small", "large"), paths)
-    comparison.run(dataset="data", models=models, effect=0.2, folder=tmp_path / "plots")
+    figures.run_comparison(dataset="data", models=models, folder=tmp_path / "plots")
     figures.run(model="any", dataset="data", tables=paths, folder=tmp_path / "plots")
     (tmp_path / "run.json").write_text("{}")
-    pages.run_page(
+    pictures = pages.by_stem(sorted((tmp_path / "plots").glob("*.svg")))
+    files = pages.PageFiles(
         dataset="data",
-        models=models,
-        folders=dict.fromkeys(models, tmp_path / "plots"),
-        explorers=dict.fromkeys(models, tmp_path / "explorer.html"),
-        comparison=tmp_path / "plots/quality_across_models.svg",
+        models=dict.fromkeys(models, pages.ModelFiles(paths, tmp_path / "explorer.html", pictures)),
         candidates=paths["candidates"],
         run_record=tmp_path / "run.json",
         verdict=None,
-        settings=SETTINGS,
-        output=tmp_path / "data.html",
+        comparison=pictures,
     )
+    pages.run_page(files, SETTINGS, tmp_path / "data.html")
     page = (tmp_path / "data.html").read_text(encoding="utf-8")
     assert "Quality of the candidates across models" in page
     assert "small and large: ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1.00" in page

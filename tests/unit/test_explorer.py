@@ -22,10 +22,9 @@ def tables():
 
 def page_of(folder, tables):
     paths = synthetic.write(tables, folder)
-    material = synthetic_pages.inputs(tables, DESIGN, folder)
+    files = explorer.ExplorerFiles(paths, **synthetic_pages.inputs(tables, DESIGN, folder))
     output = folder / "report/candidates/model/data.html"
-    page = folder / "report/data.html"
-    explorer.run(model="model", dataset="data", tables=paths, **material, report_page=page, output=output)
+    explorer.run(model="model", dataset="data", files=files, output=output)
     return output.read_text(encoding="utf-8")
 
 

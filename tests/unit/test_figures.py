@@ -8,7 +8,10 @@ from PIL import Image
 
 import synthetic
 from iclscope.report import figures
+from iclscope.report.chapters import correlation, overview, reliability, selection
+from iclscope.report.style import save
 
+DRAWINGS = {drawing.name: drawing for chapter in figures.CHAPTERS for drawing in chapter.figures}
 PLANTED = replace(synthetic.SMALL, effect=4.0, poolings=("all", "answer"), candidates=60)
 
 
@@ -42,7 +45,7 @@ def test_run_writes_every_figure_readable_at_page_width_and_always_the_same(tabl
     for folder in ("one", "two"):
         figures.run(model="model", dataset="data", tables=paths, folder=tmp_path / folder)
     written = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert written == sorted(f"{name}.{suffix}" for name in figures.FIGURES for suffix in ("png", "svg"))
+    assert written == sorted(f"{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "svg"))
     for name in written:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     for path in (tmp_path / "one").glob("*.png"):
@@ -52,7 +55,7 @@ def test_run_writes_every_figure_readable_at_page_width_and_always_the_same(tabl
 
 def test_rho_by_layer_draws_null_line_and_ceiling_in_every_mask(results):
     headline = results.headline_of(results.target)
-    figure = figures.rho_by_layer(results)
+    figure = correlation.rho_by_layer(results)
     assert [ax.get_title("left") for ax in figure.axes] == list(PLANTED.masks)
     for ax in figure.axes:
         assert heights(ax, "--") == pytest.approx([-headline["null_95"], headline["null_95"]])
@@ -62,7 +65,7 @@ def test_rho_by_layer_draws_null_line_and_ceiling_in_every_mask(results):
 
 
 def test_rho_by_layer_marks_the_strongest_signal_of_each_mask(results, tables):
-    figure = figures.rho_by_layer(results)
+    figure = correlation.rho_by_layer(results)
     own = tables["correlation"].filter(target=results.target, family="activation")
     for mask in PLANTED.masks:
         best = own.filter(mask=mask).sort(pl.col("rho").abs(), descending=True, nulls_last=True).row(0, named=True)
@@ -75,13 +78,13 @@ def test_rho_by_layer_marks_the_strongest_signal_of_each_mask(results, tables):
 def test_a_ceiling_far_beyond_the_scale_is_named_at_the_edge(tables):
     narrow = tables["correlation"].with_columns(pl.col("rho", "low", "high") * 0.1)
     headline = tables["headline"].with_columns(null_95=pl.lit(0.1), best_rho=pl.col("best_rho") * 0.1)
-    figure = figures.rho_by_layer(synthetic.results({**tables, "correlation": narrow, "headline": headline}))
+    figure = correlation.rho_by_layer(synthetic.results({**tables, "correlation": narrow, "headline": headline}))
     assert any(arrow in texts(figure) for arrow in "↑↓")
     assert figure.axes[0].get_ylim()[1] < 0.3
 
 
 def test_heat_map_shows_the_strongest_pooling_and_hides_what_is_undefined(results, tables):
-    figure = figures.rho_heatmap(results)
+    figure = correlation.rho_heatmap(results)
     own = tables["correlation"].filter(target=results.target, family="activation")
     dots = 0
     for mask in PLANTED.masks:
@@ -102,7 +105,7 @@ def test_heat_map_shows_the_strongest_pooling_and_hides_what_is_undefined(result
 
 
 def test_quality_is_sorted_beside_what_noise_alone_would_show(results, tables):
-    ax = panel(figures.quality_distribution(results), "gold log probability")
+    ax = panel(reliability.quality_distribution(results), "gold log probability")
     row = results.reliability_of("gold_logprob")
     dots, noise = (line.get_ydata() for line in ax.get_lines()[:2])
     assert list(dots) == sorted(tables["quality"].filter(target="gold_logprob")["value"])
@@ -113,12 +116,12 @@ def test_quality_is_sorted_beside_what_noise_alone_would_show(results, tables):
 
 def test_many_candidates_become_a_band():
     many = synthetic.frames(replace(synthetic.SMALL, candidates=400, layers=2))
-    figure = figures.quality_distribution(synthetic.results(many))
+    figure = reliability.quality_distribution(synthetic.results(many))
     assert all(not ax.containers for ax in figure.axes)  # error bars are containers
 
 
 def test_selector_gain_shows_every_selector_but_random(results, tables):
-    figure = figures.selector_gain(results)
+    figure = selection.selector_gain(results)
     assert [ax.get_title("left") for ax in figure.axes] == ["gold log probability", "accuracy"]
     own = tables["selection"].filter(pl.col("selector") != "random", target="accuracy")
     dots = {line.get_xdata()[0] for line in figure.axes[1].get_lines() if line.get_marker() == "o"}
@@ -128,7 +131,7 @@ def test_selector_gain_shows_every_selector_but_random(results, tables):
 
 
 def test_reliability_curve_follows_spearman_brown_through_this_study(results):
-    figure = figures.reliability_curve(results)
+    figure = reliability.reliability_curve(results)
     row = results.reliability_of("margin")
     curves = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) > 2]
     at_study = [np.interp(row["items"], *line.get_data()) for line in curves]
@@ -140,16 +143,16 @@ def test_reliability_curve_follows_spearman_brown_through_this_study(results):
 
 def test_overview_draws_the_largest_rho_of_each_study(results, tables):
     nothing = synthetic.results(synthetic.undefined(tables), dataset="empty")
-    figure = figures.overview([results, nothing])
+    figure = overview.largest_correlations([results, nothing])
     dots = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     assert [abs(dot.get_xdata()[0]) for dot in dots] == [abs(results.headline_of(results.target)["best_rho"])]
     assert "undefined" in texts(figure)
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", DRAWINGS)
 def test_a_study_without_one_defined_number_is_drawn_and_says_so(tables, tmp_path, name):
-    figure = figures.FIGURES[name](synthetic.results(synthetic.undefined(tables)))
-    figures.save(figure, tmp_path / name)
+    figure = DRAWINGS[name].draw(synthetic.results(synthetic.undefined(tables)))
+    save(figure, tmp_path / name)
     if name in ("rho_by_layer", "reliability_curve"):
         assert "no defined correlation" in texts(figure) or "undefined" in texts(figure)
 
@@ -158,13 +161,13 @@ def test_one_mask_and_one_target_make_one_panel():
     tables = synthetic.frames(replace(synthetic.SMALL, masks=("causal",), poolings=("last",)))
     only = {name: frame.filter(target="margin") for name, frame in tables.items() if name in synthetic.WRITTEN}
     results = synthetic.results(only)
-    assert len(figures.rho_by_layer(results).axes) == 1
-    assert len(figures.quality_distribution(results).axes) == 1
-    assert len(figures.selector_gain(results).axes) == 1
+    assert len(correlation.rho_by_layer(results).axes) == 1
+    assert len(reliability.quality_distribution(results).axes) == 1
+    assert len(selection.selector_gain(results).axes) == 1
 
 
 def test_optimism_joins_where_the_best_was_chosen_and_where_it_was_not(results):
-    ax = figures.optimism(results).axes[0]
+    ax = correlation.optimism(results).axes[0]
     lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 2 and len(set(line.get_xdata())) == 2]
     assert len(lines) == len(results.targets)
     for line, target in zip(lines, results.targets, strict=True):
@@ -176,5 +179,5 @@ def test_optimism_joins_where_the_best_was_chosen_and_where_it_was_not(results):
 
 
 def test_optimism_of_what_is_undefined_is_said_to_be(tables):
-    figure = figures.optimism(synthetic.results(synthetic.undefined(tables)))
+    figure = correlation.optimism(synthetic.results(synthetic.undefined(tables)))
     assert texts(figure).count("undefined") == len(tables["reliability"])

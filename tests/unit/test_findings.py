@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 import synthetic
-from iclscope.report import captions
+from iclscope.report.chapters import overview
+from iclscope.report.figures import CHAPTERS
 from iclscope.verdict import findings
 
 USEFUL = 0.2
@@ -120,23 +121,27 @@ def test_overall_counts_the_studies(null, planted):
     assert f"The largest |ρ| is {largest:.2f}" in text
 
 
+def captions(results):
+    return {figure.name: figure.caption(results) for chapter in CHAPTERS for figure in chapter.figures}
+
+
 @pytest.mark.parametrize("frames", ["null", "planted"])
 def test_every_caption_states_its_numbers_and_its_conclusion(frames, request):
     results = synthetic.results(request.getfixturevalue(frames))
-    made = captions.captions(results)
+    made = captions(results)
     for name in ("rho_by_layer", "rho_heatmap"):
         assert f"{results.headline_of(results.target)['candidates']} candidates and 48 items" in made[name].text
         assert f"{results.headline_of(results.target)['null_95']:.2f}" in made[name].text
     assert findings.against_null(results) in made["rho_by_layer"].text
     assert "search_16" in made["selector_gain"].text
-    for caption in (*made.values(), captions.overview([results])):
+    for caption in (*made.values(), overview.caption([results])):
         assert caption.alt
         assert "None" not in caption.text
         assert "nan" not in caption.text.lower().split()
 
 
 def test_captions_of_an_undefined_study_say_so(null):
-    made = captions.captions(synthetic.results(synthetic.undefined(null)))
+    made = captions(synthetic.results(synthetic.undefined(null)))
     assert "There is no null line. The noise ceiling is undefined." in made["rho_by_layer"].text
     assert "No signal has a defined correlation" in made["rho_by_layer"].text
     assert "Alpha is undefined for every target" in made["reliability_curve"].text

@@ -5,7 +5,8 @@ import polars as pl
 import synthetic
 from iclscope.activations import massive
 from iclscope.activations.massive import COLUMNS, locate
-from iclscope.report.massive_sheet import massive as massive_sheet
+from iclscope.report.chapters.massive import places
+from iclscope.report.parts import Material
 from iclscope.tables import ACTIVATIONS, MASSIVE, SAMPLE
 from test_activations import sample
 from test_docs_code import fill
@@ -72,7 +73,8 @@ def test_run_and_sheet(tmp_path):
     assert found.height == 2 * 4
     first = tokenizer.decode(tokenizer("is")["input_ids"][:1])
     assert found.filter(mask="causal", layer=2)["tokens"].to_list() == [[first]]
-    sheet = massive_sheet(tmp_path / "massive.parquet")
+    results = synthetic.results(synthetic.frames(synthetic.SMALL))
+    sheet = places(Material(results, pl.DataFrame(), massive=tmp_path / "massive.parquet"))
     assert list(sheet.rows) == [
         ("causal", "resid", "0, 2–3", "0", f"“{first}”", "2 of 2", "4,000, all alike"),
         ("self_only", "resid", "none", "none", "", "0 of 2", "2.00 to 3.00"),

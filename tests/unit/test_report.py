@@ -8,7 +8,10 @@ import pytest
 import iclscope
 import synthetic
 import synthetic_pages
-from iclscope.report import figures, sheets
+from iclscope.report import figures
+from iclscope.report.chapters import demonstrations
+from iclscope.report.pages import flattened
+from iclscope.report.parts import Material
 
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> {{ 7 * 7 }}"
 
@@ -126,13 +129,14 @@ def test_pages_state_question_answer_settings_and_run_record(page):
 
 def test_page_holds_every_figure_and_table_of_every_model(pages):
     page = pages[0]
-    assert len(page.all("img")) == 2 * len(figures.FIGURES)
+    names = [drawing.name for chapter in figures.CHAPTERS for drawing in chapter.figures]
+    assert len(page.all("img")) == 2 * len(names)
     for caption in ("a row per quality target", "largest |ρ| with", "without a defined correlation", "the control"):
         assert page.text.count(caption) >= 2
     assert page.text.count("correlation.parquet") == 4
     saved = [button["data-name"] for button in page.all("button") if button.get("data-save") == "png"]
     assert saved == 2 * list(dict.fromkeys(saved))
-    assert set(saved) == set(figures.FIGURES)
+    assert set(saved) == set(names)
 
 
 def test_numbers_are_never_nan_or_none(page):
@@ -186,7 +190,7 @@ def test_the_verdict_speaks_where_there_is_one(tables, tmp_path):
 def test_long_demonstrations_are_shortened_but_keep_their_answer(tables):
     text = "question " * 200 + "the answer"
     sample = tables["candidates"].with_columns(prefix=pl.lit(text), answer_end=pl.lit(len(text), pl.Int32))
-    sheet = sheets.extremes(synthetic.results(tables), sample)
+    sheet = demonstrations.extremes(Material(synthetic.results(tables), sample))
     assert len(sheet.rows) == 10
     for row in sheet.rows:
         assert len(row[0]) < 450
@@ -196,7 +200,7 @@ def test_long_demonstrations_are_shortened_but_keep_their_answer(tables):
 
 
 def test_flattened_records_keep_every_value():
-    rows = sheets.flattened({"a": {"b": [1, 2], "c": {}}, "d": True, "e": None, "f": [{"g": 1}]})
+    rows = flattened({"a": {"b": [1, 2], "c": {}}, "d": True, "e": None, "f": [{"g": 1}]})
     assert rows == [("a.b", "1, 2"), ("a.c", "none"), ("d", "yes"), ("e", "none"), ("f", "g: 1")]
 
 

@@ -91,7 +91,7 @@ rule explorer:
     input:
         **{table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES},
         candidates="<results>/samples/{dataset}/candidates.parquet",
-        questions="<results>/samples/{dataset}/items.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         features="<results>/features/{model}/{dataset}.parquet",
         metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
@@ -118,9 +118,9 @@ rule explorer:
 rule page:
     input:
         **final_tables(["{dataset}"]),
-        figures=expand("<results>/plots/{model}/{{dataset}}/rho_by_layer.svg", model=MODELS),
+        figures=expand("<results>/plots/{model}/{{dataset}}/{figure}.svg", figure=FIGURES, model=MODELS),
         massive=expand("<results>/massive/{model}/{{dataset}}.parquet", model=MODELS),
-        comparison="<results>/plots/{dataset}/quality_across_models.svg" if len(MODELS) > 1 else [],
+        comparison=expand("<results>/plots/{{dataset}}/{figure}.svg", figure=COMPARISONS if len(MODELS) > 1 else []),
         explorers=expand("<results>/report/candidates/{model}/{{dataset}}.html", model=MODELS),
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",

@@ -2,15 +2,11 @@
 
 from pathlib import Path
 
-from iclscope.report import comparison
+from iclscope.report import figures
 from iclscope.runtime.jobs import job
-from iclscope.verdict import results
+from iclscope.verdict.results import paths_by_study
 
 with job(snakemake):
-    dataset = snakemake.wildcards.dataset
-    comparison.run(
-        dataset=dataset,
-        models=results.paths_by_study(snakemake.input, [dataset], snakemake.params.models)[dataset],
-        effect=snakemake.params.settings,
-        folder=Path(snakemake.output[0]).parent,
-    )
+    dataset, folder = snakemake.wildcards.dataset, Path(snakemake.output[0]).parent
+    tables = paths_by_study(snakemake.input, [dataset], snakemake.params.models)[dataset]
+    figures.run_comparison(dataset=dataset, models=tables, folder=folder)

@@ -6,9 +6,5 @@ from iclscope.report import figures
 from iclscope.runtime.jobs import job
 
 with job(snakemake):
-    figures.run(
-        model=snakemake.wildcards.model,
-        dataset=snakemake.wildcards.dataset,
-        tables=dict(snakemake.input.items()),
-        folder=Path(snakemake.output[0]).parent,
-    )
+    of, folder = snakemake.wildcards, Path(snakemake.output[0]).parent
+    figures.run(model=of.model, dataset=of.dataset, tables=dict(snakemake.input.items()), folder=folder)

@@ -3,8 +3,8 @@
 The page carries its numbers as JSON and its text as data, never as markup: `explorer.js` puts it into the page as text.
 """
 
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from iclscope.matrix.quality import read_scores
 from iclscope.report import html
-from iclscope.tables import FEATURES, METRICS, SAMPLE, SIGNAL_KEY
+from iclscope.tables import FEATURES, FINAL_TABLES, METRICS, SAMPLE, SIGNAL_KEY
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import TARGET_UNITS, count, target_name
 
@@ -24,36 +24,41 @@ SIGNAL_ROW = (*SIGNAL_KEY, "layer")
 Z_95 = 1.959964
 
 
-def run(
-    *,
-    model: str,
-    dataset: str,
-    tables: Mapping[str, str | Path],
-    candidates: str | Path,
-    items: str | Path,
-    evaluation: str | Path,
-    features: str | Path,
-    metrics: Mapping[str, str | Path],
-    report_page: str | Path,
-    output: str | Path,
-) -> None:
-    """Write the page of one model on one data set.
+@dataclass(frozen=True)
+class ExplorerFiles:
+    """What the page is made of.
 
-    tables: final table → Parquet file; candidates, items: the samples; metrics: mask → file; report_page: where the
-    data set's own page stands.
+    tables: final table → Parquet file; candidates, item_rows: the samples; metrics: mask → file.
     """
-    results = Results.read(model, dataset, tables)
+
+    tables: Mapping[str, str | Path]
+    candidates: str | Path
+    item_rows: str | Path
+    evaluation: str | Path
+    features: str | Path
+    metrics: Mapping[str, str | Path]
+
+    @classmethod
+    def of(cls, masks: Sequence[str], files: Any) -> "ExplorerFiles":
+        """From inputs by name, of which the metrics are a list in the order of the masks."""
+        tables = {table: files[table] for table in FINAL_TABLES}
+        singles = {name: files[name] for name in ("candidates", "item_rows", "evaluation", "features")}
+        return cls(tables, **singles, metrics=dict(zip(masks, files["metrics"], strict=True)))
+
+
+def run(*, model: str, dataset: str, files: ExplorerFiles, output: str | Path) -> None:
+    """Write the page of one model on one data set, two folders below the pages of the data sets."""
+    results = Results.read(model, dataset, files.tables)
     content = {
         "model": model,
         "dataset": dataset,
         "lead": results.target,
         "targets": [_target(results, target) for target in results.targets],
-        "candidates": _candidates(results, SAMPLE.read(candidates)),
-        "signals": [*_features(results, FEATURES.read(features)), *_activations(results, metrics)],
-        "items": _items(SAMPLE.read(items)),
-        "scores": _scores(results, evaluation),
+        "candidates": _candidates(results, SAMPLE.read(files.candidates)),
+        "signals": [*_features(results, FEATURES.read(files.features)), *_activations(results, files.metrics)],
+        "items": _items(SAMPLE.read(files.item_rows)),
+        "scores": _scores(results, files.evaluation),
     }
-    folder = Path(output).parent
     html.render(
         "explorer.html",
         output,
@@ -64,8 +69,6 @@ def run(
         content=content,
         target=target_name(results.target),
         too_many=None if content["scores"] else count(MOST_SCORES),
-        report_page=Path(os.path.relpath(report_page, folder)).as_posix(),
-        index=Path(os.path.relpath(Path(report_page).with_name("index.html"), folder)).as_posix(),
     )
 
 

@@ -7,18 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from iclscope.report import captions, figures, html, sheets
-from iclscope.report import comparison as across_models
-from iclscope.report.captions import Caption
-from iclscope.report.massive_sheet import massive
-from iclscope.report.sheets import Sheet
+from iclscope.report import html
+from iclscope.report.chapters import answer, overview
+from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
+from iclscope.report.parts import Caption, Chapter, Drawing, Material, Sheet
 from iclscope.report.style import svg
 from iclscope.tables import SAMPLE
 from iclscope.verdict import findings
 from iclscope.verdict.findings import Finding
-from iclscope.verdict.results import Results
+from iclscope.verdict.results import Results, paths_by_study
 from iclscope.verdict.wording import correlation, p_value, target_name
 
 Paths = Mapping[str, str | Path]
@@ -26,6 +23,62 @@ Paths = Mapping[str, str | Path]
 ANALYSIS_SETTINGS = (
     "masks", "activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "verdict",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What a page shows of one model: its tables and pictures (SVG) by name, and the page of its candidates."""
+
+    tables: Paths
+    explorer: str | Path
+    pictures: Paths = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PageFiles:
+    """What the page of a data set is made of; candidates: the sample; comparison: pictures that compare the models."""
+
+    dataset: str
+    models: Mapping[str, ModelFiles]
+    candidates: str | Path
+    run_record: str | Path
+    verdict: str | Path | None
+    comparison: Paths = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: str, models: Sequence[str], files: Any) -> "PageFiles":
+        """From inputs by name, of which those of several models are lists with models fastest."""
+        tables = paths_by_study(files, [dataset], models)[dataset]
+        of_models = {
+            model: ModelFiles(
+                {**tables[model], "massive": files["massive"][position]},
+                files["explorers"][position],
+                by_stem(files["figures"][position :: len(models)]),
+            )
+            for position, model in enumerate(models)
+        }
+        comparison = by_stem(files["comparison"])
+        return cls(dataset, of_models, files["candidates"], files["run_record"], files["verdict"], comparison)
+
+
+@dataclass(frozen=True)
+class IndexFiles:
+    """What the index is made of; studies: data set → model → files."""
+
+    studies: Mapping[str, Mapping[str, ModelFiles]]
+    run_record: str | Path
+    verdict: str | Path | None
+
+    @classmethod
+    def of(cls, datasets: Sequence[str], models: Sequence[str], files: Any) -> "IndexFiles":
+        """From inputs by name, of which those of several studies are lists with models fastest."""
+        explorers = iter(files["explorers"])
+        tables = paths_by_study(files, datasets, models)
+        studies = {
+            dataset: {model: ModelFiles(tables[dataset][model], next(explorers)) for model in models}
+            for dataset in datasets
+        }
+        return cls(studies, files["run_record"], files["verdict"])
 
 
 @dataclass(frozen=True)
@@ -46,21 +99,17 @@ class Plate:
     sources: Sequence[Source]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Section:
-    """Part of a chapter; figures stand where the first table they are drawn from belongs."""
+    """A chapter with its content."""
 
-    name: str
-    short: str
-    title: str
-    tables: Sequence[str] = ()
-    note: str = ""
-    plates: list[Plate] = field(default_factory=list)
-    sheets: list[Sheet] = field(default_factory=list)
+    chapter: Chapter
+    plates: Sequence[Plate]
+    sheets: Sequence[Sheet] = ()
 
 
 @dataclass(frozen=True)
-class Chapter:
+class Part:
     """What the page of a data set says about one model; explorer: address of the page of all candidates."""
 
     model: str
@@ -72,174 +121,120 @@ class Chapter:
     sections: Sequence[Section]
 
 
-def run_page(
-    *,
-    dataset: str,
-    models: Mapping[str, Paths],
-    folders: Paths,
-    explorers: Paths,
-    candidates: str | Path,
-    run_record: str | Path,
-    verdict: str | Path | None,
-    settings: Mapping[str, Any],
-    output: str | Path,
-    comparison: str | Path | None = None,
-) -> None:
-    """Write the page of one data set.
+def run_page(files: PageFiles, settings: Mapping[str, Any], output: str | Path) -> None:
+    """Write the page of one data set; settings: the whole config.
 
-    models: model → {table name → Parquet file}; folders: model → folder with the figures; explorers: model → page of
-    its candidates; candidates: the sample; settings: the whole config; comparison: the figure that compares the models,
-    if there are several. Text of candidates is not trusted: the templates escape everything.
+    Text of candidates is not trusted: the templates escape everything.
     """
-    sample, judged = SAMPLE.read(candidates), _verdict(verdict)
-    studies = [Results.read(model, dataset, tables) for model, tables in models.items()]
-    chapters = []
+    judged = _verdict(files.verdict)
+    studies = [Results.read(model, files.dataset, of.tables) for model, of in files.models.items()]
+    sample = SAMPLE.read(files.candidates)
+    parts = []
     for results in studies:
-        model, tables = results.model, models[results.model]
-        plates = _plates(results, tables, Path(folders[model]), output)
-        explorer = _address(explorers[model], output)
-        judgement, where = _verdict_of(judged, results), tables.get("massive")
-        chapters.append(_chapter(results, plates, explorer, sample, judgement, settings, where))
+        own, judgement = files.models[results.model], _verdict_of(judged, results)
+        statuses = {name: entry["status"] for name, entry in judgement.get("selectors", {}).items()}
+        material = Material(results, sample, statuses, own.tables.get("massive"))
+        sections = _sections(material, own, output)
+        parts.append(_part(results, judgement, settings, _address(own.explorer, output), sections))
     html.render(
         "page.html",
         output,
         html.TABLES,
-        title=dataset,
-        dataset=dataset,
-        chapters=chapters,
-        comparison=_comparison(comparison, studies, models, settings, output),
-        run_record=_run_rows(run_record),
+        title=files.dataset,
+        dataset=files.dataset,
+        parts=parts,
+        across_models=_across_models(files, studies, settings, output),
+        run_record=_run_rows(files.run_record),
     )
 
 
-def run_index(
-    *,
-    studies: Mapping[str, Mapping[str, Paths]],
-    explorers: Mapping[str, Paths],
-    run_record: str | Path,
-    verdict: str | Path | None,
-    settings: Mapping[str, Any],
-    output: str | Path,
-) -> None:
-    """Write the index, which links to the page of every data set in the same folder.
-
-    studies: data set → model → {table name → Parquet file}; explorers: data set → model → page of the candidates;
-    settings: the whole config.
-    """
-    judged = _verdict(verdict)
+def run_index(files: IndexFiles, settings: Mapping[str, Any], output: str | Path) -> None:
+    """Write the index, which links to the page of every data set in the same folder; settings: the whole config."""
+    judged = _verdict(files.verdict)
     effect = settings["correlation"]["smallest_useful_effect"]
-    everything = [
-        Results.read(model, dataset, tables) for dataset, models in studies.items() for model, tables in models.items()
-    ]
-    sources = [_source(tables["headline"], output) for models in studies.values() for tables in models.values()]
-    picture = html.data_address(svg(figures.overview(everything)))
+    own = {(dataset, model): one for dataset, models in files.studies.items() for model, one in models.items()}
+    studies = [Results.read(model, dataset, one.tables) for (dataset, model), one in own.items()]
+    sources = [_source(one.tables["headline"], output) for one in own.values()]
+    picture = html.data_address(svg(overview.largest_correlations(studies)))
     html.render(
         "index.html",
         output,
         html.TABLES,
         title="Signals and demonstrations",
-        answer=judged.get("headline") or findings.overall(everything),
-        plate=Plate("overview", picture, captions.overview(everything), sources),
+        answer=judged.get("headline") or findings.overall(studies),
+        plate=Plate("overview", picture, overview.caption(studies), sources),
         rows=[
             _index_row(results, _verdict_of(judged, results), effect)
-            | {"explorer": _address(explorers[results.dataset][results.model], output)}
-            for results in everything
+            | {"explorer": _address(own[results.dataset, results.model].explorer, output)}
+            for results in studies
         ],
-        tables=sheets.across(judged, {results.target for results in everything}),
-        settings=sheets.flattened(settings),
-        run_record=_run_rows(run_record),
+        tables=overview.tables(judged, {results.target for results in studies}),
+        settings=flattened(settings),
+        run_record=_run_rows(files.run_record),
     )
 
 
-def _plates(results: Results, tables: Paths, folder: Path, page: str | Path) -> list[Plate]:
-    """Every figure that there is, in the order of their declaration."""
-    texts = captions.captions(results)
+def by_stem(pictures: Sequence[str | Path]) -> dict[str, str | Path]:
+    """Pictures by the name of their figure."""
+    return {Path(picture).stem: picture for picture in pictures}
+
+
+def _sections(material: Material, files: ModelFiles, page: str | Path) -> list[Section]:
+    """The chapters that have content for one model."""
+    sections = []
+    for chapter in CHAPTERS:
+        plates = [
+            _plate(figure, figure.caption(material.results), files.pictures, [files.tables], page)
+            for figure in chapter.figures
+        ]
+        sheets = [sheet for make in chapter.sheets if (sheet := make(material))]
+        if plates or sheets:
+            sections.append(Section(chapter, plates, sheets))
+    return sections
+
+
+def _across_models(
+    files: PageFiles, studies: Sequence[Results], settings: Mapping[str, Any], page: str | Path
+) -> list[Section]:
+    """The chapters that compare models; none for a single one."""
+    if not files.comparison:
+        return []
+    effect = settings["correlation"]["smallest_useful_effect"]
+    tables = [of.tables for of in files.models.values()]
     return [
-        Plate(
-            name,
-            html.data_address((folder / f"{name}.svg").read_bytes()),
-            texts[name],
-            [_source(tables[table], page) for table in figures.SOURCES[name]],
+        Section(
+            chapter,
+            [_plate(f, f.caption(studies, effect), files.comparison, tables, page) for f in chapter.figures],
         )
-        for name in figures.FIGURES
+        for chapter in ACROSS_MODELS
     ]
 
 
-def _comparison(
-    picture: str | Path | None,
-    studies: Sequence[Results],
-    models: Mapping[str, Paths],
-    settings: Mapping[str, Any],
-    page: str | Path,
-) -> Plate | None:
-    """The figure that compares the models; None for a single one."""
-    if picture is None:
-        return None
-    sources = [_source(tables["quality"], page) for tables in models.values()]
-    caption = across_models.caption(studies, settings["correlation"]["smallest_useful_effect"])
-    return Plate("quality_across_models", html.data_address(Path(picture).read_bytes()), caption, sources)
+def _plate(figure: Drawing, caption: Caption, pictures: Paths, studies: Sequence[Paths], page: str | Path) -> Plate:
+    """A figure that was drawn from its tables of all `studies`."""
+    picture = html.data_address(Path(pictures[figure.name]).read_bytes())
+    sources = [_source(tables[table], page) for tables in studies for table in figure.tables]
+    return Plate(figure.name, picture, caption, sources)
 
 
-def _chapter(
+def _part(
     results: Results,
-    plates: Sequence[Plate],
-    explorer: str,
-    sample: pl.DataFrame,
     judged: Mapping[str, Any],
     settings: Mapping[str, Any],
-    massive_table: str | Path | None,
-) -> Chapter:
+    explorer: str,
+    sections: Sequence[Section],
+) -> Part:
     effect = settings["correlation"]["smallest_useful_effect"]
     verdict = [Finding("Verdict", " ".join(judged["sentences"]))] if judged.get("sentences") else []
-    statuses = {name: entry["status"] for name, entry in judged.get("selectors", {}).items()}
-    return Chapter(
+    return Part(
         model=results.model,
         explorer=explorer,
         answer=judged.get("conclusion") or findings.answer(results, effect),
         findings=[*findings.findings(results, effect), *verdict],
-        headline=sheets.headline(results),
+        headline=answer.headline(results),
         settings=_settings_rows(settings, results),
-        sections=_sections(results, plates, sample, statuses, massive_table),
+        sections=sections,
     )
-
-
-def _sections(
-    results: Results,
-    plates: Sequence[Plate],
-    sample: pl.DataFrame,
-    statuses: Mapping[str, str],
-    massive_table: str | Path | None,
-) -> list[Section]:
-    """The sections of a chapter that have content; a figure of other tables stands in the last."""
-    correlation = Section(
-        "correlation", "correlation", "Correlation by layer and mask", ("correlation", "headline"),
-        sheets=[table for table in (sheets.top_signals(results), sheets.undefined_signals(results)) if table],
-    )  # fmt: skip
-    selection = Section("selection", "selectors", "Value of the selectors", ("selection",))
-    selection.sheets = [
-        sheets.selectors(results, target, statuses if target == results.target else {})  # the verdict's target
-        for target in dict.fromkeys([results.target, results.targets[0]])
-    ]
-    reliability = Section(
-        "reliability", "reliability", "Quality and its reliability", ("quality", "reliability"),
-        sheets=[sheets.reliability(results)],
-    )  # fmt: skip
-    controls = Section("controls", "controls", "Cheaper signals and controls", sheets=[sheets.features(results)])
-    demonstrations = Section(
-        "demonstrations", "demonstrations", "Best and worst demonstrations",
-        note="Among many candidates some come out on top by luck; reliability says how much to trust this order.",
-        sheets=[sheets.extremes(results, sample)],
-    )  # fmt: skip
-    activations = Section(
-        "massive", "massive activations", "Where massive activations sit",
-        sheets=[massive(massive_table)] if massive_table else [],
-    )  # fmt: skip
-    further = Section("further", "more", "Further figures")
-    sections = [correlation, selection, reliability, activations, controls, demonstrations, further]
-    for plate in plates:
-        first = figures.SOURCES[plate.name][0]
-        next((section for section in sections if first in section.tables), further).plates.append(plate)
-    return [section for section in sections if section.plates or section.sheets]
 
 
 def _index_row(results: Results, judged: Mapping[str, Any], effect: float) -> dict[str, Any]:
@@ -266,12 +261,36 @@ def _settings_rows(settings: Mapping[str, Any], results: Results) -> list[tuple[
         f"models.{results.model}": settings["models"][results.model],
         f"datasets.{results.dataset}": settings["datasets"][results.dataset],
     }
-    return sheets.flattened(own | {key: settings[key] for key in ANALYSIS_SETTINGS})
+    return flattened(own | {key: settings[key] for key in ANALYSIS_SETTINGS})
 
 
 def _run_rows(path: str | Path) -> list[tuple[str, str]]:
     """The run record but for the configuration, which the settings show."""
-    return sheets.flattened({key: value for key, value in _json(path).items() if key != "config"})
+    return flattened({key: value for key, value in _json(path).items() if key != "config"})
+
+
+def flattened(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Rows (key path, value) of a nested record: settings or a run record."""
+    rows: list[tuple[str, str]] = []
+    for key, value in record.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            rows += flattened(value, f"{path}.")
+        else:
+            rows.append((path, _plain(value)))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(entry) for entry in value) or "none"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_plain(entry)}" for key, entry in value.items()) or "none"
+    return str(value)
 
 
 def _verdict(path: str | Path | None) -> Mapping[str, Any]:

@@ -1,25 +1,29 @@
-"""The report's table of massive activations: where they are under each mask, and whether they differ at all."""
+"""Massive activations: where they are under each mask, and whether they differ at all."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from iclscope.report.sheets import Sheet
+from iclscope.report.parts import Chapter, Material, Sheet
 from iclscope.tables import MASSIVE
 from iclscope.verdict.wording import count, quantity
+
+CHAPTER = Chapter("massive", "massive activations", "Where massive activations sit")
 
 SHOWN = 3  # token texts that are named
 SAME = 1e-3  # relative spread below which candidates differ by rounding only
 
 
-def massive(path: str | Path) -> Sheet:
-    """A row per mask and site that has massive activations, or one that says where the largest activation is."""
+@CHAPTER.sheet
+def places(material: Material) -> Sheet | None:
+    """A row per mask and site: its massive activations, or where the largest activation is; None without a table."""
+    if material.massive is None:
+        return None
     rows = [
         (str(mask), str(site), *_cells(group))
-        for (mask, site), group in MASSIVE.read(path).group_by("mask", "site", maintain_order=True)
+        for (mask, site), group in MASSIVE.read(material.massive).group_by("mask", "site", maintain_order=True)
     ]
     caption = (
         "Massive activations (|x| > 100 and 1,000 medians): layers and tokens that have them. Where the largest "
@@ -42,7 +46,7 @@ def _cells(group: pl.DataFrame) -> tuple[str, ...]:
     top = rows.sort("high", descending=True).row(0, named=True)
     same = top["high"] - top["low"] <= SAME * top["high"]
     size = f"{quantity(top['high'])}, all alike" if same else f"{quantity(top['low'])} to {quantity(top['high'])}"
-    return layers, positions, texts, f"{count(group['with_massive'].max())} of {count(total)}", size
+    return layers, positions, texts, f"{count(max(group['with_massive']))} of {count(total)}", size
 
 
 def _commonest(lists: Sequence[Sequence[Any]], written: Callable[[Any], str]) -> str:

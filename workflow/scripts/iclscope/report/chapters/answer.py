@@ -1,0 +1,39 @@
+"""The table under the answer: the correlation study in a row per quality target."""
+
+from iclscope.report.parts import Sheet
+from iclscope.verdict.results import Results
+from iclscope.verdict.wording import correlation, count, p_value, target_name
+
+
+def headline(results: Results) -> Sheet:
+    """A row per quality target."""
+    header = (
+        "target",
+        "α",
+        "noise ceiling",
+        "null line",
+        "largest ρ",
+        "corrected p",
+        "ρ where not chosen",
+        "ρ of length",
+        "signals",
+        "undefined",
+        "significant",
+    )
+    rows = [
+        (
+            target_name(row["target"]),
+            correlation(row["alpha"]),
+            correlation(row["ceiling"]),
+            correlation(row["null_95"]),
+            correlation(row["best_rho"]),
+            p_value(row["best_p_maxt"]),
+            correlation(row["nested_rho"]),
+            correlation(row["length_rho"]),
+            count(row["signals"]),
+            count(row["undefined"]),
+            count(row["significant"]),
+        )
+        for row in results.headline.iter_rows(named=True)
+    ]
+    return Sheet("The correlation study, a row per quality target", header, rows)

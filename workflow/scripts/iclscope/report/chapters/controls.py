@@ -1,0 +1,40 @@
+"""Signals that need no activations, and the control."""
+
+from iclscope.report.parts import Chapter, Material, Sheet
+from iclscope.verdict.wording import correlation, correlation_interval, p_value, target_name
+
+CHAPTER = Chapter("controls", "controls", "Cheaper signals and controls")
+
+
+@CHAPTER.sheet
+def features(material: Material) -> Sheet:
+    """Features and controls against the leading target."""
+    results = material.results
+    header = (
+        "signal",
+        "ρ",
+        "95 % interval",
+        "p alone",
+        "corrected p",
+        "given length",
+        "and label",
+        "and NLL",
+        "remark",
+    )
+    both = [*results.family("feature").iter_rows(named=True), *results.family("control").iter_rows(named=True)]
+    rows = [
+        (
+            f"{row['metric']} (control)" if row["family"] == "control" else row["metric"],
+            correlation(row["rho"]),
+            correlation_interval(row["low"], row["high"]),
+            p_value(row["p"]),
+            p_value(row["p_maxt"]),
+            correlation(row["partial_length"]),
+            correlation(row["partial_label"]),
+            correlation(row["partial_nll"]),
+            row["reason"] or row["equivalence"] or "",
+        )
+        for row in both
+    ]
+    caption = f"Signals that need no activations, and the control, against {target_name(results.target)}"
+    return Sheet(caption, header, rows, words=(0, len(header) - 1))
