@@ -1,4 +1,4 @@
-"""A figure of the report is added in one file: drawn, made by its rule, listed under its label, captioned on its page."""
+"""A figure of the report is added in one file: drawn, made by its rule, listed and captioned."""
 
 import re
 import zipfile
