@@ -8,7 +8,7 @@ from iclscope.activations.massive import COLUMNS, locate
 from iclscope.report.massive_sheet import massive as massive_sheet
 from iclscope.tables import ACTIVATIONS, MASSIVE, SAMPLE
 from test_activations import sample
-from test_docs import fill
+from test_docs_code import fill
 from test_report import build
 from tiny import build_tokenizer
 

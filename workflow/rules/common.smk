@@ -11,7 +11,7 @@ sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 from iclscope.matrix import blocks
 from iclscope.runtime import lock, settings
 from iclscope.report.closing import closing_line
-from iclscope.runtime.code_digest import code_digest
+from iclscope.runtime.code_digest import of_script as code_digest
 from iclscope.runtime.parquet import read_provenance
 from iclscope.runtime.provenance import digest
 from snakemake.common.tbdstring import TBDString

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from iclscope.runtime.errors import StudyError
-from iclscope.statistics.reliability import Reliability, reliability
+from iclscope.statistics.reliability import Reliability, reliability_of
 from iclscope.statistics.resampling import generator
 from iclscope.tables import EVALUATION, QUALITY, RELIABILITY
 
@@ -94,7 +94,7 @@ def run(
     for target, (matrix, _) in scores.items():
         base = SHIFTED.get(target, target)
         if base not in judged:
-            judged[base] = reliability(matrix, settings["split_halves"], generator(seed, "split halves"))
+            judged[base] = reliability_of(matrix, settings["split_halves"], generator(seed, "split halves"))
         logger.info("%s: %s", target, judged[base].reason or f"alpha = {judged[base].alpha:.3f}")
     QUALITY.write(pl.concat(quality_frame(target, s.matrix) for target, s in scores.items()), quality_out, provenance)
     rows = [_reliability_row(target, s, judged[SHIFTED.get(target, target)]) for target, s in scores.items()]

@@ -98,7 +98,7 @@ def run(
             rows += [_row(stage, model, name, cost, shape) for stage, cost in costs.items()]
     frame = pl.DataFrame(rows, schema=PLAN.schema)
     PLAN.write(frame, table, provenance)
-    write_text(text, describe(frame, rates))
+    write_text(text, as_text(frame, rates))
 
 
 def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | Path) -> Sample:
@@ -226,7 +226,7 @@ def _row(
     }
 
 
-def describe(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
+def as_text(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
     """The plan as text: a line per stage, model and data set, then sums."""
     lines = [
         f"{model}: {rate.scoring / 1e12:.3g} TFLOP/s at scoring, {rate.extraction / 1e12:.3g} at reading activations, "

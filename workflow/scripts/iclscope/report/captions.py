@@ -8,7 +8,7 @@ import polars as pl
 
 from iclscope.verdict.findings import SIGNIFICANT, against_null, selectors, size
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import TARGET_UNITS, correlation, count, enumeration, plural, quantity, target_name
+from iclscope.verdict.wording import TARGET_UNITS, count, enumeration, plural, quantity, target_name, two_decimals
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def overview(studies: Sequence[Results]) -> Caption:
         h = results.headline_of(results.target)
         best = None if h["best_rho"] is None else abs(h["best_rho"])
         parts.append(
-            f"{results.dataset} with {results.model} ({size(results)}): {correlation(best)} against a null line of "
-            f"{correlation(h['null_95'])} and a ceiling of {correlation(h['ceiling'])}"
+            f"{results.dataset} with {results.model} ({size(results)}): {two_decimals(best)} against a null line of "
+            f"{two_decimals(h['null_95'])} and a ceiling of {two_decimals(h['ceiling'])}"
         )
     return Caption(
         "The largest correlation, between chance and noise",
@@ -70,11 +70,11 @@ def _references(headline: Mapping[str, Any]) -> str:
     dashed = (
         "There is no null line."
         if null is None
-        else f"Dashed: the null line, {correlation(null)}, which the largest |ρ| of the whole family stays under by "
+        else f"Dashed: the null line, {two_decimals(null)}, which the largest |ρ| of the whole family stays under by "
         "chance in 95 of 100 studies."
     )
     dotted = (
-        "The noise ceiling is undefined." if ceiling is None else f"Dotted: the noise ceiling, {correlation(ceiling)}."
+        "The noise ceiling is undefined." if ceiling is None else f"Dotted: the noise ceiling, {two_decimals(ceiling)}."
     )
     return f"{dashed} {dotted}"
 
@@ -83,7 +83,7 @@ def _leading_because(results: Results) -> str:
     alpha = results.reliability_of(results.target)["alpha"]
     if alpha is None:
         return "the first quality target, because none has a defined alpha"
-    return f"the most reliable quality target (α = {correlation(alpha)})"
+    return f"the most reliable quality target (α = {two_decimals(alpha)})"
 
 
 def _rho_heatmap(results: Results) -> Caption:
@@ -97,8 +97,8 @@ def _rho_heatmap(results: Results) -> Caption:
         "Correlation by metric, site and layer",
         f"Spearman's ρ with {target}, {_leading_because(results)}; {size(results)}. Each cell shows the pooling with "
         f"the largest |ρ|, so that no signal is hidden; hatched: undefined. A dot marks a corrected p below "
-        f"{SIGNIFICANT}. {marked} The null line is {correlation(headline['null_95'])}, the noise ceiling "
-        f"{correlation(headline['ceiling'])}.",
+        f"{SIGNIFICANT}. {marked} The null line is {two_decimals(headline['null_95'])}, the noise ceiling "
+        f"{two_decimals(headline['ceiling'])}.",
         f"Heat maps of Spearman's rho with {target}, metrics by layers, one for each attention mask. {marked}",
     )
 
@@ -109,7 +109,7 @@ def _quality_distribution(results: Results) -> Caption:
     target, unit = target_name(results.target), TARGET_UNITS.get(results.target, "score")
     spread = f"Best and worst candidate differ by {quantity(values.max() - values.min())} in {target} ({unit})"
     conclusion = (
-        f"{spread}; α = {correlation(lead['alpha'])} is the share of that variance that is real."
+        f"{spread}; α = {two_decimals(lead['alpha'])} is the share of that variance that is real."
         if lead["alpha"] is not None
         else f"{spread}, no more than noise alone would show."
     )
@@ -162,7 +162,7 @@ def _optimism(results: Results) -> Caption:
     headline, target = results.headline_of(results.target), target_name(results.target)
     held_out, lost = headline["nested_rho"], headline["optimism"]
     conclusion = (
-        f"For {target}, {correlation(lost)} of {correlation(held_out + lost)} is the luck of being chosen."
+        f"For {target}, {two_decimals(lost)} of {two_decimals(held_out + lost)} is the luck of being chosen."
         if held_out is not None
         else f"For {target} it is undefined."
     )

@@ -18,8 +18,8 @@ from matplotlib.patches import Rectangle
 from scipy.stats import norm
 
 from iclscope.report.style import BLUE, GREEN, GREY, INK, PALE, VERMILION, new_figure, save, styled
-from iclscope.verdict.results import SIGNAL_KEY, Results, strongest
-from iclscope.verdict.wording import TARGET_UNITS, correlation, quantity, target_name
+from iclscope.verdict.results import SIGNAL_KEY, Results, strongest_of
+from iclscope.verdict.wording import TARGET_UNITS, quantity, target_name, two_decimals
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def rho_by_layer(results: Results) -> Figure:
     signals = results.signals
     headline = results.headline_of(results.target)
     masks = _masks(results)
-    tops = {mask: strongest(signals.filter(mask=mask)) for mask in masks}
+    tops = {mask: strongest_of(signals.filter(mask=mask)) for mask in masks}
     reach = _reach(tops.values(), headline["null_95"])
     figure = new_figure(height=0.5 + 1.85 * math.ceil(len(masks) / 2))
     axes = _grid(figure, len(masks), columns=2)
@@ -107,7 +107,7 @@ def _highlight(ax: Axes, signals: pl.DataFrame, top: Mapping[str, Any], largest:
     ax.plot(layer, series["rho"].to_numpy(), color=BLUE, linewidth=1.3)
     ax.plot(top["layer"], top["rho"], "o", color=BLUE, markersize=4, markeredgecolor="white", markeredgewidth=0.6)
     name = f"{top['metric']} · {top['site']} · {top['pooling']}"
-    peak = f"ρ = {correlation(top['rho'])} at layer {top['layer']}{' (largest)' if largest else ''}"
+    peak = f"ρ = {two_decimals(top['rho'])} at layer {top['layer']}{' (largest)' if largest else ''}"
     # Left out of the layout: a long name must not narrow the panels.
     ax.text(0, 1.03, f"{name}: {peak}", transform=ax.transAxes, fontsize=6.5, color=BLUE, in_layout=False)
 
@@ -129,7 +129,7 @@ def _reference_labels(ax: Axes, null: float | None, ceiling: float | None, reach
         ax.text(0.99, side * null, "95 % null of max |ρ|", va=inwards, color=VERMILION, **label)
     if ceiling is not None:
         arrow = "" if ceiling <= reach else " ↑" if side > 0 else " ↓"
-        text = f"noise ceiling {correlation(ceiling)}{arrow}"
+        text = f"noise ceiling {two_decimals(ceiling)}{arrow}"
         far = null is None or ceiling > null
         ax.text(0.99, side * min(ceiling, reach), text, va=inwards if far else outwards, color=INK, **label)
 
@@ -225,7 +225,7 @@ def _quality_panel(ax: Axes, quality: pl.DataFrame, reliability: Mapping[str, An
         side = "bottom" if height == highest else "top"
         label = {"transform": ax.get_yaxis_transform(), "va": side, "fontsize": 6.5, "color": colour}
         ax.text(1.01, height, f"{name} {quantity(height)}", **label)
-    ax.set_title(f"α {correlation(reliability['alpha'])}", loc="right", fontsize=7, fontweight="normal")
+    ax.set_title(f"α {two_decimals(reliability['alpha'])}", loc="right", fontsize=7, fontweight="normal")
 
 
 @styled
@@ -300,7 +300,7 @@ def _dot_labels(ax: Axes, x: float, labels: Mapping[float, list[str]]) -> None:
     previous = math.inf
     for height in sorted(labels, reverse=True):
         previous = min(height - 0.03, previous - 0.055)
-        text = f"{', '.join(labels[height])} {correlation(height)}"
+        text = f"{', '.join(labels[height])} {two_decimals(height)}"
         ax.text(x, previous, text, va="center", fontsize=7, color=INK, bbox=LABEL_BOX, zorder=5)
 
 

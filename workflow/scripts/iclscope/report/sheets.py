@@ -9,13 +9,13 @@ import polars as pl
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import (
     TARGET_UNITS,
-    correlation,
     correlation_interval,
     count,
     interval,
     p_value,
     quantity,
     target_name,
+    two_decimals,
 )
 
 TOP_SIGNALS = 15
@@ -53,13 +53,13 @@ def headline(results: Results) -> Sheet:
     rows = [
         (
             target_name(row["target"]),
-            correlation(row["alpha"]),
-            correlation(row["ceiling"]),
-            correlation(row["null_95"]),
-            correlation(row["best_rho"]),
+            two_decimals(row["alpha"]),
+            two_decimals(row["ceiling"]),
+            two_decimals(row["null_95"]),
+            two_decimals(row["best_rho"]),
             p_value(row["best_p_maxt"]),
-            correlation(row["nested_rho"]),
-            correlation(row["length_rho"]),
+            two_decimals(row["nested_rho"]),
+            two_decimals(row["length_rho"]),
             count(row["signals"]),
             count(row["undefined"]),
             count(row["significant"]),
@@ -96,11 +96,11 @@ def top_signals(results: Results) -> Sheet | None:
             row["mask"],
             row["pooling"],
             str(row["layer"]),
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             p_value(row["p"]),
             p_value(row["p_maxt"]),
-            correlation(row["rho_disattenuated"]),
+            two_decimals(row["rho_disattenuated"]),
             *_partials(row),
         )
         for row in defined.iter_rows(named=True)
@@ -129,7 +129,7 @@ def features(results: Results) -> Sheet:
     rows = [
         (
             f"{row['metric']} (control)" if row["family"] == "control" else row["metric"],
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             p_value(row["p"]),
             p_value(row["p_maxt"]),
@@ -143,7 +143,7 @@ def features(results: Results) -> Sheet:
 
 
 def _partials(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return correlation(row["partial_length"]), correlation(row["partial_label"]), correlation(row["partial_nll"])
+    return two_decimals(row["partial_length"]), two_decimals(row["partial_label"]), two_decimals(row["partial_nll"])
 
 
 def undefined_signals(results: Results) -> Sheet | None:
@@ -185,9 +185,9 @@ def reliability(results: Results) -> Sheet:
             quantity(row["zero_shot"]),
             quantity(row["mean"]),
             quantity(row["sd"]),
-            correlation(row["alpha"]),
-            correlation(row["split_half"]),
-            correlation(row["ceiling"]),
+            two_decimals(row["alpha"]),
+            two_decimals(row["split_half"]),
+            two_decimals(row["ceiling"]),
             count(row["items_needed"]),
             row["reason"] or "",
         )
@@ -259,9 +259,9 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             " and ".join(row["models"]),
             target_name(row["target"]),
             count(row["candidates"]),
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            correlation(row["rho_disattenuated"]),
+            two_decimals(row["rho_disattenuated"]),
             row["status"],
         )
         for row in verdict.get("agreement_between_models", [])
@@ -272,9 +272,9 @@ def across(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             row["metric"],
             target_name(row["target"]),
             f"{row['positive']} of {row['settings']}",
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            correlation(row["tau"]),
+            two_decimals(row["tau"]),
         )
         for row in verdict.get("features_across_settings", [])
         if row["target"] in targets
@@ -307,9 +307,9 @@ def _signals_across(verdict: Mapping[str, Any], targets: Collection[str]) -> She
             count(row["signals"]),
             count(row["same_sign"]),
             count(round(row["same_sign_by_chance"])),
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            correlation(row["tau"]),
+            two_decimals(row["tau"]),
         )
         for row in verdict.get("signals_across_data_sets", [])
         if row["target"] in targets

@@ -61,7 +61,7 @@ def task_config(name: str, task_folder: str | Path, key: str) -> TaskConfig:
     try:
         config = load_yaml(entry.yaml_path)
     except Exception as error:  # the file may import functions of its own
-        raise StudyError(f"{key}.task: {entry.yaml_path} cannot be loaded ({describe(error)})") from error
+        raise StudyError(f"{key}.task: {entry.yaml_path} cannot be loaded ({reason_of(error)})") from error
     _check_supported(config, f"{key}.task: {name}")
     return config
 
@@ -75,7 +75,7 @@ def processed(config: TaskConfig, rows: Sequence[Row], key: str) -> list[Row]:
         return list(function(datasets.Dataset.from_list(list(rows))))
     except Exception as error:  # the function is the task's own and may raise anything
         raise StudyError(
-            f"{key}.task: process_docs of {config['task']} fails on these rows ({describe(error)})"
+            f"{key}.task: process_docs of {config['task']} fails on these rows ({reason_of(error)})"
         ) from error
 
 
@@ -96,7 +96,7 @@ def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> Configurabl
         task.features = sorted({field for row in rows for field in row})
         _check_shape(task, f"{key}.task: {name}")
         return task
-    reason = describe(failures[0]) if failures else "there is none"
+    reason = reason_of(failures[0]) if failures else "there is none"
     raise StudyError(f"{key}.task: {name} does not fit the rows of this data set, the first fails with: {reason}")
 
 
@@ -132,7 +132,7 @@ def max_new_tokens(task: ConfigurableTask) -> int:
     return normalize_gen_kwargs(task.config.generation_kwargs)["max_gen_toks"]
 
 
-def describe(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of an error, with its kind where the text alone says nothing."""
     text = next(iter(str(error).splitlines()), "")[:120]
     return f"field {text} is missing" if isinstance(error, KeyError) else text or type(error).__name__

@@ -16,7 +16,7 @@ from jinja2 import meta
 from lm_eval import utils
 from lm_eval.api.task import ConfigurableTask
 
-from iclscope.tasks.harness import describe
+from iclscope.tasks.harness import reason_of
 from iclscope.tasks.rows import Row
 
 
@@ -36,7 +36,7 @@ def render(task: ConfigurableTask, document: Row) -> dict[str, Any]:
     except UnusableRow:
         raise
     except Exception as error:  # templates and functions of a task may raise anything
-        raise UnusableRow(describe(error)) from error
+        raise UnusableRow(reason_of(error)) from error
     return row
 
 
@@ -105,7 +105,7 @@ def _target(task: ConfigurableTask, document: Row, source: Any) -> Any:
     try:
         return task.doc_to_target(document, source)
     except Exception as error:
-        raise UnusableRow(f"right answer{_fields(source)}: {describe(error)}") from error
+        raise UnusableRow(f"right answer{_fields(source)}: {reason_of(error)}") from error
 
 
 def _fields(source: Any) -> str:
@@ -142,7 +142,7 @@ def _check_fields(task: ConfigurableTask, document: Row) -> None:
                 compiled.render(**document)
             except (ValueError, LookupError, TypeError) as error:
                 if template is task.config.doc_to_target:
-                    raise UnusableRow(f"right answer{_fields(template)}: {describe(error)}") from error
+                    raise UnusableRow(f"right answer{_fields(template)}: {reason_of(error)}") from error
                 raise
             except UnusableRow as error:
                 odd = [name for name in names if document.get(name) is None or isinstance(document[name], refused)]

@@ -19,13 +19,13 @@ from iclscope.verdict.deciding import candidates_to_see, needed
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import (
     TARGET_UNITS,
-    correlation,
     correlation_interval,
     count,
     enumeration,
     interval,
     quantity,
     target_name,
+    two_decimals,
 )
 
 logger = logging.getLogger(__name__)
@@ -251,9 +251,9 @@ def _on_agreement(row: Mapping[str, Any], model: str) -> str:
     if row["rho"] is None:
         return f"Whether good candidates stay good with {other} is undefined: a model finds them all equally good."
     corrected = row["rho_disattenuated"]
-    beside = f", {correlation(corrected)} without noise" if corrected is not None else ""
+    beside = f", {two_decimals(corrected)} without noise" if corrected is not None else ""
     return (
-        f"Candidates that are good in {target_name(row['target'])} rank with {other} as ρ = {correlation(row['rho'])} "
+        f"Candidates that are good in {target_name(row['target'])} rank with {other} as ρ = {two_decimals(row['rho'])} "
         f"(95 % interval {correlation_interval(row['low'], row['high'])}{beside}): that quality survives the swap of "
         f"models is {'shown' if row['status'] == SURVIVES else 'ruled out' if row['status'] == LOST else 'undecided'}."
     )
