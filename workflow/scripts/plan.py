@@ -1,20 +1,11 @@
 """Adapter of rule estimate."""
 
-from pathlib import Path
-
 from iclscope.plan import estimate
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 
-with job(snakemake) as provenance:
-    config = snakemake.params.settings
-    estimate.run(
-        config=config,
-        pools=dict(zip(config["datasets"], snakemake.input.pools, strict=True)),
-        folders={
-            model: Path(file).parent for model, file in zip(config["models"], snakemake.input.models, strict=True)
-        },
-        task_folder=Path(snakemake.scriptdir, "../../config/tasks"),
-        table=snakemake.output.table,
-        text=snakemake.output.text,
-        provenance=provenance,
-    )
+with jobs.job(snakemake) as job:
+    settings, task_folder = snakemake.params.settings, jobs.task_folder(snakemake)
+    pools = jobs.by_name(settings["datasets"], snakemake.input.pools)
+    models = jobs.by_name(settings["models"], map(jobs.folder_of, snakemake.input.models))
+    inputs = {"pools": pools, "models": models, "task_folder": task_folder}
+    estimate.run(settings=settings, **inputs, **snakemake.output, job=job)

@@ -1,14 +1,9 @@
 """Adapter of rule prepare_model."""
 
-from pathlib import Path
-
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.sources import prepare_model
 
-with job(snakemake):
-    prepare_model.prepare_model(
-        name=snakemake.wildcards.model,
-        settings=snakemake.params.settings,
-        wheel=snakemake.input.get("wheel"),
-        folder=Path(snakemake.output[0]).parent,
-    )
+with jobs.job(snakemake):
+    name, settings = snakemake.wildcards.model, snakemake.params.settings
+    wheel, model_out = snakemake.input.get("wheel"), jobs.folder_of(snakemake.output.model_out)
+    prepare_model.run(name=name, settings=settings, wheel=wheel, model_out=model_out)

@@ -25,6 +25,7 @@ from iclscope.engine.attention import attention_input
 from iclscope.engine.prompts import DemonstrationTokens, encode_demonstration
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import is_sealed
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.logs import progress
 from iclscope.runtime.parquet import TableWriter, read_provenance
 from iclscope.runtime.provenance import digest
@@ -223,15 +224,13 @@ def tokenise(rows: Iterable[Mapping[str, Any]], model: Any, tokenizer: Any) -> l
 def run(
     *,
     candidates: str | Path,
-    model_folder: str | Path,
-    outputs: Mapping[str, str | Path],
+    model: PreparedModel,
     settings: Mapping[str, Any],
-    dtype: str,
-    device: str,
     code: str,
-    provenance: Mapping[str, Any],
+    activations_out: Mapping[str, str | Path],
+    job: Job,
 ) -> None:
-    """Write the activations of `candidates` under each mask of `outputs` (mask → file), loading the model once.
+    """Write the activations of `candidates` under each mask of `activations_out` (mask → file), loading the model once.
 
     A file that the same recipe has made already is left alone, so that a new mask computes itself only; where that
     holds for all of them, the job was forced and all are made again. settings: those of the config key `activations`;
@@ -239,13 +238,13 @@ def run(
     """
     sites, top_k = settings["sites"], settings["top_k"]
     check_sites(sites)
-    functions = {mask: named(mask) for mask in outputs}
-    extraction = digest([provenance["settings"], dtype, code])
-    recipe = digest([extraction, provenance["inputs"]])
-    waiting = [mask for mask, path in outputs.items() if not _is_made(path, recipe)] or list(outputs)
-    model, tokenizer = models.load(model_folder, dtype, device)
-    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
-    blocks = find_blocks(model)
+    functions = {mask: named(mask) for mask in activations_out}
+    extraction = digest([job.provenance["settings"], model.dtype, code])
+    recipe = digest([extraction, job.provenance["inputs"]])
+    waiting = [mask for mask, path in activations_out.items() if not _is_made(path, recipe)] or list(activations_out)
+    loaded, tokenizer = models.load(*model)
+    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
+    blocks = find_blocks(loaded)
     tokens = sum(len(one.tokens.ids) for one in demonstrations)
     passes = len(batches(demonstrations, settings["batch_tokens"]))
     logger.info(
@@ -253,9 +252,10 @@ def run(
         ", ".join(waiting), len(demonstrations), tokens, passes, len(blocks), ", ".join(sites),
         estimated_bytes(tokens, len(demonstrations), blocks, sites, top_k) / 1e6,
     )  # fmt: skip
+    made = {**job.provenance, "extraction": extraction, "recipe": recipe}
     for mask in waiting:
-        frames = extract(model, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
-        with ACTIVATIONS.writer(outputs[mask], {**provenance, "extraction": extraction, "recipe": recipe}) as writer:
+        frames = extract(loaded, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
+        with ACTIVATIONS.writer(activations_out[mask], made) as writer:
             write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
 
 

@@ -29,6 +29,7 @@ from iclscope.activations.masks import MaskFunction, named
 from iclscope.activations.sites import Block, check_sites, find_blocks, reading
 from iclscope.engine import models
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.logs import progress
 from iclscope.tables import SAMPLE, TOKEN_ACTIVATIONS
 
@@ -69,22 +70,20 @@ def stored_batches(path: str | Path, site: str, layer: int, batch_tokens: int = 
 
 
 def computed_batches(
-    model_folder: str | Path,
+    model: PreparedModel,
     candidates: str | Path,
     mask: str,
     site: str,
     layer: int,
-    dtype: str = "float32",
-    device: str = "auto",
     batch_tokens: int = BATCH_TOKENS,
 ) -> Iterator[TokenBatch]:
-    """Yield the activations at one site and layer while the prepared model of `model_folder` reads `candidates`.
+    """Yield the activations at one site and layer while `model` reads `candidates`.
 
     candidates: a sample's Parquet file. Nothing is stored; every pass over the data runs the model again.
     """
-    model, tokenizer = models.load(model_folder, dtype, device)
-    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
-    yield from stream(model, demonstrations, named(mask), site, layer, batch_tokens)
+    loaded, tokenizer = models.load(*model)
+    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
+    yield from stream(loaded, demonstrations, named(mask), site, layer, batch_tokens)
 
 
 def stream(
@@ -103,13 +102,11 @@ def stream(
 def run(
     *,
     candidates: str | Path,
-    model_folder: str | Path,
+    model: PreparedModel,
     mask: str,
     settings: Mapping[str, Any],
-    dtype: str,
-    device: str,
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    token_activations_out: str | Path,
+    job: Job,
 ) -> None:
     """Write the whole activations of `candidates` under `mask` at all layers; settings: those of `activations`.
 
@@ -117,17 +114,17 @@ def run(
     """
     function, sites = named(mask), settings["sites"]
     check_sites(sites)
-    model, tokenizer = models.load(model_folder, dtype, device)
-    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
-    blocks = find_blocks(model)
-    _announce(mask, stored_bytes(demonstrations, blocks, sites), Path(output))
+    loaded, tokenizer = models.load(*model)
+    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
+    blocks = find_blocks(loaded)
+    _announce(mask, stored_bytes(demonstrations, blocks, sites), Path(token_activations_out))
     made = batches(demonstrations, settings["batch_tokens"])
-    with TOKEN_ACTIVATIONS.writer(output, provenance) as writer:
+    with TOKEN_ACTIVATIONS.writer(token_activations_out, job.provenance) as writer:
         for batch in progress(made, len(made), f"whole activations, {mask}", "batch"):
-            inputs = model_input(model, [one.tokens for one in batch], function)
+            inputs = model_input(loaded, [one.tokens for one in batch], function)
             receive = lambda site, layer, x, batch=batch: writer.append(_rows(batch, site, layer, x))  # noqa: E731
             with torch.inference_mode(), reading(blocks, sites, receive):
-                model.get_decoder()(**inputs)
+                loaded.get_decoder()(**inputs)
 
 
 def stored_bytes(demonstrations: Sequence[Demonstration], blocks: Sequence[Block], sites: Sequence[str]) -> int:

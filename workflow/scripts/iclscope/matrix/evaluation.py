@@ -17,8 +17,10 @@ from iclscope.engine.generation import Answer, NotFiniteError, Stopping, generat
 from iclscope.engine.packing import Prompt, computed_tokens
 from iclscope.engine.reference import generate_plain, score_plain, takes_masks
 from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
+from iclscope.matrix.blocks import Block
 from iclscope.runtime import logs
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.tables import EVALUATION, POOL
 
 logger = logging.getLogger(__name__)
@@ -32,44 +34,41 @@ Row = Mapping[str, Any]
 def run_block(
     *,
     pool: str | Path,
-    model_folder: str | Path,
-    candidates: tuple[int, int],
-    items: tuple[int, int],
+    model: PreparedModel,
+    task: Task,
+    block: Block,
     settings: Mapping[str, Any],
-    task_folder: str | Path,
-    dataset: str,
-    dtype: str,
-    device: str,
-    batch_tokens: int | str,
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    block_out: str | Path,
+    job: Job,
 ) -> None:
-    """Evaluate candidates × items (id ranges, end exclusive) and write one block; with candidate 0 goes the zero-shot.
+    """Evaluate candidates × items of a block and write it; with candidate 0 goes the zero-shot prompt.
 
-    settings: `task` and `max_new_tokens` (or None) of the data set, for generated answers. batch_tokens: tokens per
-    forward pass, or `auto`.
+    settings: `max_new_tokens` (or None) of the data set, for generated answers; `batch_tokens`, tokens per forward
+    pass, or `auto`.
     """
     rows = POOL.read(pool)
-    demonstrations = _rows(rows, "candidate", candidates)
-    questions = _rows(rows, "item", items)
-    model, tokenizer = models.load(model_folder, dtype, device)
-    name = Path(model_folder).name
+    demonstrations = _rows(rows, "candidate", block.candidates)
+    items = _rows(rows, "item", block.items)
+    loaded, tokenizer = models.load(*model)
     encoder = PromptEncoder(tokenizer)
-    generated = questions[0]["kind"] == "generation"
-    scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
+    generated = items[0]["kind"] == "generation"
+    scorer = GenerationScorer(items, task, settings["max_new_tokens"]) if generated else None
     new_tokens = scorer.stopping.max_new_tokens if scorer else 0
-    length = PackLength(batch_tokens)
-    packed = takes_masks(model, encoder.encode(demonstrations[0]["prefix"], questions), length.tokens)
-    fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(model), model=name)
-    groups = _groups(encoder, demonstrations, questions, fits, with_zero_shot=candidates[0] == 0)
-    number = len(demonstrations) + (candidates[0] == 0)
-    logger.info("%d prompts of %d items", number, len(questions))
+    length = PackLength(settings["batch_tokens"])
+    packed = takes_masks(loaded, encoder.encode(demonstrations[0]["prefix"], items), length.tokens)
+    fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(loaded), model=model.name)
+    with_zero_shot = block.candidates[0] == 0
+    groups = _groups(encoder, demonstrations, items, fits, with_zero_shot)
+    number = len(demonstrations) + with_zero_shot
+    logger.info("%d prompts of %d items", number, len(items))
     if scorer:
-        answer = partial(generate if packed else generate_plain, model, tokenizer)
-        frames = _generate_all(answer, groups, number, questions, scorer, length, name)
+        answer = partial(generate if packed else generate_plain, loaded, tokenizer)
+        frames = _generate_all(answer, groups, number, items, scorer, length, model.name)
     else:
-        frames = _score_all(partial(score if packed else score_plain, model), groups, number, questions, length, name)
-    EVALUATION.write(pl.concat(frames), output, provenance)
+        frames = _score_all(
+            partial(score if packed else score_plain, loaded), groups, number, items, length, model.name
+        )
+    EVALUATION.write(pl.concat(frames), block_out, job.provenance)
 
 
 def _score_all(
@@ -128,13 +127,13 @@ def _not_finite(model: str, candidate: int, item: Row) -> StudyError:
 class GenerationScorer:
     """Scores generated answers by the task's own filters and metrics; knows when an answer ends."""
 
-    def __init__(self, items: Sequence[Row], settings: Mapping[str, Any], task_folder: str | Path, key: str) -> None:
+    def __init__(self, items: Sequence[Row], task: Task, max_new_tokens: int | None) -> None:
         from iclscope.tasks import harness  # the harness takes a second to import, and choices need none of it
 
         self._documents = [json.loads(item["document"]) for item in items]
-        self._task = harness.load_task(settings["task"], task_folder, {"items": self._documents}, key)
+        self._task = harness.load_task(task.name, task.folder, {"items": self._documents}, task.key)
         self._score = harness.score_generation
-        limit = settings["max_new_tokens"] or harness.max_new_tokens(self._task)
+        limit = max_new_tokens or harness.max_new_tokens(self._task)
         self.stopping = Stopping(tuple(harness.stop_sequences(self._task)), limit)
 
     def __call__(self, item: int, text: str) -> list[dict[str, Any]]:

@@ -9,17 +9,18 @@ import polars as pl
 from iclscope.matrix import blocks
 
 
-def tokens(config: Mapping[str, Any], evaluation: str | Path) -> str:
+def tokens(config: Mapping[str, Any], block_out: str | Path) -> str:
     """One line: tokens of the prompts that have been scored, of about how many the whole study will score.
 
-    evaluation: folder of the score matrices. Those still to come are taken to be as long as the mean of those of their
-    data set; a data set of which there is nothing yet, as the mean of the others.
+    block_out: the file of any block, beside which the others stand. Those still to come are taken to be as long as the
+    mean of those of their data set; a data set of which there is nothing yet, as the mean of the others.
     """
+    evaluation = Path(block_out).parents[3]
     done, tokens_done, planned = 0, 0, []
     for dataset, entry in config["datasets"].items():
         own_pairs, own_tokens = 0, 0
         for model in config["models"]:
-            files = [file for file in _blocks(config, Path(evaluation, model, dataset), entry) if file.is_file()]
+            files = [file for file in _blocks(config, evaluation / model / dataset, entry) if file.is_file()]
             if files:
                 found = pl.scan_parquet(files).select(pl.len(), pl.sum("prompt_tokens").cast(pl.Int64).alias("sum"))
                 pairs, count = found.collect().row(0)
@@ -33,4 +34,4 @@ def tokens(config: Mapping[str, Any], evaluation: str | Path) -> str:
 
 def _blocks(config: Mapping[str, Any], folder: Path, entry: Mapping[str, Any]) -> list[Path]:
     grid = blocks.grid(entry["candidates"], entry["items"], blocks.size(config, folder.name))
-    return [folder / f"blocks/{blocks.name(candidates, items)}.parquet" for candidates, items in grid]
+    return [folder / f"blocks/{block.name}.parquet" for block in grid]

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.runtime.parquet import read_provenance
 from iclscope.signals.poolings import POOLINGS, SPANS
@@ -332,8 +333,8 @@ def run(
     activations: str | Path,
     extraction: str,
     settings: Mapping[str, Any],
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    metrics_out: str | Path,
+    job: Job,
 ) -> None:
     """Write the metrics of an activations file; settings are those of the config key `metrics`.
 
@@ -348,7 +349,7 @@ def run(
         "%d metrics of %d poolings for %d sites and layers",
         len(settings["names"]), len(settings["poolings"]), groups.height,
     )  # fmt: skip
-    with METRICS.writer(output, provenance) as writer:
+    with METRICS.writer(metrics_out, job.provenance) as writer:
         for site, layer in progress(groups.iter_rows(), groups.height, "metrics", "layer"):
             rows = pl.scan_parquet(activations).filter(pl.col.site == site, pl.col.layer == layer).select(COLUMNS)
             writer.append(compute(rows.collect(), settings["poolings"], settings["names"]))

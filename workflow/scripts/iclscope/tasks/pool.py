@@ -10,6 +10,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from iclscope.engine import models
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, Task
 from iclscope.tables import POOL
 from iclscope.tasks import harness
 from iclscope.tasks.rendering import UnusableRow, render
@@ -34,35 +36,45 @@ Settings = Mapping[str, Any]
 TokenCounter = Callable[[list[str]], list[int]]
 
 
+@dataclass(frozen=True)
+class CountingModel:
+    """The model whose tokens count for `max_tokens`, and whose context in tokens every pair must fit."""
+
+    count: TokenCounter
+    context: int
+
+    @classmethod
+    def of(cls, folder: str | Path) -> "CountingModel":
+        """The prepared model in `folder`, which need not have weights."""
+        return cls(_token_counter(folder), models.load_context_length(folder))
+
+
 def run_pool(
     *,
     data: str | Path,
     dataset: str,
+    task: Task,
+    model: str | Path,
     settings: Settings,
-    task_folder: str | Path,
-    model_folder: str | Path,
-    seed: int,
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    pool_out: str | Path,
+    job: Job,
 ) -> None:
     """Render every usable row of a data set and write the pool, from which samples are taken.
 
-    data: folder of `{split}.jsonl` files. dataset: its key in the config. settings: of that key, `task`,
-    `candidates_split`, `items_split`, `max_tokens`, `max_unusable` and `cluster`. model_folder: the prepared model that
-    counts tokens for `max_tokens` and whose context every pair must fit. What was dropped stands in the provenance.
+    data: folder of `{split}.jsonl` files. dataset: its name in the config. settings: of that key, `candidates_split`,
+    `items_split`, `max_tokens`, `max_unusable` and `cluster`. model: folder of the prepared model that counts tokens
+    for `max_tokens` and whose context every pair must fit. What was dropped stands in the provenance.
     """
-    key = f"datasets.{dataset}"
-    config = harness.task_config(settings["task"], task_folder, key)
+    config = harness.task_config(*task)
     available = sorted(path.stem for path in Path(data).glob("*.jsonl"))
-    splits = choose_splits(config, settings, available, key)
+    splits = choose_splits(config, settings, available, task.key)
     rows = {
-        split: harness.processed(config, read_rows(Path(data) / f"{split}.jsonl"), key)
+        split: harness.processed(config, read_rows(Path(data) / f"{split}.jsonl"), task.key)
         for split in dict.fromkeys(splits.values())
     }
-    task = harness.build_task(config, [row for part in rows.values() for row in part], key)
-    counter, context = _token_counter(model_folder), models.load_context_length(model_folder)
-    frame, dropped = make_pool(task, rows, splits, dataset, settings, seed, counter, context)
-    POOL.write(frame, output, {**provenance, "dropped": dropped})
+    built = harness.build_task(config, [row for part in rows.values() for row in part], task.key)
+    frame, dropped = make_pool(built, rows, splits, dataset, settings, job.seed, CountingModel.of(model))
+    POOL.write(frame, pool_out, {**job.provenance, "dropped": dropped})
 
 
 def choose_splits(config: harness.TaskConfig, settings: Settings, available: Sequence[str], key: str) -> dict[str, str]:
@@ -95,13 +107,12 @@ def make_pool(
     dataset: str,
     settings: Settings,
     seed: int,
-    count_tokens: TokenCounter | None,
-    context: int = 0,
+    model: CountingModel | None,
 ) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
     """The pool of a data set, and how many rows were dropped for which reason, by role and by split.
 
     The usable rows of both roles, each in its order. Columns as in `tables.POOL`. rows: processed rows of each split.
-    splits: the split of each role. count_tokens: for `max_tokens` and `context`. context: of the model that counts.
+    splits: the split of each role. model: None counts no tokens and refuses no length.
     """
     key = f"datasets.{dataset}"
     usable, unusable = {}, {}
@@ -110,12 +121,12 @@ def make_pool(
         usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, key)
     dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
     pools = _pools(usable, splits, dropped)
-    if count_tokens:
+    if model:
         limits = settings.get("max_tokens") or {}
-        counted = {role: _counted(role, part, count_tokens) for role, part in pools.items()}
+        counted = {role: _counted(role, part, model.count) for role, part in pools.items()}
         for role, part in counted.items():
             short = _short(part, limits.get(f"{role}s"), dropped[role])
-            pools[role] = _fitting(role, short, context, count_tokens, dropped[role])
+            pools[role] = _fitting(role, short, model, dropped[role])
     for role, part in pools.items():
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped[role].items() if count)
         logger.info("%s: %d %ss from %s; dropped: %s", key, len(part), role, splits[role], reasons or "none")
@@ -220,9 +231,7 @@ def _short(rows: Sequence[Row], limit: int | None, dropped: Counter[str]) -> lis
     return short
 
 
-def _fitting(
-    role: str, rows: Sequence[Row], context: int, count_tokens: TokenCounter, dropped: Counter[str]
-) -> list[Row]:
+def _fitting(role: str, rows: Sequence[Row], model: CountingModel, dropped: Counter[str]) -> list[Row]:
     """Rows that fit the context of a model together with any row of the other role, so that no prompt is ever cut.
 
     A demonstration has half of the context, a question with its longest choice the other half. Where answers are
@@ -230,19 +239,19 @@ def _fitting(
     not depend on the other role make the filter one of single rows: it takes the same ones out whatever is drawn.
     """
     answers = [[] if role == CANDIDATE else row["choices"] for row in rows]
-    counts = iter(count_tokens([answer for group in answers for answer in group]))
+    counts = iter(model.count([answer for group in answers for answer in group]))
     longest = [max((next(counts) for _ in group), default=0) for group in answers]
     fitting = []
     for row, answer in zip(rows, longest, strict=True):
-        room = context // (4 if role == ITEM and row["kind"] == "generation" else 2) - SEAM
+        room = model.context // (4 if role == ITEM and row["kind"] == "generation" else 2) - SEAM
         if row["tokens"] + answer <= room:
             fitting.append(row)
-    dropped[f"too long for a context of {context} tokens"] = len(rows) - len(fitting)
+    dropped[f"too long for a context of {model.context} tokens"] = len(rows) - len(fitting)
     return fitting
 
 
-def _token_counter(model_folder: str | Path) -> TokenCounter:
-    tokenizer = models.load_tokenizer(model_folder)
+def _token_counter(folder: str | Path) -> TokenCounter:
+    tokenizer = models.load_tokenizer(folder)
 
     def count(texts: list[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]] if texts else []

@@ -10,6 +10,7 @@ import polars as pl
 
 import iclscope
 from iclscope.runtime.files import write_text
+from iclscope.runtime.jobs import Job
 from iclscope.selection.picks import TINY
 from iclscope.signals.correlation import LEVEL, Z_90
 from iclscope.tables import SUMMARY
@@ -41,7 +42,7 @@ def run(
     settings: Mapping[str, Any],
     verdict_out: str | Path,
     summary_out: str | Path,
-    provenance: Mapping[str, Any],
+    job: Job,
 ) -> None:
     """Write the verdict (JSON) and the summary table of the whole study.
 
@@ -54,7 +55,7 @@ def run(
     ]
     judged = verdict(results, settings)
     write_text(verdict_out, json.dumps(judged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    SUMMARY.write(pl.concat(summary(r) for r in results), summary_out, provenance)
+    SUMMARY.write(pl.concat(summary(r) for r in results), summary_out, job.provenance)
     logger.info(judged["headline"])
 
 
