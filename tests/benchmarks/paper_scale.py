@@ -20,6 +20,7 @@ import polars as pl
 import yaml
 
 from iclscope.matrix import quality
+from iclscope.runtime.jobs import Job
 from iclscope.selection import trial
 from iclscope.signals import correlation
 from iclscope.statistics.corrections import permute
@@ -126,25 +127,27 @@ def run(stage: str, folder: Path) -> None:
     path = {name: folder / f"{name}.parquet" for name in names}
     made = {name: folder / f"{name}.parquet" for name in ("quality", "reliability", "correlation", "headline")}
     metrics = {mask: folder / f"metrics_{mask}.parquet" for mask in MASKS}
-    common = {"evaluation": path["evaluation"], "settings": SETTINGS[stage], "seed": SEED, "provenance": {}}
+    common = {"settings": SETTINGS[stage], "job": Job(SEED, {})}
+    read = {"evaluation": path["evaluation"], "features": path["features"], "item_rows": path["items"]}
     start, cpu = time.perf_counter(), time.process_time()
     if stage == "quality":
-        quality.run(**common, quality_out=made["quality"], reliability_out=made["reliability"])
+        quality.run(
+            **common,
+            evaluation=path["evaluation"],
+            quality_out=made["quality"],
+            reliability_out=made["reliability"],
+        )
     elif stage == "correlation":
         correlation.run(
             **common,
-            metrics=metrics,
-            features=path["features"],
-            reliability=made["reliability"],
-            items=path["items"],
+            files=correlation.Files(**read, metrics=metrics, reliability=made["reliability"]),
             correlation_out=made["correlation"],
             headline_out=made["headline"],
         )
     else:
         trial.run(
             **common,
-            metrics=metrics,
-            **{name: path[name] for name in ("features", "embeddings", "candidates", "items")},
+            files=trial.Files(**read, metrics=metrics, embeddings=path["embeddings"], candidates=path["candidates"]),
             targets=SETTINGS["quality"]["targets"],
             selection_out=folder / "selection.parquet",
         )

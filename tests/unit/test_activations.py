@@ -18,6 +18,7 @@ from iclscope.activations.sites import find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.parquet import read_provenance
 from iclscope.signals import metrics
 from iclscope.tables import ACTIVATIONS, METRICS, SAMPLE
@@ -301,13 +302,11 @@ def study(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
             settings = {"sites": ["resid", "mlp_out"], "top_k": 3}
             arguments = {
                 "candidates": tmp_path / "candidates.parquet",
-                "model_folder": tmp_path,
-                "outputs": {mask: self.path(mask) for mask in masks},
+                "model": PreparedModel(tmp_path, "float32", "cpu"),
                 "settings": {**settings, "batch_tokens": 100},
-                "dtype": "float32",
-                "device": "cpu",
                 "code": "0123",
-                "provenance": {"seed": 1, "settings": settings, "inputs": {"candidates.parquet": "ab"}},
+                "activations_out": {mask: self.path(mask) for mask in masks},
+                "job": Job(1, {"seed": 1, "settings": settings, "inputs": {"candidates.parquet": "ab"}}),
             }
             before = {mask: self.path(mask).stat().st_ino for mask in masks if self.path(mask).exists()}
             extraction.run(**{**arguments, **changes})
@@ -362,9 +361,10 @@ def test_whatever_shapes_activations_makes_all_of_them_again(study):
     study.run(masks)
     record = {"seed": 1, "settings": {"sites": ["resid"], "top_k": 3}, "inputs": {"candidates.parquet": "ab"}}
     assert study.run([*masks, "prefix_lm"], code="4567") == [*masks, "prefix_lm"]
-    assert study.run([*masks, "bidirectional"], code="4567", dtype="bfloat16") == [*masks, "bidirectional"]
-    assert study.run([*masks, "prefix_lm"], provenance=record) == [*masks, "prefix_lm"]
-    assert study.run(masks, provenance=record) == masks  # nothing was missing: the job was forced
+    other = PreparedModel(study.path("causal").parent, "bfloat16", "cpu")
+    assert study.run([*masks, "bidirectional"], code="4567", model=other) == [*masks, "bidirectional"]
+    assert study.run([*masks, "prefix_lm"], job=Job(1, record)) == [*masks, "prefix_lm"]
+    assert study.run(masks, job=Job(1, record)) == masks  # nothing was missing: the job was forced
 
 
 def test_a_candidate_longer_than_the_context_is_refused(tiny_model_of, tiny_tokenizer):

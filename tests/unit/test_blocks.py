@@ -32,13 +32,13 @@ RANGES = st.tuples(st.integers(0, 2_000_000), st.integers(0, 2_000_000)).map(lam
 
 @given(candidates=RANGES, items=RANGES)
 def test_a_name_tells_its_ranges_and_fits_the_wildcard(candidates, items):
-    name = blocks.name(candidates, items)
-    assert blocks.parse(name) == (candidates, items)
+    name = blocks.Block(candidates, items).name
+    assert blocks.parse(name) == blocks.Block(candidates, items)
     assert re.fullmatch(blocks.NAME, name)
 
 
 def test_names_sort_as_the_blocks_do():
-    names = [blocks.name(c, i) for c in blocks.cut(99_999, 9_000) for i in blocks.cut(1_200, 400)]
+    names = [blocks.Block(c, i).name for c in blocks.cut(99_999, 9_000) for i in blocks.cut(1_200, 400)]
     assert names == sorted(names)
     assert len(set(names)) == len(names)
     assert names[0] == "c00000-09000_i00000-00400"

@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS, code_digest
+from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS
+from iclscope.runtime.code_digest import of_script as code_digest
 from iclscope.runtime.errors import StudyError
 
 # A small package: the stage imports a module of its own name, that one others, in rooms and beside them.

@@ -6,6 +6,7 @@ from scipy.stats import false_discovery_control, spearmanr
 import planted
 from iclscope.matrix import quality
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.signals import correlation
 from iclscope.statistics.intervals import analytic_interval, disattenuate, equivalence, fisher_interval
 from iclscope.statistics.ranks import centred_ranks, spearman
@@ -20,22 +21,20 @@ def run(made, folder, settings=SETTINGS, seed=1):
     quality.run(
         evaluation=made.paths["evaluation"],
         settings={"targets": TARGETS, "split_halves": 20},
-        seed=seed,
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
-        provenance={},
+        job=Job(seed, {}),
     )
     correlation.run(
-        metrics=made.metrics,
-        features=made.paths["features"],
-        evaluation=made.paths["evaluation"],
-        reliability=made.paths["reliability"],
-        items=made.paths["items"],
+        files=correlation.Files(
+            metrics=made.metrics,
+            **{name: made.paths[name] for name in ("features", "evaluation", "reliability")},
+            item_rows=made.paths["items"],
+        ),
         settings=settings,
-        seed=seed,
         correlation_out=folder / "correlation.parquet",
         headline_out=folder / "headline.parquet",
-        provenance={},
+        job=Job(seed, {}),
     )
     return CORRELATION.read(folder / "correlation.parquet"), HEADLINE.read(folder / "headline.parquet")
 

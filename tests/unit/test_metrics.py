@@ -8,6 +8,7 @@ import torch
 
 from iclscope.activations.per_token import TOP, VECTORS, summarise
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.signals import metrics
 from iclscope.signals.metrics import METRICS_BY_NAME, NO_TOKENS, compute
 from iclscope.signals.poolings import POOLINGS
@@ -188,8 +189,8 @@ def test_run(tmp_path):
     asked = {
         "activations": tmp_path / "a.parquet",
         "settings": {"poolings": ["last", "all"], "names": ["kurtosis", "entropy"]},
-        "output": tmp_path / "m.parquet",
-        "provenance": {"seed": 1},
+        "metrics_out": tmp_path / "m.parquet",
+        "job": Job(1, {}),
     }
     with pytest.raises(StudyError, match=r"a\.parquet was made with other settings or code than the study has; delete"):
         metrics.run(**asked, extraction="abd")

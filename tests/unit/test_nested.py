@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from iclscope.statistics.nested import best_of_grid, strongest
+from iclscope.statistics.nested import best_of_grid, strongest_signal
 from iclscope.statistics.ranks import centred_ranks
 
 
@@ -34,7 +34,7 @@ def test_best_signal_is_what_scipy_finds_among_the_chosen_candidates():
     rng = np.random.default_rng(1)
     values, quality = rng.standard_normal((30, 41)), rng.standard_normal(41)
     ours = rng.random(41) < 0.5
-    best, rho = strongest(centred_ranks(values), quality[ours], ours)
+    best, rho = strongest_signal(centred_ranks(values), quality[ours], ours)
     expected = [spearmanr(v[ours], quality[ours]).statistic for v in values]
     assert best == np.argmax(np.abs(expected))
     assert rho == pytest.approx(expected[best], abs=0.05)  # ranks among all candidates, not among ours
@@ -43,7 +43,7 @@ def test_best_signal_is_what_scipy_finds_among_the_chosen_candidates():
 def test_signal_that_is_constant_among_the_chosen_candidates_is_not_chosen():
     values = np.array([[1.0, 1, 1, 1, 2, 3, 4, 5], [4.0, 3, 1, 2, 5, 6, 7, 8]])
     ours = np.array([True] * 4 + [False] * 4)
-    best, rho = strongest(centred_ranks(values), np.array([1.0, 2, 3, 4]), ours)
+    best, rho = strongest_signal(centred_ranks(values), np.array([1.0, 2, 3, 4]), ours)
     assert best == 1
     assert rho < 0
 

@@ -9,6 +9,7 @@ from iclscope.engine import models
 from iclscope.plan import calibration, estimate, workload
 from iclscope.plan.calibration import Rates
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.tables import PLAN, POOL
 from test_workload import candidate, item
 
@@ -36,13 +37,13 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
 
     def run():
         estimate.run(
-            config=config,
+            settings=config,
             pools=dict.fromkeys(config["datasets"], tmp_path / "pool.parquet"),
-            folders={"tiny": tmp_path / "tiny"},
+            models={"tiny": tmp_path / "tiny"},
             task_folders=dict.fromkeys(config["datasets"], tmp_path),
-            table=tmp_path / "plan.parquet",
-            text=tmp_path / "plan.txt",
-            provenance={},
+            table_out=tmp_path / "plan.parquet",
+            text_out=tmp_path / "plan.txt",
+            job=Job(1, {}),
         )
         return PLAN.read(tmp_path / "plan.parquet"), (tmp_path / "plan.txt").read_text()
 

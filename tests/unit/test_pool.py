@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, Task
 from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import POOL
 from iclscope.tasks import harness
-from iclscope.tasks.pool import choose_splits, make_pool, permutation, run_pool
+from iclscope.tasks.pool import CountingModel, choose_splits, make_pool, permutation, run_pool
 from iclscope.tasks.rows import write_rows
 from tiny import build_model, build_tokenizer
 
@@ -38,7 +39,9 @@ def count_words(texts):
 
 def pool_of(task, parts, settings=None, seed=1, count_tokens=None, dataset="d"):
     splits = {"candidate": next(iter(parts)), "item": list(parts)[-1]}
-    return make_pool(task, parts, splits, dataset, settings or {}, seed, count_tokens, sys.maxsize)[0]
+    return make_pool(
+        task, parts, splits, dataset, settings or {}, seed, count_tokens and CountingModel(count_tokens, sys.maxsize)
+    )[0]
 
 
 def order(pool, role):
@@ -258,7 +261,7 @@ def test_a_bad_row_is_dropped_with_its_reason(tmp_path, tiny_model, tiny_tokeniz
     part = [*rows(20), bad]
     (tmp_path / "data").mkdir()
     write_rows(tmp_path / "data/validation.jsonl", part)
-    pool = make(tmp_path, tmp_path / "data", model_folder=tmp_path / "model")
+    pool = make(tmp_path, tmp_path / "data", model=tmp_path / "model")
     frame = POOL.read(pool)
     dropped = read_provenance(pool)["dropped"]
     if reason is None:
@@ -328,7 +331,7 @@ def test_no_prompt_is_longer_than_the_context_of_the_model(tmp_path, tiny_model_
     write_rows(
         tmp_path / "data/validation.jsonl", [boolq(i + 60, passage="a whale " * n) for i, n in enumerate(lengths)]
     )
-    pool = make(tmp_path, tmp_path / "data", model_folder=tmp_path / "model")
+    pool = make(tmp_path, tmp_path / "data", model=tmp_path / "model")
     frame = POOL.read(pool)
     candidates, items = (list(frame.filter(role=role).iter_rows(named=True)) for role in ("candidate", "item"))
     whole = [
@@ -350,7 +353,7 @@ def test_generated_answers_have_a_quarter_of_the_context(tmp_path, tiny_model_of
     (tmp_path / "data").mkdir()
     part = [{"body": "an apple " * i, "question": f"How many {i}?", "answer": str(i)} for i in range(30)]
     write_rows(tmp_path / "data/validation.jsonl", part)
-    frame = POOL.read(make(tmp_path, tmp_path / "data", task="asdiv_generate", model_folder=tmp_path / "model"))
+    frame = POOL.read(make(tmp_path, tmp_path / "data", task="asdiv_generate", model=tmp_path / "model"))
     tokens = dict(frame.group_by("role").agg(pl.max("tokens")).iter_rows())
     assert 40 < tokens["item"] <= 50 < 80 < tokens["candidate"] <= 100
 
@@ -494,21 +497,20 @@ def data(tmp_path):
     return folder
 
 
-def make(tmp_path, data, model_folder=None, task_folder=OWN, **settings):
+def make(tmp_path, data, model=None, task_folder=OWN, **settings):
     pool = tmp_path / "pool.parquet"
-    if model_folder is None:
-        model_folder = tmp_path / "counting"
-        build_model("llama").config.save_pretrained(model_folder)
-        build_tokenizer().save_pretrained(model_folder)
+    if model is None:
+        model = tmp_path / "counting"
+        build_model("llama").config.save_pretrained(model)
+        build_tokenizer().save_pretrained(model)
     run_pool(
         data=data,
         dataset="d",
-        settings={"task": "boolq", **settings},
-        task_folder=task_folder,
-        model_folder=model_folder,
-        seed=1,
-        output=pool,
-        provenance={"seed": 1},
+        task=Task(settings.pop("task", "boolq"), task_folder, "datasets.d"),
+        model=model,
+        settings=settings,
+        pool_out=pool,
+        job=Job(1, {"seed": 1}),
     )
     return pool
 
@@ -527,12 +529,11 @@ def test_tokenizer_of_the_model_counts(tmp_path, data, tiny_model, tiny_tokenize
     run_pool(
         data=data,
         dataset="d",
-        settings={"task": "boolq", "max_tokens": limits},
-        task_folder=OWN,
-        model_folder=tmp_path / "model",
-        seed=1,
-        output=pool,
-        provenance={},
+        task=Task("boolq", OWN, "datasets.d"),
+        model=tmp_path / "model",
+        settings={"max_tokens": limits},
+        pool_out=pool,
+        job=Job(1, {}),
     )
     for row in POOL.read(pool).iter_rows(named=True):
         text = row["prefix"][: row["answer_end"]] if row["role"] == "candidate" else row["question"]

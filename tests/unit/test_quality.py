@@ -8,6 +8,7 @@ import planted
 from iclscope.matrix import quality
 from iclscope.matrix.quality import read_scores, score_matrix
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.tables import EVALUATION, QUALITY, RELIABILITY
 
 GOLD = np.array([[-1.0, -2.0, -3.0], [-0.5, -1.0, -4.0]])
@@ -27,10 +28,9 @@ def study(tmp_path_factory):
     quality.run(
         evaluation=made.paths["evaluation"],
         settings={"targets": TARGETS, "split_halves": 50},
-        seed=1,
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
-        provenance={},
+        job=Job(1, {}),
     )
     return made
 

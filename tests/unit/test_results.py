@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 import synthetic
-from iclscope.verdict.results import Results, strongest
+from iclscope.verdict.results import Results, strongest_of
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_main_pooling_is_all_tokens_where_the_study_has_it(tables):
 
 
 def test_strongest_of_nothing_is_none(tables):
-    assert strongest(tables["correlation"].head(0)) is None
+    assert strongest_of(tables["correlation"].head(0)) is None
     assert synthetic.results(synthetic.undefined(tables)).strongest is None
 
 

@@ -2,6 +2,7 @@ import polars as pl
 import pytest
 
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import POOL, SAMPLE
 from iclscope.tasks.samples import run_sample
@@ -42,7 +43,7 @@ def shared(tmp_path):
 def take(pool, role, count, **opposite):
     output = pool.parent / f"{role}.parquet"
     key = f"datasets.d.{ROLES[role]}"
-    run_sample(pool=pool, role=role, count=count, output=output, provenance={"seed": 5}, key=key, **opposite)
+    run_sample(pool=pool, role=role, size=count, key=key, sample_out=output, job=Job(5, {"seed": 5}), **opposite)
     assert read_provenance(output)["seed"] == 5
     return SAMPLE.read(output)
 

@@ -4,6 +4,7 @@ import pytest
 
 import planted
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.selection import trial
 from iclscope.selection.picks import ByChance, Half, with_study
 from iclscope.selection.selectors import REGISTRY, Materials, Selector, resolve
@@ -18,17 +19,15 @@ TARGETS = ["accuracy", "gold_logprob", "gain"]
 
 def run(made, folder, selectors=SELECTORS, targets=TARGETS, splits=20, seed=1):
     trial.run(
-        evaluation=made.paths["evaluation"],
-        metrics=made.metrics,
-        features=made.paths["features"],
-        embeddings=made.paths["embeddings"],
-        candidates=made.paths["candidates"],
-        items=made.paths["items"],
+        files=trial.Files(
+            metrics=made.metrics,
+            **{name: made.paths[name] for name in ("evaluation", "features", "embeddings", "candidates")},
+            item_rows=made.paths["items"],
+        ),
         targets=targets,
         settings={"selectors": selectors, "splits": splits, "bootstrap": 200},
-        seed=seed,
         selection_out=folder / "selection.parquet",
-        provenance={},
+        job=Job(seed, {}),
     )
     return SELECTION.read(folder / "selection.parquet")
 

@@ -41,7 +41,7 @@ def write_blocks(folder):
 
 def test_writes_the_alpha_of_every_target_that_has_scores(tmp_path):
     output = tmp_path / "record.json"
-    stopping.write_reliability(blocks=write_blocks(tmp_path), output=output)
+    stopping.write_reliability(blocks=write_blocks(tmp_path), reliability_out=output)
     record = json.loads(output.read_text())
     assert record["items"] == 3
     gold = pytest.approx(ALPHA)
@@ -52,5 +52,5 @@ def test_writes_the_alpha_of_every_target_that_has_scores(tmp_path):
 def test_lists_the_blocks_that_were_enough(tmp_path):
     blocks = [f"blocks/c00000-00004_i{start:05d}-{start + 8:05d}.parquet" for start in (0, 8)]
     asked = {"candidates": 4, "items": 48, "reliability": 0.9, "targets": ["margin"]}
-    stopping.write_needed(blocks=blocks, settings=asked, output=tmp_path / "needed.json")
+    stopping.write_needed(blocks=blocks, settings=asked, needed_out=tmp_path / "needed.json")
     assert stopping.read_needed(tmp_path / "needed.json") == {"blocks": blocks, "candidates": 4, "items": 16}

@@ -18,6 +18,7 @@ from iclscope.activations.store import computed_batches, stored_batches, stream
 from iclscope.engine import models
 from iclscope.engine.prompts import encode_demonstration
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.tables import SAMPLE, TOKEN_ACTIVATIONS
 from test_activations import demonstrations, full_tensors, sample
 
@@ -31,13 +32,11 @@ def study(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
     SAMPLE.write(sample(TEXTS), tmp_path / "candidates.parquet", {})
     return {
         "candidates": tmp_path / "candidates.parquet",
-        "model_folder": tmp_path,
+        "model": PreparedModel(tmp_path),
         "mask": "bidirectional",
         "settings": {"sites": ["resid", "mlp_act"], "batch_tokens": 64},
-        "dtype": "float32",
-        "device": "cpu",
-        "output": tmp_path / "full.parquet",
-        "provenance": {},
+        "token_activations_out": tmp_path / "full.parquet",
+        "job": Job(1, {}),
     }
 
 
@@ -67,8 +66,8 @@ def single(model, tokens, mask, site, layer):
 @pytest.mark.parametrize(("site", "layer", "width"), [("resid", 2, 32), ("mlp_act", 0, 64)])
 def test_stored_and_computed_batches_are_the_tensors(study, tiny_model, tiny_tokenizer, site, layer, width):
     store.run(**study)
-    stored = list(stored_batches(study["output"], site, layer, batch_tokens=20))
-    where = (study["model_folder"], study["candidates"], study["mask"], site, layer)
+    stored = list(stored_batches(study["token_activations_out"], site, layer, batch_tokens=20))
+    where = (study["model"], study["candidates"], study["mask"], site, layer)
     computed = list(computed_batches(*where, batch_tokens=64))
     assert max(len(batch.candidate) for batch in stored) <= 20
     assert stored[0].activation.dtype == torch.float16
@@ -86,23 +85,23 @@ def test_stored_and_computed_batches_are_the_tensors(study, tiny_model, tiny_tok
 
 def test_the_file_explains_itself_and_holds_one_layer_per_row_group(study):
     store.run(**study)
-    found = TOKEN_ACTIVATIONS.read(study["output"])
+    found = TOKEN_ACTIVATIONS.read(study["token_activations_out"])
     TOKEN_ACTIVATIONS.check(found)
     tokens = found.select("candidate", "position").n_unique()
     assert found.height == tokens * 3 * 2
-    metadata = pq.ParquetFile(study["output"]).metadata
+    metadata = pq.ParquetFile(study["token_activations_out"]).metadata
     assert metadata.num_row_groups % (3 * 2) == 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         statistics = {group.column(c).path_in_schema: group.column(c).statistics for c in range(group.num_columns)}
         assert all(statistics[name].min == statistics[name].max for name in ("site", "layer"))
-    frame = pl.read_parquet(study["output"]).filter(pl.col.site == "resid", pl.col.layer == 1)
+    frame = pl.read_parquet(study["token_activations_out"]).filter(pl.col.site == "resid", pl.col.layer == 1)
     assert frame["vector"].list.to_array(32).to_numpy().shape == (tokens, 32)
 
 
 def test_size_is_said_before_anything_is_written(study, caplog):
     with caplog.at_level(logging.WARNING):
         store.run(**study)
-    tokens = TOKEN_ACTIVATIONS.read(study["output"]).select("candidate", "position").n_unique()
+    tokens = TOKEN_ACTIVATIONS.read(study["token_activations_out"]).select("candidate", "position").n_unique()
     size = 2 * tokens * 3 * (32 + 64) / 1e9
     assert f"store: full writes about {size:.2f} GB for mask bidirectional" in caplog.text
 
@@ -111,14 +110,14 @@ def test_a_disk_without_room_is_refused(study, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(1000))
     with pytest.raises(StudyError, match=r"activations\.store: full needs about 0\.0 GB for .*full\.parquet, but"):
         store.run(**study)
-    assert not study["output"].exists()
+    assert not study["token_activations_out"].exists()
 
 
 def test_what_is_not_there_is_refused(study, tiny_model):
     store.run(**study)
     with pytest.raises(StudyError, match="no activations of site 'mlp_out' at layer 0"):
-        next(stored_batches(study["output"], "mlp_out", 0))
+        next(stored_batches(study["token_activations_out"], "mlp_out", 0))
     with pytest.raises(StudyError, match=r"does not exist; it is made where the config says activations\.store: full"):
-        next(stored_batches(study["output"].with_name("other.parquet"), "resid", 0))
+        next(stored_batches(study["token_activations_out"].with_name("other.parquet"), "resid", 0))
     with pytest.raises(StudyError, match="layer 3 does not exist; the model has layers 0 to 2"):
         next(stream(tiny_model, demonstrations(), named("causal"), "resid", 3, 64))

@@ -6,6 +6,7 @@ import pytest
 
 import planted
 from iclscope.matrix import quality
+from iclscope.runtime.jobs import Job
 from iclscope.selection import trial
 from iclscope.signals import correlation
 from iclscope.tables import SUMMARY
@@ -25,31 +26,25 @@ def stages(made, folder):
     quality.run(
         evaluation=paths["evaluation"],
         settings={"targets": TARGETS, "split_halves": 10},
-        seed=1,
         quality_out=paths["quality"],
         reliability_out=paths["reliability"],
-        provenance={},
+        job=Job(1, {}),
     )
     correlation.run(
-        **common,
-        reliability=paths["reliability"],
-        items=paths["items"],
+        files=correlation.Files(**common, reliability=paths["reliability"], item_rows=paths["items"]),
         settings={"permutations": 200, "bootstrap": 100, "nested_splits": 5, "smallest_useful_effect": 0.2},
-        seed=1,
         correlation_out=paths["correlation"],
         headline_out=paths["headline"],
-        provenance={},
+        job=Job(1, {}),
     )
     trial.run(
-        **common,
-        embeddings=paths["embeddings"],
-        candidates=paths["candidates"],
-        items=paths["items"],
+        files=trial.Files(
+            **common, embeddings=paths["embeddings"], candidates=paths["candidates"], item_rows=paths["items"]
+        ),
         targets=TARGETS,
         settings={"selectors": SELECTORS, "splits": 10, "bootstrap": 100},
-        seed=1,
         selection_out=paths["selection"],
-        provenance={},
+        job=Job(1, {}),
     )
     return paths
 
@@ -68,7 +63,7 @@ def judged(tmp_path_factory):
         settings={"smallest_useful_effect": 0.2, "margin": {"share_of_items": 0.02, "nats": 0.3}},
         verdict_out=folder / "verdict.json",
         summary_out=folder / "summary.parquet",
-        provenance={},
+        job=Job(1, {}),
     )
     return json.loads((folder / "verdict.json").read_text(encoding="utf-8")), SUMMARY.read(folder / "summary.parquet")
 

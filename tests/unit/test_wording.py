@@ -10,7 +10,7 @@ from iclscope.verdict import wording
     [(0.314, "0.31"), (-0.314, "−0.31"), (-0.001, "0.00"), (1, "1.00"), (None, "undefined"), (math.nan, "undefined")],
 )
 def test_correlation_has_two_decimals_and_a_minus_sign(value, text):
-    assert wording.correlation(value) == text
+    assert wording.two_decimals(value) == text
 
 
 @pytest.mark.parametrize(

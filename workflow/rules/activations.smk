@@ -15,7 +15,11 @@ rule activations:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         model="<resources>/models/{model}/source.json",
     output:
-        update(ensure(expand("<results>/activations/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS), non_empty=True)),
+        activations_out=update(
+            ensure(
+                expand("<results>/activations/{{model}}/{{dataset}}/{mask}.parquet", mask=study.masks), non_empty=True
+            )
+        ),
     log:
         "<logs>/activations/{model}-{dataset}.log",
     benchmark:
@@ -28,7 +32,7 @@ rule activations:
         mem_mb=model_memory,
         runtime=240,
     params:
-        settings=EXTRACTION,
+        settings=study.extraction,
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("activations"),
     script:
@@ -37,11 +41,11 @@ rule activations:
 
 rule massive:
     input:
-        activations=expand("<results>/activations/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
+        activations=expand("<results>/activations/{{model}}/{{dataset}}/{mask}.parquet", mask=study.masks),
         candidates="<results>/samples/{dataset}/candidates.parquet",
         model="<resources>/models/{model}/source.json",
     output:
-        ensure("<results>/massive/{model}/{dataset}.parquet", non_empty=True),
+        massive_out=ensure("<results>/massive/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/massive/{model}-{dataset}.log",
     benchmark:
@@ -59,7 +63,7 @@ rule token_activations:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         model="<resources>/models/{model}/source.json",
     output:
-        ensure("<results>/token_activations/{model}/{dataset}/{mask}.parquet", non_empty=True),
+        token_activations_out=ensure("<results>/token_activations/{model}/{dataset}/{mask}.parquet", non_empty=True),
     log:
         "<logs>/token_activations/{model}-{dataset}-{mask}.log",
     benchmark:

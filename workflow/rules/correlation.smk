@@ -8,14 +8,14 @@ Outputs: <results>/correlation/{model}/{dataset}.parquet  a row per target and s
 
 rule correlation:
     input:
-        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
+        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=study.masks),
         features="<results>/features/{model}/{dataset}.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         reliability="<results>/reliability/{model}/{dataset}.parquet",
-        questions="<results>/samples/{dataset}/items.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
     output:
-        correlation=ensure("<results>/correlation/{model}/{dataset}.parquet", non_empty=True),
-        headline=ensure("<results>/headline/{model}/{dataset}.parquet", non_empty=True),
+        correlation_out=ensure("<results>/correlation/{model}/{dataset}.parquet", non_empty=True),
+        headline_out=ensure("<results>/headline/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/correlation/{model}-{dataset}.log",
     benchmark:
@@ -25,7 +25,7 @@ rule correlation:
     threads: MODEL_THREADS
     params:
         settings=lookup("correlation", within=config),
-        masks=MASKS,
+        masks=study.masks,
         seed=config["seed"],
         code=code_digest("correlation"),
     script:

@@ -15,9 +15,9 @@ rule evaluation_block:
     input:
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=files_of_task,
+        task=lambda wildcards: study.task_files(wildcards.dataset),
     output:
-        ensure("<results>/evaluation/{model}/{dataset}/blocks/{block}.parquet", non_empty=True),
+        block_out=ensure("<results>/evaluation/{model}/{dataset}/blocks/{block}.parquet", non_empty=True),
     log:
         "<logs>/evaluation/{model}-{dataset}-{block}.log",
     benchmark:
@@ -30,7 +30,7 @@ rule evaluation_block:
         mem_mb=model_memory,
         runtime=block_minutes,
     params:
-        settings=block_settings,
+        settings=lambda wildcards: study.block_settings(wildcards.dataset),
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("evaluation_block"),
     script:
@@ -39,9 +39,9 @@ rule evaluation_block:
 
 checkpoint reliability_so_far:
     input:
-        blocks_so_far,
+        blocks=lambda wildcards: study.blocks(wildcards.model, wildcards.dataset, int(wildcards.end)),
     output:
-        "<results>/evaluation/{model}/{dataset}/reliability/{end}.json",
+        reliability_out="<results>/evaluation/{model}/{dataset}/reliability/{end}.json",
     log:
         "<logs>/evaluation/{model}-{dataset}-reliability-{end}.log",
     benchmark:
@@ -59,7 +59,7 @@ rule blocks_needed:
         blocks=needed_blocks,
         pool="<results>/samples/{dataset}/pool.parquet",
     output:
-        "<results>/evaluation/{model}/{dataset}/needed/{asked}.json",
+        needed_out="<results>/evaluation/{model}/{dataset}/needed/{asked}.json",
     log:
         "<logs>/evaluation/{model}-{dataset}-needed-{asked}.log",
     benchmark:
@@ -67,7 +67,7 @@ rule blocks_needed:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings=asked_of_matrix,
+        settings=lambda wildcards: study.matrix_settings(wildcards.dataset),
         code=code_digest("blocks_needed"),
     script:
         "../scripts/blocks_needed.py"
@@ -75,12 +75,12 @@ rule blocks_needed:
 
 rule evaluation:
     input:
-        blocks=all_blocks,
+        blocks=lambda wildcards: study.all_blocks(wildcards.model, wildcards.dataset),
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=files_of_task,
+        task=lambda wildcards: study.task_files(wildcards.dataset),
     output:
-        ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
+        evaluation_out=ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/evaluation/{model}-{dataset}.log",
     benchmark:
@@ -88,8 +88,8 @@ rule evaluation:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings=asked_of_matrix,
-        block_settings=block_settings,
+        settings=lambda wildcards: study.matrix_settings(wildcards.dataset),
+        block_settings=lambda wildcards: study.block_settings(wildcards.dataset),
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("evaluation"),
     script:

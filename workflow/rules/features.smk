@@ -10,12 +10,12 @@ Outputs: <results>/features/{model}/{dataset}.parquet    a row per candidate
 rule features:
     input:
         candidates="<results>/samples/{dataset}/candidates.parquet",
-        questions="<results>/samples/{dataset}/items.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
         model="<resources>/models/{model}/source.json",
-        encoder=encoder_files,
+        encoder=study.encoder_files,
     output:
-        features=ensure("<results>/features/{model}/{dataset}.parquet", non_empty=True),
-        embeddings=ensure("<results>/embeddings/{model}/{dataset}.parquet", non_empty=True),
+        features_out=ensure("<results>/features/{model}/{dataset}.parquet", non_empty=True),
+        embeddings_out=ensure("<results>/embeddings/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/features/{model}-{dataset}.log",
     benchmark:

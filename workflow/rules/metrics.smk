@@ -11,7 +11,7 @@ rule metrics:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         model="<resources>/models/{model}/source.json",
     output:
-        ensure("<results>/metrics/{model}/{dataset}/{mask}.parquet", non_empty=True),
+        metrics_out=ensure("<results>/metrics/{model}/{dataset}/{mask}.parquet", non_empty=True),
     log:
         "<logs>/metrics/{model}-{dataset}-{mask}.log",
     benchmark:
@@ -20,7 +20,7 @@ rule metrics:
         "../../envs/analysis.yaml"
     params:
         settings=lookup("metrics", within=config),
-        extraction=EXTRACTION,
+        extraction=study.extraction,
         dtype=lookup("models/{model}/dtype", within=config),
         code=[code_digest("metrics"), code_digest("activations")],
     script:

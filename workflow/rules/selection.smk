@@ -7,14 +7,14 @@ Outputs: <results>/selection/{model}/{dataset}.parquet  a row per target and sel
 
 rule selection:
     input:
-        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=MASKS),
+        metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=study.masks),
         features="<results>/features/{model}/{dataset}.parquet",
         embeddings="<results>/embeddings/{model}/{dataset}.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         candidates="<results>/samples/{dataset}/candidates.parquet",
-        questions="<results>/samples/{dataset}/items.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
     output:
-        ensure("<results>/selection/{model}/{dataset}.parquet", non_empty=True),
+        selection_out=ensure("<results>/selection/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/selection/{model}-{dataset}.log",
     benchmark:
@@ -25,7 +25,7 @@ rule selection:
     params:
         settings=lookup("selection", within=config),
         targets=lookup("quality/targets", within=config),
-        masks=MASKS,
+        masks=study.masks,
         seed=config["seed"],
         code=code_digest("selection"),
     script:

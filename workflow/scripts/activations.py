@@ -1,18 +1,10 @@
 """Adapter of rule activations."""
 
-from pathlib import Path
-
 from iclscope.activations import extraction
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 
-with job(snakemake) as provenance:
-    extraction.run(
-        candidates=snakemake.input.candidates,
-        model_folder=Path(snakemake.input.model).parent,
-        outputs={Path(path).stem: path for path in snakemake.output},
-        settings={**snakemake.config["activations"], **snakemake.params.settings},
-        dtype=snakemake.params.dtype,
-        device=snakemake.config["device"],
-        code=snakemake.params.code,
-        provenance=provenance,
-    )
+with jobs.job(snakemake) as job:
+    inputs = {**snakemake.input, "model": jobs.prepared_model(snakemake)}
+    settings, code = jobs.section(snakemake, "activations"), snakemake.params.code
+    activations_out = jobs.by_stem(snakemake.output.activations_out)
+    extraction.run(**inputs, settings=settings, code=code, activations_out=activations_out, job=job)

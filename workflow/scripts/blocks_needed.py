@@ -1,11 +1,7 @@
 """Adapter of rule blocks_needed."""
 
 from iclscope.matrix import stopping
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 
-with job(snakemake):
-    stopping.write_needed(
-        blocks=list(snakemake.input.blocks),
-        settings=snakemake.params.settings,
-        output=snakemake.output[0],
-    )
+with jobs.job(snakemake):
+    stopping.write_needed(blocks=snakemake.input.blocks, settings=snakemake.params.settings, **snakemake.output)

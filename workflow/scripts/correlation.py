@@ -1,18 +1,9 @@
 """Adapter of rule correlation."""
 
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.signals import correlation
 
-with job(snakemake) as provenance:
-    correlation.run(
-        metrics=dict(zip(snakemake.params.masks, snakemake.input.metrics, strict=True)),
-        features=snakemake.input.features,
-        evaluation=snakemake.input.evaluation,
-        reliability=snakemake.input.reliability,
-        items=snakemake.input.questions,
-        settings=snakemake.params.settings,
-        seed=snakemake.params.seed,
-        correlation_out=snakemake.output.correlation,
-        headline_out=snakemake.output.headline,
-        provenance=provenance,
-    )
+with jobs.job(snakemake) as job:
+    metrics = jobs.by_name(snakemake.params.masks, snakemake.input.metrics)
+    files = correlation.Files(**{**snakemake.input, "metrics": metrics})
+    correlation.run(files=files, settings=snakemake.params.settings, **snakemake.output, job=job)

@@ -1,22 +1,9 @@
 """Adapter of rule evaluation."""
 
-from iclscope.matrix import gather, stopping
-from iclscope.runtime.jobs import job
+from iclscope.matrix import gather
+from iclscope.runtime import jobs
 
-with job(snakemake) as provenance:
+with jobs.job(snakemake) as job:
     inputs, params = snakemake.input, snakemake.params
-    if "reliability" in params.settings:
-        whole = stopping.read_needed(inputs.blocks)
-    else:
-        whole = {"blocks": inputs.blocks, **params.settings}
-    sources = [inputs.pool, inputs.model, *inputs.task]
-    gather.gather(
-        **whole,
-        origin={
-            "inputs": {path: provenance["inputs"][path] for path in sources},
-            "settings": params.block_settings,
-            "dtype": params.dtype,
-        },
-        output=snakemake.output[0],
-        provenance=provenance,
-    )
+    origin = gather.Origin(inputs.pool, inputs.model, inputs.task, params.block_settings, params.dtype)
+    gather.run(blocks=inputs.blocks, origin=origin, settings=params.settings, **snakemake.output, job=job)

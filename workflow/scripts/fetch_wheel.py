@@ -1,9 +1,7 @@
 """Adapter of rule fetch_wheel."""
 
-from pathlib import Path
+from iclscope.runtime import jobs
+from iclscope.sources import wheels
 
-from iclscope.runtime.jobs import job
-from iclscope.sources.wheels import fetch_wheel
-
-with job(snakemake):
-    fetch_wheel(**snakemake.params.settings, destination=Path(snakemake.output[0]))
+with jobs.job(snakemake):
+    wheels.fetch_wheel(**snakemake.params.settings, **snakemake.output)

@@ -1,7 +1,6 @@
 """Adapter of rule manifest."""
 
-from iclscope.runtime import manifest
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs, manifest
 
-with job(snakemake):
-    manifest.run(snakemake.output[0])
+with jobs.job(snakemake):
+    manifest.run(**snakemake.output)

@@ -1,15 +1,9 @@
 """Adapter of rule massive."""
 
-from pathlib import Path
-
 from iclscope.activations import massive
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 
-with job(snakemake) as provenance:
-    massive.run(
-        activations={Path(path).stem: path for path in snakemake.input.activations},
-        candidates=snakemake.input.candidates,
-        model_folder=Path(snakemake.input.model).parent,
-        output=snakemake.output[0],
-        provenance=provenance,
-    )
+with jobs.job(snakemake) as job:
+    activations, model = jobs.by_stem(snakemake.input.activations), jobs.folder_of(snakemake.input.model)
+    inputs = {**snakemake.input, "activations": activations, "model": model}
+    massive.run(**inputs, **snakemake.output, job=job)

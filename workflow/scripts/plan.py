@@ -1,21 +1,12 @@
 """Adapter of rule estimate."""
 
-from pathlib import Path
-
 from iclscope.plan import estimate
-from iclscope.runtime import task_files
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs, task_files
 
-with job(snakemake) as provenance:
-    config = snakemake.params.settings
-    estimate.run(
-        config=config,
-        pools=dict(zip(config["datasets"], snakemake.input.pools, strict=True)),
-        folders={
-            model: Path(file).parent for model, file in zip(config["models"], snakemake.input.models, strict=True)
-        },
-        task_folders={name: task_files.folder(entry["task"]) for name, entry in config["datasets"].items()},
-        table=snakemake.output.table,
-        text=snakemake.output.text,
-        provenance=provenance,
-    )
+with jobs.job(snakemake) as job:
+    settings, datasets = snakemake.params.settings, snakemake.params.settings["datasets"]
+    pools = jobs.by_name(datasets, snakemake.input.pools)
+    models = jobs.by_name(settings["models"], map(jobs.folder_of, snakemake.input.models))
+    task_folders = {name: task_files.folder(entry["task"]) for name, entry in datasets.items()}
+    inputs = {"pools": pools, "models": models, "task_folders": task_folders}
+    estimate.run(settings=settings, **inputs, **snakemake.output, job=job)

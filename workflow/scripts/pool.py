@@ -1,19 +1,10 @@
 """Adapter of rule pool."""
 
-from pathlib import Path
-
-from iclscope.runtime import task_files
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.tasks import pool
 
-with job(snakemake) as provenance:
-    pool.run_pool(
-        data=Path(snakemake.input.data).parent,
-        dataset=snakemake.wildcards.dataset,
-        settings=snakemake.params.settings,
-        task_folder=task_files.folder(snakemake.params.settings["task"]),
-        model_folder=Path(snakemake.input.model).parent,
-        seed=snakemake.params.seed,
-        output=snakemake.output[0],
-        provenance=provenance,
-    )
+with jobs.job(snakemake) as job:
+    data, model = jobs.folder_of(snakemake.input.data), jobs.folder_of(snakemake.input.model)
+    dataset, settings = snakemake.wildcards.dataset, snakemake.params.settings
+    inputs = {"data": data, "task": jobs.task(snakemake), "model": model}
+    pool.run_pool(**inputs, dataset=dataset, settings=settings, **snakemake.output, job=job)

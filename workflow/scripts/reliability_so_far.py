@@ -1,7 +1,7 @@
 """Adapter of checkpoint reliability_so_far."""
 
 from iclscope.matrix import stopping
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 
-with job(snakemake):
-    stopping.write_reliability(blocks=list(snakemake.input), output=snakemake.output[0])
+with jobs.job(snakemake):
+    stopping.write_reliability(**snakemake.input, **snakemake.output)

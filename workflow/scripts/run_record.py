@@ -1,14 +1,8 @@
 """Adapter of rules run_record and run_record_of_dataset."""
 
-from iclscope.runtime import record
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs, record
 
-with job(snakemake):
-    settings = snakemake.params.settings
-    keys = [f"{section}.{name}" for section in ("models", "datasets") for name in settings[section]]
-    record.run(
-        settings=settings,
-        sources=dict(zip(keys, snakemake.input, strict=True)),
-        device=snakemake.config["device"],
-        output=snakemake.output[0],
-    )
+with jobs.job(snakemake):
+    settings, device = snakemake.params.settings, snakemake.config["device"]
+    prepared = {part: jobs.by_name(settings[part], snakemake.input[part]) for part in ("models", "datasets")}
+    record.run(settings=settings, **prepared, device=device, **snakemake.output)

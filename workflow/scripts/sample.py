@@ -1,16 +1,11 @@
 """Adapter of rule sample."""
 
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.tasks import samples
 
-with job(snakemake) as provenance:
-    dataset, role = snakemake.wildcards.dataset, snakemake.wildcards.role
+with jobs.job(snakemake, settings=snakemake.params.size) as job:
+    role, params = snakemake.wildcards.role, snakemake.params
+    asked = {"role": role.removesuffix("s"), "key": f"datasets.{snakemake.wildcards.dataset}.{role}"}
     samples.run_sample(
-        pool=snakemake.input[0],
-        role=role.removesuffix("s"),
-        count=snakemake.params.settings,
-        opposite=snakemake.params.opposite,
-        output=snakemake.output[0],
-        provenance=provenance,
-        key=f"datasets.{dataset}.{role}",
+        **snakemake.input, **asked, size=params.size, opposite=params.opposite, **snakemake.output, job=job
     )

@@ -1,16 +1,9 @@
 """Adapter of rules verdict and verdict_of_dataset."""
 
-from iclscope.runtime.jobs import job
+from iclscope.runtime import jobs
 from iclscope.verdict import results, rules
 
-with job(snakemake) as provenance:
-    dataset = snakemake.wildcards.get("dataset")
-    rules.run(
-        studies=results.paths_by_study(
-            snakemake.input, [dataset] if dataset else list(snakemake.config["datasets"]), snakemake.params.models
-        ),
-        settings=snakemake.params.settings,
-        verdict_out=snakemake.output.verdict,
-        summary_out=snakemake.output.summary,
-        provenance=provenance,
-    )
+with jobs.job(snakemake) as job:
+    datasets = list(snakemake.wildcards) or list(snakemake.config["datasets"])
+    studies = results.paths_by_study(snakemake.input, datasets, snakemake.params.models)
+    rules.run(studies=studies, settings=snakemake.params.settings, **snakemake.output, job=job)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from iclscope.runtime.describe import artifacts, describe
+from iclscope.runtime.describe import artifacts, description_of
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import TABLES
 
@@ -20,7 +20,11 @@ def main(words: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8")  # also where the locale knows ASCII only
     try:
-        text = artifacts(TABLES.values()) if chosen.command == "artifacts" else "\n\n".join(map(describe, chosen.files))
+        text = (
+            artifacts(TABLES.values())
+            if chosen.command == "artifacts"
+            else "\n\n".join(map(description_of, chosen.files))
+        )
     except StudyError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -27,6 +27,7 @@ from iclscope.engine.prompts import DemonstrationTokens, encode_demonstration
 from iclscope.engine.rotary import forget, length_class
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import is_sealed
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.logs import progress
 from iclscope.runtime.parquet import TableWriter, read_provenance
 from iclscope.runtime.provenance import digest
@@ -255,15 +256,13 @@ def tokenise(rows: Iterable[Mapping[str, Any]], model: Any, tokenizer: Any) -> l
 def run(
     *,
     candidates: str | Path,
-    model_folder: str | Path,
-    outputs: Mapping[str, str | Path],
+    model: PreparedModel,
     settings: Mapping[str, Any],
-    dtype: str,
-    device: str,
     code: str,
-    provenance: Mapping[str, Any],
+    activations_out: Mapping[str, str | Path],
+    job: Job,
 ) -> None:
-    """Write the activations of `candidates` under each mask of `outputs` (mask → file), loading the model once.
+    """Write the activations of `candidates` under each mask of `activations_out` (mask → file), loading the model once.
 
     A file that the same recipe has made already is left alone, so that a new mask computes itself only; where that
     holds for all of them, the job was forced and all are made again. settings: those of the config key `activations`;
@@ -271,28 +270,27 @@ def run(
     """
     sites, top_k = settings["sites"], settings["top_k"]
     check_sites(sites)
-    for mask in outputs:
+    for mask in activations_out:
         named(mask)
-    extraction = digest([provenance["settings"], dtype, code])
-    recipe = digest([extraction, provenance["inputs"]])
-    waiting = [mask for mask, path in outputs.items() if not _is_made(path, recipe)] or list(outputs)
-    model, tokenizer = models.load(model_folder, dtype, device)
-    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
-    blocks = find_blocks(model)
-    check_parts(model, blocks, sites)
-    functions = readable_masks(model, blocks, waiting)
-    undefined = undefined_sites(blocks, sites)
+    extraction = digest([job.provenance["settings"], model.dtype, code])
+    recipe = digest([extraction, job.provenance["inputs"]])
+    waiting = [mask for mask, path in activations_out.items() if not _is_made(path, recipe)] or list(activations_out)
+    loaded, tokenizer = models.load(*model)
+    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
+    blocks = find_blocks(loaded)
+    check_parts(loaded, blocks, sites)
+    functions = readable_masks(loaded, blocks, waiting)
     tokens = sum(len(one.tokens.ids) for one in demonstrations)
-    passes = len(batches(demonstrations, settings["batch_tokens"], length_class(model)))
+    passes = len(batches(demonstrations, settings["batch_tokens"], length_class(loaded)))
     logger.info(
         "masks %s: %d candidates, %d tokens in %d batches, %d layers, sites %s; about %.0f MB each before compression",
         ", ".join(waiting), len(demonstrations), tokens, passes, len(blocks), ", ".join(sites),
         estimated_bytes(tokens, len(demonstrations), blocks, sites, top_k) / 1e6,
     )  # fmt: skip
+    made = {**job.provenance, "extraction": extraction, "recipe": recipe, **undefined_sites(blocks, sites)}
     for mask in waiting:
-        frames = extract(model, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
-        record = {**provenance, "extraction": extraction, "recipe": recipe, **undefined}
-        with ACTIVATIONS.writer(outputs[mask], record) as writer:
+        frames = extract(loaded, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
+        with ACTIVATIONS.writer(activations_out[mask], made) as writer:
             write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
 
 

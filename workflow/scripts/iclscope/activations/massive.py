@@ -6,12 +6,12 @@ Under causal attention they sit at the first token, whose state is the same in e
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from iclscope.engine import models
 from iclscope.engine.prompts import encode_demonstration
+from iclscope.runtime.jobs import Job
 from iclscope.tables import ACTIVATIONS, MASSIVE, SAMPLE
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,15 @@ def run(
     *,
     activations: Mapping[str, str | Path],
     candidates: str | Path,
-    model_folder: str | Path,
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    model: str | Path,
+    massive_out: str | Path,
+    job: Job,
 ) -> None:
-    """Write where the massive activations of `candidates` are; activations: mask → file of the activations table."""
-    tokenizer = models.load_tokenizer(model_folder)
+    """Write where the massive activations of `candidates` are.
+
+    activations: mask → file of the activations table; model: the folder of the model, for its tokenizer.
+    """
+    tokenizer = models.load_tokenizer(model)
     texts = {
         row["id"]: [str(tokenizer.decode([token])) for token in encode_demonstration(tokenizer, row).ids]
         for row in SAMPLE.read(candidates).iter_rows(named=True)
@@ -84,4 +87,4 @@ def run(
         logger.info("mask %s: massive activations at %d of %d layers and sites",
                     mask, (found["massive"] > 0).sum(), found.height)  # fmt: skip
         frames.append(found.with_columns(mask=pl.lit(mask)))
-    MASSIVE.write(pl.concat(frames).select(MASSIVE.schema.names()), output, provenance)
+    MASSIVE.write(pl.concat(frames).select(MASSIVE.schema.names()), massive_out, job.provenance)

@@ -31,6 +31,7 @@ from iclscope.activations.sites import Block, check_sites, decoder_of, find_bloc
 from iclscope.engine import models
 from iclscope.engine.rotary import length_class
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.logs import progress
 from iclscope.tables import SAMPLE, TOKEN_ACTIVATIONS
 
@@ -71,24 +72,22 @@ def stored_batches(path: str | Path, site: str, layer: int, batch_tokens: int = 
 
 
 def computed_batches(
-    model_folder: str | Path,
+    model: PreparedModel,
     candidates: str | Path,
     mask: str,
     site: str,
     layer: int,
-    dtype: str = "float32",
-    device: str = "auto",
     batch_tokens: int = BATCH_TOKENS,
 ) -> Iterator[TokenBatch]:
-    """Yield the activations at one site and layer while the prepared model of `model_folder` reads `candidates`.
+    """Yield the activations at one site and layer while `model` reads `candidates`.
 
     candidates: a sample's Parquet file. Nothing is stored; every pass over the data runs the model again.
     """
-    model, tokenizer = models.load(model_folder, dtype, device)
-    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
-    blocks = find_blocks(model)
-    check_parts(model, blocks, [site])
-    yield from stream(model, demonstrations, readable_masks(model, blocks, [mask])[mask], site, layer, batch_tokens)
+    loaded, tokenizer = models.load(*model)
+    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
+    blocks = find_blocks(loaded)
+    check_parts(loaded, blocks, [site])
+    yield from stream(loaded, demonstrations, readable_masks(loaded, blocks, [mask])[mask], site, layer, batch_tokens)
 
 
 def stream(
@@ -114,13 +113,11 @@ def stream(
 def run(
     *,
     candidates: str | Path,
-    model_folder: str | Path,
+    model: PreparedModel,
     mask: str,
     settings: Mapping[str, Any],
-    dtype: str,
-    device: str,
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    token_activations_out: str | Path,
+    job: Job,
 ) -> None:
     """Write the whole activations of `candidates` under `mask` at all layers; settings: those of `activations`.
 
@@ -128,19 +125,19 @@ def run(
     """
     sites = settings["sites"]
     check_sites(sites)
-    model, tokenizer = models.load(model_folder, dtype, device)
-    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), model, tokenizer)
-    blocks = find_blocks(model)
-    check_parts(model, blocks, sites)
-    function = readable_masks(model, blocks, [mask])[mask]
-    _announce(mask, stored_bytes(demonstrations, blocks, sites), Path(output))
-    made = batches(demonstrations, settings["batch_tokens"], length_class(model))
-    with TOKEN_ACTIVATIONS.writer(output, provenance) as writer:
+    loaded, tokenizer = models.load(*model)
+    demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
+    blocks = find_blocks(loaded)
+    check_parts(loaded, blocks, sites)
+    function = readable_masks(loaded, blocks, [mask])[mask]
+    _announce(mask, stored_bytes(demonstrations, blocks, sites), Path(token_activations_out))
+    made = batches(demonstrations, settings["batch_tokens"], length_class(loaded))
+    with TOKEN_ACTIVATIONS.writer(token_activations_out, job.provenance) as writer:
         for batch in progress(made, len(made), f"whole activations, {mask}", "batch"):
-            inputs = model_input(model, [one.tokens for one in batch], function)
+            inputs = model_input(loaded, [one.tokens for one in batch], function)
             receive = lambda site, layer, x, batch=batch: writer.append(_rows(batch, site, layer, x))  # noqa: E731
             with torch.inference_mode(), reading(blocks, sites, receive):
-                decoder_of(model)(**inputs)
+                decoder_of(loaded)(**inputs)
 
 
 def stored_bytes(demonstrations: Sequence[Demonstration], blocks: Sequence[Block], sites: Sequence[str]) -> int:

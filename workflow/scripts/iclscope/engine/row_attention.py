@@ -60,16 +60,13 @@ def _attend(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor,
-    scaling: float | None = None,
-    softcap: float | None = None,
-    s_aux: torch.Tensor | None = None,
-    **_other: Any,
+    **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers calls it: query [1, heads, tokens, d_head] to [1, tokens, heads, d_head].
 
-    key, value: [1, heads, cached + tokens, d_head].
+    key, value: [1, heads, cached + tokens, d_head]. options: those that a model may have, by name.
     """
-    if s_aux is not None:
+    if options.get("s_aux") is not None:
         raise NotImplementedError("attention sinks")
     rows = _current[-1]
     rows.layers += 1
@@ -79,8 +76,8 @@ def _attend(
             _laid_out(key, rows.keys[first:end, -keys:]),
             _laid_out(value, rows.keys[first:end, -keys:]),
             attention_mask[first:end, :, :, -keys:],
-            scaling,
-            softcap,
+            options.get("scaling"),
+            options.get("softcap"),
         )
         for first, end, keys in rows.groups
     ]

@@ -2,12 +2,24 @@
 
 import re
 from collections.abc import Mapping
-from itertools import product
-from typing import Any
+from itertools import product, starmap
+from typing import Any, NamedTuple
 
 NAME = r"c\d+-\d+_i\d+-\d+"
 
 Range = tuple[int, int]
+
+
+class Block(NamedTuple):
+    """The candidates and the items of a block: ranges of their ids, end exclusive."""
+
+    candidates: Range
+    items: Range
+
+    @property
+    def name(self) -> str:
+        """Its file name, for example c00000-00024_i00000-00048."""
+        return "c{:05d}-{:05d}_i{:05d}-{:05d}".format(*self.candidates, *self.items)
 
 
 def cut(total: int, size: int) -> list[Range]:
@@ -21,17 +33,12 @@ def size(config: Mapping[str, Any], dataset: str) -> Mapping[str, int]:
     return own or config["evaluation"]["block"]
 
 
-def grid(candidates: int, items: int, block: Mapping[str, int]) -> list[tuple[Range, Range]]:
-    """The ranges of candidates and items of all blocks of a score matrix."""
-    return list(product(cut(candidates, block["candidates"]), cut(items, block["items"])))
+def grid(candidates: int, items: int, block: Mapping[str, int]) -> list[Block]:
+    """All blocks of a score matrix."""
+    return list(starmap(Block, product(cut(candidates, block["candidates"]), cut(items, block["items"]))))
 
 
-def name(candidates: Range, items: Range) -> str:
-    """File name of a block, for example c00000-00024_i00000-00048."""
-    return "c{:05d}-{:05d}_i{:05d}-{:05d}".format(*candidates, *items)
-
-
-def parse(block: str) -> tuple[Range, Range]:
-    """The candidate and item ranges of a block's file name."""
-    first, last, start, end = (int(number) for number in re.findall(r"\d+", block))
-    return (first, last), (start, end)
+def parse(name: str) -> Block:
+    """The block of this name."""
+    first, last, start, end = (int(number) for number in re.findall(r"\d+", name))
+    return Block((first, last), (start, end))

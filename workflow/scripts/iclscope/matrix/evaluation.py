@@ -17,8 +17,10 @@ from iclscope.engine.generation import Answer, NotFiniteError, Stopping
 from iclscope.engine.packing import Prompt, computed_tokens
 from iclscope.engine.reference import generation_method, scoring_method
 from iclscope.engine.scoring import PromptEncoder, zero_shot_prompts
+from iclscope.matrix.blocks import Block
 from iclscope.runtime import logs
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.tables import EVALUATION, POOL, ZERO_SHOT
 
 logger = logging.getLogger(__name__)
@@ -31,47 +33,40 @@ Row = Mapping[str, Any]
 def run_block(
     *,
     pool: str | Path,
-    model_folder: str | Path,
-    candidates: tuple[int, int],
-    items: tuple[int, int],
+    model: PreparedModel,
+    task: Task,
+    block: Block,
     settings: Mapping[str, Any],
-    task_folder: str | Path,
-    dataset: str,
-    dtype: str,
-    device: str,
-    batch_tokens: int | str,
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    block_out: str | Path,
+    job: Job,
 ) -> None:
-    """Evaluate candidates × items (id ranges, end exclusive) and write one block; with candidate 0 goes the zero-shot.
+    """Evaluate candidates × items of a block and write it; with candidate 0 goes the zero-shot prompt.
 
-    settings: `task` and `max_new_tokens` (or None) of the data set, for generated answers. batch_tokens: tokens per
-    forward pass, or `auto`.
+    settings: `max_new_tokens` (or None) of the data set, for generated answers; `batch_tokens`, tokens per forward
+    pass, or `auto`.
     """
     rows = POOL.read(pool)
-    demonstrations = _rows(rows, "candidate", candidates)
-    questions = _rows(rows, "item", items)
-    model, tokenizer = models.load(model_folder, dtype, device)
-    name = Path(model_folder).name
+    demonstrations = _rows(rows, "candidate", block.candidates)
+    items = _rows(rows, "item", block.items)
+    loaded, tokenizer = models.load(*model)
     encoder = PromptEncoder(tokenizer)
-    generated = questions[0]["kind"] == "generation"
-    scorer = GenerationScorer(questions, settings, task_folder, f"datasets.{dataset}") if generated else None
+    generated = items[0]["kind"] == "generation"
+    scorer = GenerationScorer(items, task, settings["max_new_tokens"]) if generated else None
     new_tokens = scorer.stopping.max_new_tokens if scorer else 0
-    length = PackLength(batch_tokens)
-    longest = max((row["prefix"] for row in demonstrations), key=len)
-    tried = encoder.encode(longest, questions)
-    fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(model), model=name)
-    groups = _groups(encoder, demonstrations, questions, fits, with_zero_shot=candidates[0] == 0)
-    number = len(demonstrations) + (candidates[0] == 0)
-    logger.info("%d prompts of %d items", number, len(questions))
+    length = PackLength(settings["batch_tokens"])
+    tried = encoder.encode(max((row["prefix"] for row in demonstrations), key=len), items)
+    fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(loaded), model=model.name)
+    with_zero_shot = block.candidates[0] == 0
+    groups = _groups(encoder, demonstrations, items, fits, with_zero_shot)
+    number = len(demonstrations) + with_zero_shot
+    logger.info("%d prompts of %d items", number, len(items))
     if scorer:
-        method = generation_method(model, tokenizer, tried, length.tokens, new_tokens)
-        answer = partial(method, model, tokenizer)
-        frames = _generate_all(answer, groups, number, questions, scorer, length, name)
+        method = generation_method(loaded, tokenizer, tried, length.tokens, new_tokens)
+        frames = _generate_all(partial(method, loaded, tokenizer), groups, number, items, scorer, length, model.name)
     else:
-        method = scoring_method(model, tried, length.tokens)
-        frames = _score_all(partial(method, model), groups, number, questions, length, name)
-    EVALUATION.write(pl.concat(frames), output, provenance)
+        method = scoring_method(loaded, tried, length.tokens)
+        frames = _score_all(partial(method, loaded), groups, number, items, length, model.name)
+    EVALUATION.write(pl.concat(frames), block_out, job.provenance)
 
 
 def _score_all(
@@ -130,14 +125,14 @@ def _not_finite(model: str, candidate: int, item: Row) -> StudyError:
 class GenerationScorer:
     """Scores generated answers by the task's own filters and metrics; knows when an answer ends."""
 
-    def __init__(self, items: Sequence[Row], settings: Mapping[str, Any], task_folder: str | Path, key: str) -> None:
+    def __init__(self, items: Sequence[Row], task: Task, max_new_tokens: int | None) -> None:
         from iclscope.tasks import harness  # the harness takes a second to import, and choices need none of it
 
         self._ids = [item["id"] for item in items]
         self._documents = [json.loads(item["document"]) for item in items]
-        self._task = harness.load_task(settings["task"], task_folder, {"items": self._documents}, key)
-        self._tasks, self._key = harness, key
-        limit = settings["max_new_tokens"] or harness.max_new_tokens(self._task)
+        self._task = harness.load_task(task.name, task.folder, {"items": self._documents}, task.key)
+        self._tasks, self._key = harness, task.key
+        limit = max_new_tokens or harness.max_new_tokens(self._task)
         self.stopping = Stopping(tuple(harness.stop_sequences(self._task)), limit)
 
     def __call__(self, item: int, text: str) -> list[dict[str, Any]]:

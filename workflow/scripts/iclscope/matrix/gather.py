@@ -1,44 +1,69 @@
 """The score matrix as a whole: its blocks gathered to one file, each checked for its origin and content."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from iclscope.matrix import stopping
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import EVALUATION
 
 PAIR = ["candidate", "item"]
 
 
-def gather(
+@dataclass(frozen=True)
+class Origin:
+    """What every block must have been made from.
+
+    pool: stands for rows, prompts and seed. model: its source.json, for weights and revision. task: the files that the
+    task is loaded from, if it has any. block_settings: those of the data set that shape scores.
+    """
+
+    pool: str | Path
+    model: str | Path
+    task: Sequence[str]
+    block_settings: Mapping[str, Any]
+    dtype: str
+
+    @property
+    def files(self) -> list[str]:
+        """The files that there are."""
+        return [str(path) for path in (self.pool, self.model, *self.task)]
+
+
+def run(
     *,
-    blocks: Sequence[str | Path],
-    candidates: int,
-    items: int,
-    origin: Mapping[str, Any],
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    blocks: str | Path | Sequence[str | Path],
+    origin: Origin,
+    settings: Mapping[str, Any],
+    evaluation_out: str | Path,
+    job: Job,
 ) -> None:
     """Join the blocks to the whole matrix, sorted by candidate and item; refuse one that is not complete.
 
-    origin: what the provenance record of every block must say of its `inputs` (path → SHA-256: the pool stands for
-    rows, prompts and seed, the model's source.json for weights and revision), `settings` and `dtype`.
+    settings: how many `candidates` and `items` there must be; with `reliability`, `blocks` is the list of those that
+    were needed and says so instead. The checksums of the origin stand in the provenance of the job.
     """
-    frames = [_checked(block, origin).with_columns(block=pl.lit(str(block))) for block in blocks]
+    whole = stopping.read_needed(blocks) if "reliability" in settings else {**settings, "blocks": blocks}
+    frames = [_checked(path, origin, job.provenance["inputs"]) for path in whole["blocks"]]
     frame = pl.concat(frames).sort(PAIR)
-    _check_complete(frame, candidates, items, output, Path(blocks[0]).parent)
-    EVALUATION.write(frame.drop("block"), output, provenance)
+    folder = Path(whole["blocks"][0]).parent
+    _check_complete(frame, whole["candidates"], whole["items"], evaluation_out, folder)
+    EVALUATION.write(frame.drop("block"), evaluation_out, job.provenance)
 
 
-def _checked(block: str | Path, origin: Mapping[str, Any]) -> pl.DataFrame:
-    """A block of the right origin with finite scores only."""
+def _checked(block: str | Path, origin: Origin, checksums: Mapping[str, str]) -> pl.DataFrame:
+    """A block of the right origin with finite scores only, and a column that names it."""
     frame = EVALUATION.read(block)
     made = read_provenance(block)
-    other = [path for path, checksum in origin["inputs"].items() if made.get("inputs", {}).get(path) != checksum]
-    other += [key for key in ("settings", "dtype") if made.get(key) != origin[key]]
+    other = [path for path in origin.files if made.get("inputs", {}).get(path) != checksums[path]]
+    wanted = {"settings": origin.block_settings, "dtype": origin.dtype}
+    other += [key for key, value in wanted.items() if made.get(key) != value]
     if other:
         raise StudyError(
             f"{block} was made with another {', '.join(other)} than this study has (samples stand for rows, prompts "
@@ -58,7 +83,7 @@ def _checked(block: str | Path, origin: Mapping[str, Any]) -> pl.DataFrame:
             f"{block} holds a score that is no finite number, for candidate {bad['candidate'][0]} before item "
             f"{bad['item'][0]}; delete it and rerun"
         )
-    return frame
+    return frame.with_columns(block=pl.lit(str(block)))
 
 
 def _check_complete(frame: pl.DataFrame, candidates: int, items: int, output: str | Path, folder: Path) -> None:

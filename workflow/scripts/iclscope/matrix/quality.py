@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from iclscope.runtime.errors import StudyError
-from iclscope.statistics.reliability import Reliability, reliability
+from iclscope.runtime.jobs import Job
+from iclscope.statistics.reliability import Reliability, reliability_of
 from iclscope.statistics.resampling import generator
 from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, ZERO_SHOT
 
@@ -84,10 +85,9 @@ def run(
     *,
     evaluation: str | Path,
     settings: Mapping[str, Any],
-    seed: int,
     quality_out: str | Path,
     reliability_out: str | Path,
-    provenance: Mapping[str, Any],
+    job: Job,
 ) -> None:
     """Write quality and reliability of every target; `settings` is the config's `quality`."""
     scores = read_scores(evaluation, settings["targets"])
@@ -95,14 +95,15 @@ def run(
     for target, (matrix, _) in scores.items():
         base = SHIFTED.get(target, target)
         if base not in judged:
-            judged[base] = reliability(matrix, settings["split_halves"], generator(seed, "split halves"))
+            judged[base] = reliability_of(matrix, settings["split_halves"], generator(job.seed, "split halves"))
         logger.info("%s: %s", target, judged[base].reason or f"alpha = {judged[base].alpha:.3f}")
-    QUALITY.write(pl.concat(quality_frame(target, s.matrix) for target, s in scores.items()), quality_out, provenance)
+    frame = pl.concat(quality_frame(target, s.matrix) for target, s in scores.items())
+    QUALITY.write(frame, quality_out, job.provenance)
     rows = [
         _reliability_row(target, s, judged[SHIFTED.get(target, target)], metric_name(evaluation, target))
         for target, s in scores.items()
     ]
-    RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, provenance)
+    RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, job.provenance)
 
 
 def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:

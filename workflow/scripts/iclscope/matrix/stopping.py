@@ -18,7 +18,7 @@ from iclscope.tables import EVALUATION
 logger = logging.getLogger(__name__)
 
 
-def write_reliability(*, blocks: Sequence[str | Path], output: str | Path) -> None:
+def write_reliability(*, blocks: Sequence[str | Path], reliability_out: str | Path) -> None:
     """Write Cronbach's alpha of every target that the `blocks` have scores for; null where nothing varies.
 
     Which targets count and what alpha they need is asked of this record later, so that neither redoes it.
@@ -29,16 +29,16 @@ def write_reliability(*, blocks: Sequence[str | Path], output: str | Path) -> No
     found = {target: float(alpha) if np.isfinite(alpha) else None for target, alpha in alphas.items()}
     items = frame["item"].n_unique()
     logger.info("%d items: alpha %s", items, found)
-    files.write_text(output, json.dumps({"items": items, "alpha": found}, indent=2) + "\n")
+    files.write_text(reliability_out, json.dumps({"items": items, "alpha": found}, indent=2) + "\n")
 
 
-def write_needed(*, blocks: Sequence[str | Path], settings: Mapping[str, Any], output: str | Path) -> None:
+def write_needed(*, blocks: Sequence[str | Path], settings: Mapping[str, Any], needed_out: str | Path) -> None:
     """List the blocks that are enough, and how many candidates and items they hold; settings: what was asked for."""
     _, columns = zip(*(parse(Path(block).stem) for block in blocks), strict=True)
     items = max(end for _, end in columns)
     logger.info("%d of %d items, an alpha of %g was asked for", items, settings["items"], settings["reliability"])
     needed = {"asked": dict(settings), "candidates": settings["candidates"], "items": items, "blocks": list(blocks)}
-    files.write_text(output, json.dumps(needed, indent=2) + "\n")
+    files.write_text(needed_out, json.dumps(needed, indent=2) + "\n")
 
 
 def read_needed(path: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from iclscope.activations.extraction import estimated_bytes, tokenise
-from iclscope.engine import models
+from iclscope.engine.models import load_tokenizer
 from iclscope.engine.scoring import PromptEncoder
 from iclscope.matrix import blocks
 from iclscope.matrix.evaluation import GenerationScorer
@@ -22,6 +22,7 @@ from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
+from iclscope.runtime.jobs import Job, Task
 from iclscope.tables import PLAN, POOL
 from iclscope.tasks import samples
 from iclscope.tasks.samples import CANDIDATE, ITEM
@@ -73,34 +74,34 @@ class Cost:
 
 def run(
     *,
-    config: Config,
+    settings: Config,
     pools: Mapping[str, str | Path],
-    folders: Mapping[str, str | Path],
+    models: Mapping[str, str | Path],
     task_folders: Mapping[str, str | Path],
-    table: str | Path,
-    text: str | Path,
-    provenance: Mapping[str, Any],
+    table_out: str | Path,
+    text_out: str | Path,
+    job: Job,
 ) -> None:
     """Write the plan as a table and as text.
 
-    pools: data set → its pool. folders: model → a folder with its config.json and tokenizer, weights or not.
-    task_folders: data set → the folder of its task file.
+    settings: the whole config. pools: data set → its pool. models: model → a folder with its config.json and
+    tokenizer, weights or not. task_folders: data set → the folder of its task file.
     """
-    samples = {name: read_sample(config, name, pool, task_folders[name]) for name, pool in pools.items()}
-    rates = choose_rates(config, folders, samples)
+    samples = {name: read_sample(settings, name, pool, task_folders[name]) for name, pool in pools.items()}
+    rates = choose_rates(settings, models, samples)
     rows = [_row(stage, None, name, cost) for name, sample in samples.items() for stage, cost in data_costs(sample)]
-    for model, folder in folders.items():
+    for model, folder in models.items():
         shape = workload.architecture(folder)
         logger.info("%s: %.0f million parameters", model, shape.parameters / 1e6)
-        weights = shape.parameters * BYTES[config["models"][model]["dtype"]]
+        weights = shape.parameters * BYTES[settings["models"][model]["dtype"]]
         rows.append(_row("prepare", model, None, Cost(1, weights, weights / DOWNLOAD, LIGHT_START)))
         for name, sample in samples.items():
-            costs = dict(model_costs(config, model, name, shape, folder, sample, rates[model]))
+            costs = dict(model_costs(settings, model, name, shape, folder, sample, rates[model]))
             logger.info("%s, %s: %.4g million tokens", model, name, sum(c.read.tokens for c in costs.values()) / 1e6)
             rows += [_row(stage, model, name, cost, shape) for stage, cost in costs.items()]
     frame = pl.DataFrame(rows, schema=PLAN.schema)
-    PLAN.write(frame, table, provenance)
-    write_text(text, describe(frame, rates))
+    PLAN.write(frame, table_out, job.provenance)
+    write_text(text_out, as_text(frame, rates))
 
 
 def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | Path) -> Sample:
@@ -108,7 +109,7 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
     entry, frame = config["datasets"][name], POOL.read(pool)
     chosen = {}
     for role in (CANDIDATE, ITEM):
-        count = samples.size(pool, entry, role, f"datasets.{name}")
+        count = samples.count_of(pool, entry, role, f"datasets.{name}")
         chosen[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id").to_dicts()
         if len(chosen[role]) < count:
             raise StudyError(
@@ -116,8 +117,8 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
             )
     new_tokens = 0
     if chosen[ITEM][0]["kind"] == "generation":
-        settings = {"task": entry["task"], "max_new_tokens": entry.get("max_new_tokens")}
-        scorer = GenerationScorer(chosen[ITEM], settings, task_folder, f"datasets.{name}")
+        task = Task(entry["task"], task_folder, f"datasets.{name}")
+        scorer = GenerationScorer(chosen[ITEM], task, entry.get("max_new_tokens"))
         new_tokens = scorer.stopping.max_new_tokens
     return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens)
 
@@ -163,7 +164,7 @@ def _reading_costs(
     config: Config, model: str, name: str, shape: Architecture, folder: str | Path, sample: Sample, rates: Rates
 ) -> Iterator[tuple[str, Cost]]:
     """Costs of the stages that run the model."""
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
     encoder, settings = PromptEncoder(tokenizer), config["activations"]
     starting = rates.start + shape.parameters * BYTES[config["models"][model]["dtype"]] / LOAD
     candidates, items = sample.candidates, sample.items
@@ -228,7 +229,7 @@ def _row(
     }
 
 
-def describe(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
+def as_text(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
     """The plan as text: a line per stage, model and data set, then sums."""
     lines = [
         f"{model}: {rate.scoring / 1e12:.3g} TFLOP/s at scoring, {rate.extraction / 1e12:.3g} at reading activations, "

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from iclscope.report.style import GREY, INK, VERMILION
-from iclscope.verdict.wording import correlation
+from iclscope.verdict.wording import two_decimals
 
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3}
 
@@ -49,6 +49,6 @@ def reference_labels(ax: Axes, null: float | None, ceiling: float | None, reach:
         ax.text(0.99, side * null, "95 % null of max |ρ|", va=inwards, color=VERMILION, **label)
     if ceiling is not None:
         arrow = "" if ceiling <= reach else " ↑" if side > 0 else " ↓"
-        text = f"noise ceiling {correlation(ceiling)}{arrow}"
+        text = f"noise ceiling {two_decimals(ceiling)}{arrow}"
         far = null is None or ceiling > null
         ax.text(0.99, side * min(ceiling, reach), text, va=inwards if far else outwards, color=INK, **label)

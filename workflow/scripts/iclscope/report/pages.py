@@ -16,7 +16,7 @@ from iclscope.tables import SAMPLE
 from iclscope.verdict import findings
 from iclscope.verdict.findings import Finding
 from iclscope.verdict.results import Results, paths_by_study
-from iclscope.verdict.wording import correlation, p_value, target_name
+from iclscope.verdict.wording import p_value, target_name, two_decimals
 
 Paths = Mapping[str, str | Path]
 
@@ -230,7 +230,7 @@ def _part(
         model=results.model,
         explorer=explorer,
         answer=judged.get("conclusion") or findings.answer(results, effect),
-        findings=[*findings.findings(results, effect), *verdict],
+        findings=[*findings.all_findings(results, effect), *verdict],
         headline=answer.headline(results),
         settings=_settings_rows(settings, results),
         sections=sections,
@@ -245,10 +245,10 @@ def _index_row(results: Results, judged: Mapping[str, Any], effect: float) -> di
         "answer": judged.get("conclusion") or findings.answer(results, effect),
         "cells": [
             target_name(results.target),
-            correlation(headline["alpha"]),
-            correlation(headline["ceiling"]),
-            correlation(headline["null_95"]),
-            correlation(headline["best_rho"]),
+            two_decimals(headline["alpha"]),
+            two_decimals(headline["ceiling"]),
+            two_decimals(headline["null_95"]),
+            two_decimals(headline["best_rho"]),
             p_value(headline["best_p_maxt"]),
         ],
     }

@@ -36,7 +36,7 @@ Place = tuple[Path, str]  # a file and a name that it defines; under "" stands w
 Dotted = tuple[str, ...]  # `package.module.name.attribute`; begins with "" where the module itself defines the name
 
 
-def code_digest(script: str, scripts: Path = SCRIPTS, extensions: Sequence[Path] = ()) -> str:
+def of_script(script: str, scripts: Path = SCRIPTS, extensions: Sequence[Path] = ()) -> str:
     """Digest of the adapter `script` and of all that it reaches in the package.
 
     extensions: files of a study's own; of them counts what registers itself in a module that the script reaches.

@@ -15,7 +15,7 @@ SAMPLE_ROWS = 5
 WIDTH = 120  # characters of a line of the sample
 
 
-def describe(path: str | Path) -> str:
+def description_of(path: str | Path) -> str:
     """What a Parquet file of the study is, how it was made, its columns with units, its size and a few rows.
 
     Raises StudyError if the file is missing, no Parquet or not the study's.

@@ -1,15 +1,18 @@
-"""What every job of the workflow does around its stage: log, provenance, signals, and errors in one sentence."""
+"""What every job of the workflow does around its stage: log, provenance, signals, and errors in one sentence.
+
+And the values that stages take together, made of what Snakemake says about a job.
+"""
 
 import errno
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from iclscope.runtime import logs, provenance
+from iclscope.runtime import logs, provenance, task_files
 from iclscope.runtime.code_digest import registries
 from iclscope.runtime.errors import MEMORY_WORDS, StudyError
 
@@ -19,9 +22,77 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
 
 
+class PreparedModel(NamedTuple):
+    """A prepared model: its folder, the precision of its weights and the device that runs it (`auto` picks one)."""
+
+    folder: str | Path
+    dtype: str = "float32"
+    device: str = "auto"
+
+    @property
+    def name(self) -> str:
+        """Its name in the config."""
+        return Path(self.folder).name
+
+
+class Task(NamedTuple):
+    """The task of a data set: name, folder of its file, if it has one, config key of the data set for errors."""
+
+    name: str
+    folder: str | Path
+    key: str
+
+
+class Job(NamedTuple):
+    """What a stage's outputs come from: the seed, where the rule's params name it, and their provenance record."""
+
+    seed: int
+    provenance: Mapping[str, Any]
+
+
+def folder_of(source: str | Path) -> Path:
+    """The folder of a `source.json`, which stands for all that was prepared beside it."""
+    return Path(source).parent
+
+
+def by_name(names: Iterable[str], files: Iterable[str]) -> dict[str, str]:
+    """Name → file, from as many names and files in the same order."""
+    return dict(zip(names, files, strict=True))
+
+
+def by_stem(files: Iterable[str]) -> dict[str, str]:
+    """Name → file, from files that are named after what they are of."""
+    return {Path(file).stem: file for file in files}
+
+
+def task(snakemake: Any) -> Task:
+    """The task that the `settings` of a rule name, for the data set of its wildcards."""
+    name, key = snakemake.params.settings["task"], f"datasets.{snakemake.wildcards.dataset}"
+    return Task(name, task_files.folder(name), key)
+
+
+def prepared_model(snakemake: Any) -> PreparedModel:
+    """The model that is among the inputs of a rule, with the `dtype` of its params."""
+    return PreparedModel(folder_of(snakemake.input.model), snakemake.params.dtype, snakemake.config["device"])
+
+
+def reading(snakemake: Any) -> dict[str, Any]:
+    """How the study will read activations off the model of a rule's wildcards: masks, sites and dtype."""
+    config = snakemake.config
+    masks, sites = config["masks"], config["activations"]["sites"]
+    return {"masks": masks, "sites": sites, "dtype": config["models"][snakemake.wildcards.model]["dtype"]}
+
+
+def section(snakemake: Any, name: str) -> dict[str, Any]:
+    """A section of the config, with the `settings` of the rule: those that shape its outputs, and the others."""
+    return {**snakemake.config[name], **snakemake.params.settings}
+
+
 @contextmanager
-def job(snakemake: Any) -> Iterator[dict[str, Any]]:
-    """Run the block as a Snakemake job: yield the provenance record of its outputs and log to the rule's log file.
+def job(snakemake: Any, settings: Any = None) -> Iterator[Job]:
+    """Run the block as a Snakemake job: yield what its outputs come from, and log to the rule's log file.
+
+    settings: what shapes the outputs, where the rule's params have no `settings`.
 
     A `StudyError` ends the job with its one sentence, and so does a full disk or memory; anything else keeps its
     traceback, in the log too. A job that is asked to terminate takes its unfinished files away first. Functions of the
@@ -30,12 +101,13 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     with logs.to_file(snakemake.log[0]), _tidy_end():
         try:
             load_extensions(Path(snakemake.scriptdir, "../../config/extensions"))
-            yield provenance.of_file(
-                settings=snakemake.params.get("settings"),
+            made = provenance.of_file(
+                settings=snakemake.params.get("settings", settings),
                 inputs=snakemake.input,
                 seed=snakemake.config["seed"],
                 dtype=snakemake.params.get("dtype"),
             )
+            yield Job(snakemake.params.get("seed"), made)
         except StudyError as error:
             logger.error("%s", error)
             sys.exit(1)

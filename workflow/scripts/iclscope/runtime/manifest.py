@@ -13,10 +13,10 @@ from iclscope.runtime.files import sha256, write_text
 NAME = "SHA256SUMS"
 
 
-def run(output: str | Path) -> None:
-    """Write the manifest of all files in the folder of `output`; unfinished and hidden ones do not count."""
-    lines = [f"{checksum}  {name}\n" for name, checksum in _checksums(Path(output).parent).items()]
-    write_text(output, "".join(lines))
+def run(manifest_out: str | Path) -> None:
+    """Write the manifest of all files in its folder; unfinished and hidden ones do not count."""
+    lines = [f"{checksum}  {name}\n" for name, checksum in _checksums(Path(manifest_out).parent).items()]
+    write_text(manifest_out, "".join(lines))
 
 
 def differences(folder: str | Path) -> dict[str, str]:

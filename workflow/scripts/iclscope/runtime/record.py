@@ -13,22 +13,31 @@ from iclscope.runtime import devices, provenance
 from iclscope.runtime.files import write_text
 
 
-def run(*, settings: Mapping[str, Any], sources: Mapping[str, str | Path], device: str, output: str | Path) -> None:
+def run(
+    *,
+    settings: Mapping[str, Any],
+    models: Mapping[str, str | Path],
+    datasets: Mapping[str, str | Path],
+    device: str,
+    run_record_out: str | Path,
+) -> None:
     """Write the run record as JSON.
 
-    settings: the configuration that concerns the run; sources: config key (`models.x`, `datasets.y`) → the source.json
-    of what was prepared for it, with resolved commits and checksums; device: as in the configuration.
+    settings: the configuration that concerns the run; models, datasets: name → the source.json of what was prepared,
+    with resolved commits and checksums; device: as in the configuration.
     """
+    prepared = {f"models.{name}": path for name, path in models.items()}
+    prepared |= {f"datasets.{name}": path for name, path in datasets.items()}
     record = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "iclscope": iclscope.__version__,
         "git_commit": provenance.git_commit(),
         "config_digest": provenance.digest(settings),
         "config": settings,
-        "sources": {key: json.loads(Path(path).read_text(encoding="utf-8")) for key, path in sources.items()},
+        "sources": {key: json.loads(Path(path).read_text(encoding="utf-8")) for key, path in prepared.items()},
         "device": str(devices.pick(device)),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "versions": provenance.versions(),
     }
-    write_text(output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(run_record_out, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

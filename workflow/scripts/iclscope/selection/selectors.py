@@ -21,7 +21,7 @@ from sklearn.linear_model import RidgeCV
 from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity
 from iclscope.selection.costs import Tokens
-from iclscope.statistics.nested import correlations, strongest
+from iclscope.statistics.nested import correlations, strongest_signal
 from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, unit
 
 SEARCH = re.compile(r"search_([1-9]\d*)")
@@ -191,7 +191,7 @@ def search(materials: Materials, lesson: Lesson, rng: np.random.Generator, items
 def length(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float:
     """The longest or the shortest candidate, whichever way the choosing half points."""
     ranks = centred_ranks(materials.features["length"].to_numpy())
-    _, rho = strongest(ranks[None], lesson.quality, lesson.teachers)
+    _, rho = strongest_signal(ranks[None], lesson.quality, lesson.teachers)
     return lesson.others_by(np.sign(rho) * ranks)
 
 

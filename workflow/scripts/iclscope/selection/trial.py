@@ -18,6 +18,7 @@ from scipy.stats import norm
 
 from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.selection.costs import Tokens
 from iclscope.selection.picks import TOP, ByChance, Half, OneForAll, OnePerItem, Pick, Tally, shares, with_study
@@ -36,41 +37,41 @@ logger = logging.getLogger(__name__)
 SEARCHES = 4  # plain searches per split behind each point of the exchange rate
 
 
+@dataclass(frozen=True)
+class Files:
+    """What selectors look at and are judged by: `metrics` maps each mask to its file; the last two are the samples."""
+
+    evaluation: str | Path
+    metrics: Mapping[str, str | Path]
+    features: str | Path
+    embeddings: str | Path
+    candidates: str | Path
+    item_rows: str | Path
+
+
 def run(
-    *,
-    evaluation: str | Path,
-    metrics: Mapping[str, str | Path],
-    features: str | Path,
-    embeddings: str | Path,
-    candidates: str | Path,
-    items: str | Path,
-    targets: Sequence[str],
-    settings: Mapping[str, Any],
-    seed: int,
-    selection_out: str | Path,
-    provenance: Mapping[str, Any],
+    *, files: Files, targets: Sequence[str], settings: Mapping[str, Any], selection_out: str | Path, job: Job
 ) -> None:
     """Write the selection table of one model and data set.
 
-    `metrics` maps each attention mask to its metric file; `candidates` and `items` are the samples; `targets` is the
-    config's `quality.targets`, `settings` its `selection`. The evaluation says how many items there are: where it
-    stopped early, only the first ones of the samples count.
+    `targets` is the config's `quality.targets`, `settings` its `selection`. The evaluation says how many items there
+    are: where it stopped early, only the first ones of the samples count.
     """
     resolve(settings["selectors"])  # refuses an unknown name before anything is read
-    scores = read_scores(evaluation, targets)
+    scores = read_scores(files.evaluation, targets)
     shape = next(iter(scores.values())).matrix.shape
-    materials = _read_materials(shape, metrics, features, embeddings, candidates, items)
+    materials = _read_materials(files, shape)
     named = resolve(settings["selectors"], list(dict.fromkeys(materials.metrics.tolist())))
     selectors = list({s.name: s for s in [*named, *resolve(["random", "oracle"])]}.values())
-    clusters = read_clusters(items, shape[1])
-    rng = generator(seed, "selection halves")
+    clusters = read_clusters(files.item_rows, shape[1])
+    rng = generator(job.seed, "selection halves")
     judging = np.stack([random_half(clusters, rng) for _ in range(settings["splits"])])
     weights = with_study(
-        Weights.draw(shape[0], clusters, settings["bootstrap"], generator(seed, "selection bootstrap"))
+        Weights.draw(shape[0], clusters, settings["bootstrap"], generator(job.seed, "selection bootstrap"))
     )
-    fixed = _picks_without_scores(selectors, materials, weights, seed)
-    trial = Trial(selectors, fixed, materials, judging, weights, seed)
-    tokens = _read_tokens(evaluation, materials.features, len(metrics))
+    fixed = _picks_without_scores(selectors, materials, weights, job.seed)
+    trial = Trial(selectors, fixed, materials, judging, weights, job.seed)
+    tokens = _read_tokens(files.evaluation, materials.features, len(files.metrics))
     costs = pl.DataFrame(
         [(s.name, s.cost(tokens)) for s in selectors], {"selector": pl.String, "cost": pl.Float64}, orient="row"
     )
@@ -85,7 +86,7 @@ def run(
         frame = frame.with_columns(pl.lit(target).alias("target"), pl.col("value") + shift)
         frame = frame.join(costs, on="selector", how="left", maintain_order="left")
         frames.append(frame.filter(pl.col("selector").is_in([s.name for s in named])))
-    SELECTION.write(pl.concat(frames).select(SELECTION.schema.names()), selection_out, provenance)
+    SELECTION.write(pl.concat(frames).select(SELECTION.schema.names()), selection_out, job.provenance)
 
 
 @dataclass(frozen=True)
@@ -232,32 +233,27 @@ def _read_tokens(evaluation: str | Path, features: pl.DataFrame, masks: int) -> 
     return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), masks)
 
 
-def _read_materials(
-    shape: tuple[int, int],
-    metrics: Mapping[str, str | Path],
-    features: str | Path,
-    embeddings: str | Path,
-    candidates: str | Path,
-    items: str | Path,
-) -> Materials:
+def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
     """Read what selectors may look at; refuse embeddings or texts of other candidates and items than were evaluated.
 
-    There may be more items than were evaluated, never fewer.
+    shape: how many were evaluated. There may be more items, never fewer.
     """
-    signals = read_metrics(metrics, shape[0])
+    signals = read_metrics(files.metrics, shape[0])
     signals = signals.where(signals.defined)
-    everything, found = EMBEDDINGS.read(embeddings).sort("id"), {}
-    for role, path, size in (("candidate", candidates, shape[0]), ("item", items, shape[1])):
+    everything, found = EMBEDDINGS.read(files.embeddings).sort("id"), {}
+    for role, path, size in (("candidate", files.candidates, shape[0]), ("item", files.item_rows, shape[1])):
         mine = everything.filter(pl.col("role") == role)
         texts = SAMPLE.read(path, columns=["id", "question"]).sort("id")["question"]
         if role == "item":
             mine, texts = mine.head(size), texts.head(size)
         if mine["id"].to_list() != list(range(size)) or len(texts) != size:
-            raise StudyError(f"{embeddings} or {path} has another number of {role}s than the evaluation, {size}: rerun")
+            raise StudyError(
+                f"{files.embeddings} or {path} has another number of {role}s than the evaluation, {size}: rerun"
+            )
         found |= {f"{role}_vectors": _matrix(mine["vector"]), f"{role}_encodings": _matrix(mine["encoding"])}
         found[f"{role}_texts"] = texts.to_list()
     about = signals.about["metric"].to_numpy()
-    return Materials(read_features(features, shape[0]), activation=signals.ranks, metrics=about, **found)
+    return Materials(read_features(files.features, shape[0]), activation=signals.ranks, metrics=about, **found)
 
 
 def _matrix(vectors: pl.Series) -> Float | None:

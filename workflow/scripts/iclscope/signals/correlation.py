@@ -17,6 +17,7 @@ from scipy.stats import false_discovery_control
 
 from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.signals.grid import Signals, feature_signals, read_features, read_metrics
 from iclscope.statistics.corrections import permute
@@ -34,7 +35,18 @@ FEWEST_CANDIDATES = 6
 
 
 @dataclass(frozen=True)
-class Study:
+class Files:
+    """What the correlations are read from: `metrics` maps each mask to its file; `item_rows` is the sample of items."""
+
+    metrics: Mapping[str, str | Path]
+    features: str | Path
+    evaluation: str | Path
+    reliability: str | Path
+    item_rows: str | Path
+
+
+@dataclass(frozen=True)
+class Analysis:
     """What the quality targets of one model and data set are correlated with, and how.
 
     `signals` hold all families; `clusters` [N] number the items' clusters; `settings` is the config's `correlation`.
@@ -49,30 +61,24 @@ class Study:
 
 def run(
     *,
-    metrics: Mapping[str, str | Path],
-    features: str | Path,
-    evaluation: str | Path,
-    reliability: str | Path,
-    items: str | Path,
+    files: Files,
     settings: Mapping[str, Any],
-    seed: int,
     correlation_out: str | Path,
     headline_out: str | Path,
-    provenance: Mapping[str, Any],
+    job: Job,
 ) -> None:
-    """Write the correlation and headline tables of one model and data set, for the targets that `reliability` lists.
+    """Write the correlation and headline tables of one model and data set, for the targets whose reliability is known.
 
-    `metrics` maps each attention mask to its metric file; `items` is the sample of items, for their clusters;
-    `settings` is the config's `correlation`.
+    `settings` is the config's `correlation`; of the items it takes the clusters.
     """
-    trusts = {row["target"]: row for row in RELIABILITY.read(reliability).iter_rows(named=True)}
-    scores = read_scores(evaluation, list(trusts))
+    trusts = {row["target"]: row for row in RELIABILITY.read(files.reliability).iter_rows(named=True)}
+    scores = read_scores(files.evaluation, list(trusts))
     candidates, n_items = next(iter(scores.values())).matrix.shape
     if candidates < FEWEST_CANDIDATES:
         raise StudyError(f"datasets.*.candidates: {candidates} are too few to correlate, {FEWEST_CANDIDATES} the least")
-    table = read_features(features, candidates)
-    signals = read_metrics(metrics, candidates).joined(feature_signals(table))
-    study = Study(signals, confounders(table), read_clusters(items, n_items), settings, seed)
+    table = read_features(files.features, candidates)
+    signals = read_metrics(files.metrics, candidates).joined(feature_signals(table))
+    analysis = Analysis(signals, confounders(table), read_clusters(files.item_rows, n_items), settings, job.seed)
     logger.info(
         "%d signals, %d candidates, %d items: %d permutations and %d bootstrap draws for each target",
         *signals.ranks.shape, n_items, settings["permutations"], settings["bootstrap"],
@@ -81,7 +87,7 @@ def run(
     for target in progress(list(scores), description="correlation", unit="targets"):
         base = SHIFTED.get(target, target)
         if base not in results:
-            results[base] = correlate(scores[target], trusts[target], study)
+            results[base] = correlate(scores[target], trusts[target], analysis)
             row = results[base][1]
             logger.info(
                 "%s: best rho %s (corrected p %s), %s where it was not chosen",
@@ -91,39 +97,39 @@ def run(
     named = {target: results[SHIFTED.get(target, target)] for target in scores}
     frames = [frame.with_columns(pl.lit(target).alias("target")) for target, (frame, _) in named.items()]
     rows = [row | {"target": target} for target, (_, row) in named.items()]
-    CORRELATION.write(pl.concat(frames).select(CORRELATION.schema.names()), correlation_out, provenance)
-    HEADLINE.write(pl.DataFrame(rows, schema=HEADLINE.schema), headline_out, provenance)
+    CORRELATION.write(pl.concat(frames).select(CORRELATION.schema.names()), correlation_out, job.provenance)
+    HEADLINE.write(pl.DataFrame(rows, schema=HEADLINE.schema), headline_out, job.provenance)
 
 
-def correlate(scores: Scores, trust: Mapping[str, Any], study: Study) -> tuple[pl.DataFrame, dict[str, Any]]:
+def correlate(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Correlation table and headline row of one target, both without its name; `trust` is its reliability row."""
-    signals, settings = study.signals, study.settings
+    signals, settings = analysis.signals, analysis.settings
     quality = centred_ranks(scores.matrix.mean(axis=1))
     if not quality.any():
         signals = signals.undefined("quality is the same for every candidate")
     usable = signals.defined.to_numpy()
     ranks = signals.ranks[usable]
     weights = Weights.draw(
-        len(quality), study.clusters, settings["bootstrap"], generator(study.seed, "correlation bootstrap")
+        len(quality), analysis.clusters, settings["bootstrap"], generator(analysis.seed, "correlation bootstrap")
     )
     rho = spearman(ranks, quality)
     spread = rho_spread(ranks, scores.matrix, weights)
     values: dict[str, NDArray[Any]] = {"rho": rho, "rho_disattenuated": disattenuate(rho, trust["alpha"])}
     values["low"], values["high"] = fisher_interval(rho, Z_95 * spread)
     values["analytic_low"], values["analytic_high"] = analytic_interval(rho, len(quality))
-    corrected, null_95 = _correct_families(rho, ranks, quality, signals.about["family"].to_numpy()[usable], study)
+    corrected, null_95 = _correct_families(rho, ranks, quality, signals.about["family"].to_numpy()[usable], analysis)
     values |= corrected
     values["partial_label"] = np.full(len(rho), np.nan)  # stays where answers are generated
-    for name, confounder in study.confounders.items():
+    for name, confounder in analysis.confounders.items():
         values[name] = confounder.partial(ranks, quality)
-    values["partial_p"] = study.confounders["partial_nll"].p(values["partial_nll"])
+    values["partial_p"] = analysis.confounders["partial_nll"].p(values["partial_nll"])
     values["equivalence"] = equivalence(rho, spread, settings["smallest_useful_effect"])
     frame = _spread_out(signals, values)
-    return frame, _headline(frame, scores, trust, null_95, study)
+    return frame, _headline(frame, scores, trust, null_95, analysis)
 
 
 def _correct_families(
-    rho: Float, ranks: Ranks, quality: Ranks, family: NDArray[np.str_], study: Study
+    rho: Float, ranks: Ranks, quality: Ranks, family: NDArray[np.str_], analysis: Analysis
 ) -> tuple[dict[str, Float], float | None]:
     """p, p_maxt, q_bh and q_by [signals], each family by itself; and the 95 % null line of the activation family."""
     columns = {name: np.full(len(rho), np.nan) for name in ("p", "p_maxt", "q_bh", "q_by")}
@@ -132,8 +138,8 @@ def _correct_families(
         mine = family == name
         if not mine.any():
             continue
-        rng = generator(study.seed, "permutations")  # the same permutations for all families and targets
-        null = permute(ranks[mine], quality, study.settings["permutations"], rng)
+        rng = generator(analysis.seed, "permutations")  # the same permutations for all families and targets
+        null = permute(ranks[mine], quality, analysis.settings["permutations"], rng)
         columns["p"][mine] = null.p()
         columns["p_maxt"][mine] = null.p_maxt(rho[mine])
         columns["q_bh"][mine] = false_discovery_control(null.p(), method="bh")
@@ -153,15 +159,19 @@ def _spread_out(signals: Signals, values: Mapping[str, NDArray[Any]]) -> pl.Data
 
 
 def _headline(
-    frame: pl.DataFrame, scores: Scores, trust: Mapping[str, Any], null_95: float | None, study: Study
+    frame: pl.DataFrame, scores: Scores, trust: Mapping[str, Any], null_95: float | None, analysis: Analysis
 ) -> dict[str, Any]:
     """The headline row of one target, without its name."""
     signals = frame.filter(pl.col("family") == "activation")
     ranked = signals.filter(pl.col("rho").is_not_null()).sort(pl.col("rho").abs(), descending=True, maintain_order=True)
     best = ranked.row(0, named=True) if ranked.height else None
-    grid = study.signals.where(study.signals.defined & (study.signals.about["family"] == "activation"))
+    grid = analysis.signals.where(analysis.signals.defined & (analysis.signals.about["family"] == "activation"))
     nested = best_of_grid(
-        grid.ranks, scores.matrix, study.clusters, study.settings["nested_splits"], generator(study.seed, "nested")
+        grid.ranks,
+        scores.matrix,
+        analysis.clusters,
+        analysis.settings["nested_splits"],
+        generator(analysis.seed, "nested"),
     )
     return {
         "candidates": scores.matrix.shape[0],

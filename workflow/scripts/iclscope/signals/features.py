@@ -3,6 +3,7 @@
 import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from iclscope.engine.reference import Scorer, scoring_method
 from iclscope.engine.rotary import length_class
 from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.logs import progress
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
 
@@ -101,29 +103,33 @@ def zero_shot(model: Any, tokenizer: Any, candidates: Sequence[Row], scorer: Sco
     return scorer(model, zero_shot_prompts(PromptEncoder(tokenizer), candidates), BATCH_TOKENS)
 
 
-def compute(
-    candidates: Sequence[Row],
-    lengths: Sequence[int],
-    nll: np.ndarray,
-    logprobs: Sequence[np.ndarray],
-    vectors: np.ndarray,
-    item_vectors: np.ndarray,
-    neighbours: int,
-    seed: int,
-) -> pl.DataFrame:
-    """The features table.
+@dataclass(frozen=True)
+class Readings:
+    """What a model makes of each candidate, in the order of their rows.
 
-    candidates: rows of the sample table. lengths, nll, logprobs (of each choice, zero-shot) and vectors [candidates,
-    d] in the same order. item_vectors: [items, d].
+    lengths: tokens of the demonstration. nll: [candidates], nats/token. logprobs: of each choice, zero-shot, in nats.
+    vectors: [candidates, d], the embeddings of the questions.
     """
+
+    lengths: Sequence[int]
+    nll: np.ndarray
+    logprobs: Sequence[np.ndarray]
+    vectors: np.ndarray
+
+
+def compute(
+    candidates: Sequence[Row], readings: Readings, item_vectors: np.ndarray, neighbours: int, seed: int
+) -> pl.DataFrame:
+    """The features table of `candidates`, rows of the sample table; item_vectors: [items, d]."""
+    vectors, logprobs = readings.vectors, readings.logprobs
     golds = [row["gold"] for row in candidates]
     ids = np.array([row["id"] for row in candidates], np.int32)
     return pl.DataFrame(
         {
             "candidate": ids,
-            "length": lengths,
+            "length": readings.lengths,
             "label": [row["gold"] if row["kind"] == "choice" else None for row in candidates],
-            "nll": nll,
+            "nll": readings.nll,
             "answer_nll": [-float(values[gold]) for values, gold in zip(logprobs, golds, strict=True)],
             "zero_shot_margin": [margin(values, gold) for values, gold in zip(logprobs, golds, strict=True)],
             "zero_shot_entropy": [entropy(values) for values in logprobs],
@@ -173,48 +179,45 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def run(
     *,
     candidates: str | Path,
-    items: str | Path,
-    model_folder: str | Path,
+    item_rows: str | Path,
+    model: PreparedModel,
     settings: Mapping[str, Any],
-    seed: int,
-    dtype: str,
-    device: str,
-    features: str | Path,
-    embeddings: str | Path,
-    provenance: Mapping[str, Any],
+    features_out: str | Path,
+    embeddings_out: str | Path,
+    job: Job,
 ) -> None:
     """Write features and embeddings of a data set; settings are those of the config key `features`."""
-    model, tokenizer = models.load(model_folder, dtype, device)
-    rows, item_rows = SAMPLE.read(candidates).to_dicts(), SAMPLE.read(items).to_dicts()
-    tokens = [one.tokens for one in tokenise(rows, model, tokenizer)]
-    item_tokens = [one.tokens for one in tokenise(item_rows, model, tokenizer)]
+    loaded, tokenizer = models.load(*model)
+    rows, items = SAMPLE.read(candidates).to_dicts(), SAMPLE.read(item_rows).to_dicts()
+    tokens = [one.tokens for one in tokenise(rows, loaded, tokenizer)]
+    item_tokens = [one.tokens for one in tokenise(items, loaded, tokenizer)]
     lengths = [len(one.ids) for one in tokens]
-    logger.info("%d candidates of %d tokens, %d items", len(rows), sum(lengths), len(item_rows))
-    nll, vectors = read_demonstrations(model, tokens)
-    item_vectors = embed_questions(model, item_tokens)
-    for role, values, known in (("candidate", vectors, rows), ("item", item_vectors, item_rows)):
-        _check_finite(Path(model_folder).name, role, values, known)
+    logger.info("%d candidates of %d tokens, %d items", len(rows), sum(lengths), len(items))
+    nll, vectors = read_demonstrations(loaded, tokens)
+    item_vectors = embed_questions(loaded, item_tokens)
+    for role, values, known in (("candidate", vectors, rows), ("item", item_vectors, items)):
+        _check_finite(model.name, role, values, known)
     encodings = None
     if "encoder" in settings:
         from iclscope.signals.encoder import encode  # its library takes seconds to import
 
-        encodings = encode(settings["encoder"], [row["question"] for row in [*rows, *item_rows]], device).tolist()
-    scorer = scoring_method(model, zero_shot_prompts(PromptEncoder(tokenizer), rows), BATCH_TOKENS)
-    logprobs = zero_shot(model, tokenizer, rows, scorer)
-    frame = compute(rows, lengths, nll, logprobs, vectors, item_vectors, settings["neighbours"], seed)
-    FEATURES.write(frame, features, provenance)
+        encodings = encode(settings["encoder"], [row["question"] for row in [*rows, *items]], model.device).tolist()
+    scorer = scoring_method(loaded, zero_shot_prompts(PromptEncoder(tokenizer), rows), BATCH_TOKENS)
+    readings = Readings(lengths, nll, zero_shot(loaded, tokenizer, rows, scorer), vectors)
+    frame = compute(rows, readings, item_vectors, settings["neighbours"], job.seed)
+    FEATURES.write(frame, features_out, job.provenance)
     EMBEDDINGS.write(
         pl.DataFrame(
             {
-                "role": ["candidate"] * len(rows) + ["item"] * len(item_rows),
-                "id": [row["id"] for row in [*rows, *item_rows]],
+                "role": ["candidate"] * len(rows) + ["item"] * len(items),
+                "id": [row["id"] for row in [*rows, *items]],
                 "vector": np.concatenate([vectors, item_vectors]).tolist(),
                 "encoding": encodings,
             },
             schema=EMBEDDINGS.schema,
         ),
-        embeddings,
-        provenance,
+        embeddings_out,
+        job.provenance,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.runtime.parquet import read_provenance
 from iclscope.signals.poolings import POOLINGS
@@ -338,8 +339,8 @@ def run(
     activations: str | Path,
     extraction: str,
     settings: Mapping[str, Any],
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    metrics_out: str | Path,
+    job: Job,
 ) -> None:
     """Write the metrics of an activations file; settings are those of the config key `metrics`.
 
@@ -360,7 +361,7 @@ def run(
         "%d metrics of %d poolings for %d sites and layers",
         len(settings["names"]), len(settings["poolings"]), groups.height,
     )  # fmt: skip
-    with METRICS.writer(output, provenance) as writer:
+    with METRICS.writer(metrics_out, job.provenance) as writer:
         everywhere = sorted([*groups.iter_rows(), *undefined])
         for site, layer in progress(everywhere, len(everywhere), "metrics", "layer"):
             if reason := undefined.get((site, layer)):

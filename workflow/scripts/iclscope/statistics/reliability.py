@@ -25,7 +25,7 @@ class Reliability:
     reason: str | None = None
 
 
-def reliability(scores: NDArray[np.float64], halves: int, rng: np.random.Generator) -> Reliability:
+def reliability_of(scores: NDArray[np.float64], halves: int, rng: np.random.Generator) -> Reliability:
     """Reliability of the mean over items of `scores` [candidates, items]; the check uses `halves` random halves."""
     items = scores.shape[1]
     quality = scores.mean(axis=1)

@@ -117,7 +117,7 @@ def task_config(name: str, task_folder: str | Path, key: str) -> TaskConfig:
         with seeded("load", name):
             config = load_yaml(entry.yaml_path)
     except Exception as error:  # the file may import functions of its own
-        raise StudyError(f"{key}.task: {entry.yaml_path} cannot be loaded ({describe(error)})") from error
+        raise StudyError(f"{key}.task: {entry.yaml_path} cannot be loaded ({reason_of(error)})") from error
     _check_supported(config, f"{key}.task: {name}")
     _check_fields(config, f"{key}.task: {name}")
     return config
@@ -138,7 +138,7 @@ def processed(config: TaskConfig, rows: Sequence[Row], key: str, *seed: Any) -> 
                 made.append(list(function(datasets.Dataset.from_list(list(rows)))))
         except Exception as error:  # the function is the task's own and may raise anything
             raise StudyError(
-                f"{key}.task: process_docs of {config['task']} fails on these rows ({describe(error)})"
+                f"{key}.task: process_docs of {config['task']} fails on these rows ({reason_of(error)})"
             ) from error
     if json.dumps(made[0], default=str) != json.dumps(made[1], default=str):
         raise StudyError(f"{key}.task: process_docs of {config['task']} gives other rows when it runs again; {SEEDED}")
@@ -181,7 +181,7 @@ def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> Task:
         task.features = sorted({field for row in rows for field in row})
         _check_shape(task, f"{key}.task: {name}")
         return task
-    reason = describe(failures[0]) if failures else "there is none"
+    reason = reason_of(failures[0]) if failures else "there is none"
     raise StudyError(f"{key}.task: {name} does not fit the rows of this data set, the first fails with: {reason}")
 
 
@@ -200,7 +200,7 @@ def score_generation(task: Task, document: Row, text: str) -> list[dict[str, Any
                 chain.apply([instance])
                 metrics = task.process_results(document, [instance.filtered_resps[chain.name]])
         except Exception as error:  # filters and metrics of a task may raise anything
-            raise UnusableRow(f"an answer to it cannot be scored: {describe(error)}") from error
+            raise UnusableRow(f"an answer to it cannot be scored: {reason_of(error)}") from error
         scores += [
             {"filter": chain.name, "metric": metric, "value": float(value)}
             for metric, value in metrics.items()
@@ -254,7 +254,7 @@ def max_new_tokens(task: Task) -> int:
     return normalize_gen_kwargs(task.config.generation_kwargs)["max_gen_toks"]
 
 
-def describe(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of an error, with its kind where the text alone says nothing."""
     if isinstance(error, UnusableRow):
         return str(error)
@@ -349,7 +349,7 @@ def _check_filters(chains: Sequence[Mapping[str, Any]], task: str) -> None:
             for build in build_filter_ensemble(chain["name"], parts).filters:
                 build()
         except Exception as error:  # filters take arguments of any kind
-            reason = describe(error)
+            reason = reason_of(error)
             raise StudyError(f"{task}: filter {chain.get('name')} of filter_list cannot be built ({reason})") from error
 
 

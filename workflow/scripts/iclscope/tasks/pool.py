@@ -10,6 +10,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ import polars as pl
 from iclscope.engine import models
 from iclscope.engine.prompts import split_trailing_space
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job, Task
 from iclscope.tables import POOL
 from iclscope.tasks import harness
-from iclscope.tasks.harness import Task
 from iclscope.tasks.rendering import AnswerOutOfRange, UnusableRow, render
 from iclscope.tasks.rows import Row, read_rows, undecoded
 from iclscope.tasks.samples import CANDIDATE, ITEM
@@ -35,37 +36,47 @@ Settings = Mapping[str, Any]
 TokenCounter = Callable[[list[str]], list[int]]
 
 
+@dataclass(frozen=True)
+class CountingModel:
+    """The model whose tokens count for `max_tokens`, and whose context in tokens every pair must fit."""
+
+    count: TokenCounter
+    context: int
+
+    @classmethod
+    def of(cls, folder: str | Path) -> "CountingModel":
+        """The prepared model in `folder`, which need not have weights."""
+        return cls(_token_counter(folder), models.load_context_length(folder))
+
+
 def run_pool(
     *,
     data: str | Path,
     dataset: str,
+    task: Task,
+    model: str | Path,
     settings: Settings,
-    task_folder: str | Path,
-    model_folder: str | Path,
-    seed: int,
-    output: str | Path,
-    provenance: Mapping[str, Any],
+    pool_out: str | Path,
+    job: Job,
 ) -> None:
     """Render every usable row of a data set and write the pool, from which samples are taken.
 
-    data: folder of `{split}.jsonl` files. dataset: its key in the config. settings: of that key, `task`,
-    `candidates_split`, `items_split`, `max_tokens`, `max_unusable` and `cluster`. model_folder: the prepared model that
-    counts tokens for `max_tokens` and whose context every pair must fit. What was dropped stands in the provenance.
+    data: folder of `{split}.jsonl` files. dataset: its name in the config. settings: of that key, `candidates_split`,
+    `items_split`, `max_tokens`, `max_unusable` and `cluster`. model: folder of the prepared model that counts tokens
+    for `max_tokens` and whose context every pair must fit. What was dropped stands in the provenance.
     """
-    key = f"datasets.{dataset}"
-    config = harness.task_config(settings["task"], task_folder, key)
+    config = harness.task_config(*task)
     available = sorted(path.stem for path in Path(data).glob("*.jsonl"))
-    splits = choose_splits(config, settings, available, key)
+    splits = choose_splits(config, settings, available, task.key)
     rows = {}
     for split in dict.fromkeys(splits.values()):
         read = read_rows(Path(data) / f"{split}.jsonl")
         if "process_docs" in config:
-            read = _decoded(read, split, settings, key)
-        rows[split] = harness.processed(config, read, key, seed, dataset, split)
-    task = harness.build_task(config, [row for part in rows.values() for row in part], key)
-    counter, context = _token_counter(model_folder), models.load_context_length(model_folder)
-    frame, dropped = make_pool(task, rows, splits, dataset, settings, seed, counter, context)
-    POOL.write(frame, output, {**provenance, "dropped": dropped})
+            read = _decoded(read, split, settings, task.key)
+        rows[split] = harness.processed(config, read, task.key, job.seed, dataset, split)
+    built = harness.build_task(config, [row for part in rows.values() for row in part], task.key)
+    frame, dropped = make_pool(built, rows, splits, dataset, settings, job.seed, CountingModel.of(model))
+    POOL.write(frame, pool_out, {**job.provenance, "dropped": dropped})
 
 
 def _decoded(rows: Sequence[Row], split: str, settings: Settings, key: str) -> list[Row]:
@@ -106,19 +117,18 @@ def choose_splits(config: harness.TaskConfig, settings: Settings, available: Seq
 
 
 def make_pool(
-    task: Task,
+    task: harness.Task,
     rows: Mapping[str, Sequence[Row]],
     splits: Mapping[str, str],
     dataset: str,
     settings: Settings,
     seed: int,
-    count_tokens: TokenCounter | None,
-    context: int = 0,
+    model: CountingModel | None,
 ) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
     """The pool of a data set, and how many rows were dropped for which reason, by role and by split.
 
     The usable rows of both roles, each in its order. Columns as in `tables.POOL`. rows: processed rows of each split.
-    splits: the split of each role. count_tokens: for `max_tokens` and `context`. context: of the model that counts.
+    splits: the split of each role. model: None counts no tokens and refuses no length.
     """
     key = f"datasets.{dataset}"
     usable, unusable = {}, {}
@@ -127,13 +137,12 @@ def make_pool(
         usable[split], unusable[split] = _usable_rows(task, part, order, split, settings, (seed, dataset))
     dropped: dict[str, Counter[str]] = {CANDIDATE: Counter(), ITEM: Counter()}
     pools = _pools(usable, splits, dropped)
-    if count_tokens:
+    if model:
         limits = settings.get("max_tokens") or {}
-        counted = {role: _counted(role, part, count_tokens) for role, part in pools.items()}
+        counted = {role: _counted(role, part, model.count) for role, part in pools.items()}
         for role, part in counted.items():
             short = _short(part, limits.get(f"{role}s"), dropped[role])
-            fitting = _fitting(role, short, context, count_tokens, dropped[role])
-            pools[role] = _scorable(fitting, count_tokens, dropped[role])
+            pools[role] = _scorable(_fitting(role, short, model, dropped[role]), model.count, dropped[role])
     for role, part in pools.items():
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped[role].items() if count)
         logger.info("%s: %d %ss from %s; dropped: %s", key, len(part), role, splits[role], reasons or "none")
@@ -173,7 +182,7 @@ def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:
 
 
 def _usable_rows(
-    task: Task, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, origin: tuple[int, str]
+    task: harness.Task, rows: Sequence[Row], order: np.ndarray, split: str, settings: Settings, origin: tuple[int, str]
 ) -> tuple[list[Row], Counter[str]]:
     """Rendered rows of a split in the given order, and why others cannot be rendered, which the log counts too.
 
@@ -219,14 +228,14 @@ def _usable_rows(
     return usable, reasons
 
 
-def _score_references(task: Task, document: Row, row: Row, others: Sequence[Row], key: str) -> None:
+def _score_references(task: harness.Task, document: Row, row: Row, others: Sequence[Row], key: str) -> None:
     """Score a row's reference answer, and at first that of another row too, so that the task's own code fails here."""
     answers = [row["choices"][0], *(other["choices"][0] for other in others[-1:] if len(others) < harness.PROBES)]
     for answer in answers:
         harness.accuracy(task, harness.score_generation(task, document, answer), key)
 
 
-def _rendered(task: Task, document: Row, seed: tuple[Any, ...], twice: bool) -> Row:
+def _rendered(task: harness.Task, document: Row, seed: tuple[Any, ...], twice: bool) -> Row:
     """A rendered row, the same on every run; a row that is rendered `twice` must be the same both times."""
     with harness.seeded(*seed):
         text = render(task, document)
@@ -306,9 +315,7 @@ def _short(rows: Sequence[Row], limit: int | None, dropped: Counter[str]) -> lis
     return short
 
 
-def _fitting(
-    role: str, rows: Sequence[Row], context: int, count_tokens: TokenCounter, dropped: Counter[str]
-) -> list[Row]:
+def _fitting(role: str, rows: Sequence[Row], model: CountingModel, dropped: Counter[str]) -> list[Row]:
     """Rows that fit the context of a model together with any row of the other role, so that no prompt is ever cut.
 
     A demonstration has half of the context, a question with its longest choice the other half. Where answers are
@@ -316,14 +323,14 @@ def _fitting(
     not depend on the other role make the filter one of single rows: it takes the same ones out whatever is drawn.
     """
     answers = [[] if role == CANDIDATE else row["choices"] for row in rows]
-    counts = iter(count_tokens([answer for group in answers for answer in group]))
+    counts = iter(model.count([answer for group in answers for answer in group]))
     longest = [max((next(counts) for _ in group), default=0) for group in answers]
     fitting = []
     for row, answer in zip(rows, longest, strict=True):
-        room = context // (4 if role == ITEM and row["kind"] == "generation" else 2) - SEAM
+        room = model.context // (4 if role == ITEM and row["kind"] == "generation" else 2) - SEAM
         if row["tokens"] + answer <= room:
             fitting.append(row)
-    dropped[f"too long for a context of {context} tokens"] = len(rows) - len(fitting)
+    dropped[f"too long for a context of {model.context} tokens"] = len(rows) - len(fitting)
     return fitting
 
 
@@ -350,8 +357,8 @@ def _scorable(rows: Sequence[Row], count_tokens: TokenCounter, dropped: Counter[
     return scorable
 
 
-def _token_counter(model_folder: str | Path) -> TokenCounter:
-    tokenizer = models.load_tokenizer(model_folder)
+def _token_counter(folder: str | Path) -> TokenCounter:
+    tokenizer = models.load_tokenizer(folder)
 
     def count(texts: list[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]] if texts else []

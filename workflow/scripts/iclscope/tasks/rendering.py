@@ -14,7 +14,7 @@ import jinja2
 from jinja2 import meta
 from lm_eval import utils
 
-from iclscope.tasks.harness import Task, UnusableRow, describe, fields_of, is_list_of_texts, option_text, text_of
+from iclscope.tasks.harness import Task, UnusableRow, fields_of, is_list_of_texts, option_text, reason_of, text_of
 from iclscope.tasks.rows import Row, undecoded
 
 Read = tuple[int, list[str]]  # a number that was read as the index of a choice, and the choices
@@ -42,7 +42,7 @@ def render(task: Task, document: Row) -> dict[str, Any]:
     except UnusableRow:
         raise
     except Exception as error:  # templates and functions of a task may raise anything
-        raise UnusableRow(describe(error)) from error
+        raise UnusableRow(reason_of(error)) from error
     return row
 
 
@@ -142,7 +142,7 @@ def _target(task: Task, document: Row, source: Any) -> Any:
     try:
         return task.doc_to_target(document, source)
     except Exception as error:
-        raise UnusableRow(f"right answer{fields_of(source)}: {describe(error)}") from error
+        raise UnusableRow(f"right answer{fields_of(source)}: {reason_of(error)}") from error
 
 
 def _check_fields(task: Task, document: Row) -> None:
@@ -154,7 +154,7 @@ def _check_fields(task: Task, document: Row) -> None:
                 compiled.render(**document)
             except (ValueError, LookupError, TypeError) as error:
                 if template is task.config.doc_to_target:
-                    raise UnusableRow(f"right answer{fields_of(template)}: {describe(error)}") from error
+                    raise UnusableRow(f"right answer{fields_of(template)}: {reason_of(error)}") from error
                 raise
             except UnusableRow as error:
                 odd = [name for name in names if document.get(name) is None or isinstance(document[name], refused)]

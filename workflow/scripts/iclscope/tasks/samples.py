@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.jobs import Job
 from iclscope.tables import POOL, SAMPLE
 
 FEWEST_CLUSTERS = 4  # of items, which are halved to choose and to judge
@@ -17,7 +18,7 @@ ALL = "all"  # in place of a number of either
 FEWEST = {CANDIDATE: 6, ITEM: 4}
 
 
-def size(pool: str | Path, entry: Mapping[str, Any], role: str, key: str) -> int:
+def count_of(pool: str | Path, entry: Mapping[str, Any], role: str, key: str) -> int:
     """How many candidates or items a study takes from a pool; `entry`: `candidates` and `items`, numbers or `all`.
 
     All rows of a split that both roles share are those that the other role leaves. key: of the data set, for errors.
@@ -42,44 +43,43 @@ def run_sample(
     *,
     pool: str | Path,
     role: str,
-    count: int | str,
-    output: str | Path,
-    provenance: Mapping[str, Any],
-    key: str,
+    size: int | str,
     opposite: int | str = 0,
+    key: str,
+    sample_out: str | Path,
+    job: Job,
 ) -> None:
-    """Write the first `count` rows of a role of the pool: the candidates or the items of the study.
+    """Write the first `size` rows of a role of the pool: the candidates or the items of the study.
 
-    role: candidate or item. count: a number or `all`. opposite: rows that the other role takes; where both come from
-    one split they must not meet. key: the config key of `count`, such as `datasets.boolq.candidates`, for errors.
+    role: candidate or item. size: a number or `all`. opposite: rows that the other role takes; where both come from
+    one split they must not meet. key: the config key of `size`, such as `datasets.boolq.candidates`, for errors.
     """
-    entry = {f"{role}s": count, f"{_other(role)}s": opposite}
+    entry = {f"{role}s": size, f"{_other(role)}s": opposite}
     dataset = key.rpartition(".")[0]
-    count = size(pool, entry, role, dataset)
-    opposite = size(pool, entry, _other(role), dataset)
+    size, opposite = (count_of(pool, entry, one, dataset) for one in (role, _other(role)))
     frame = POOL.read(pool)
     other = _other(role)
     chosen, opposed = (
-        frame.filter(pl.col("role") == name, pl.col("id") < head) for name, head in ((role, count), (other, opposite))
+        frame.filter(pl.col("role") == name, pl.col("id") < head) for name, head in ((role, size), (other, opposite))
     )
-    if len(chosen) < count:
+    if len(chosen) < size:
         raise StudyError(
-            f"{key}: {count} are asked for, but only {len(chosen)} rows are left after the filters; ask for fewer or "
+            f"{key}: {size} are asked for, but only {len(chosen)} rows are left after the filters; ask for fewer or "
             "raise max_tokens"
         )
     both = chosen.join(opposed, on=["split", "source_row"], how="semi")
     if len(both):
         raise StudyError(
-            f"{key}: {count} {role}s and {opposite} {other}s come from one split and would share {len(both)} rows; ask "
+            f"{key}: {size} {role}s and {opposite} {other}s come from one split and would share {len(both)} rows; ask "
             "for fewer of either, or raise max_tokens"
         )
     clusters = chosen["cluster"].n_unique() if not chosen["cluster"].has_nulls() else FEWEST_CLUSTERS
     if role == ITEM and clusters < FEWEST_CLUSTERS:
         raise StudyError(
-            f"{key}: the {count} items are of {clusters} clusters, and halves need at least {FEWEST_CLUSTERS}; ask for "
+            f"{key}: the {size} items are of {clusters} clusters, and halves need at least {FEWEST_CLUSTERS}; ask for "
             "more, or for no cluster"
         )
-    SAMPLE.write(chosen.sort("id").drop("role"), output, provenance)
+    SAMPLE.write(chosen.sort("id").drop("role"), sample_out, job.provenance)
 
 
 def read_clusters(path: str | Path, items: int) -> NDArray[np.int64]:

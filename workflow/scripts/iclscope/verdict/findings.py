@@ -9,10 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from iclscope.verdict.results import Results, strongest
+from iclscope.verdict.results import Results, strongest_of
 from iclscope.verdict.wording import (
     TARGET_UNITS,
-    correlation,
     correlation_interval,
     count,
     enumeration,
@@ -22,6 +21,7 @@ from iclscope.verdict.wording import (
     quantity,
     signal_name,
     target_name,
+    two_decimals,
 )
 
 SIGNIFICANT = 0.05
@@ -49,13 +49,13 @@ def answer(results: Results, smallest_useful_effect: float) -> str:
     if headline["significant"]:
         return (
             f"Yes, to a degree: {target} is related beyond chance to {count(headline['significant'])} of "
-            f"{plural(tested, 'activation signal')}, most to one with ρ = {correlation(top['rho'])} "
-            f"({p_phrase(top['p_maxt'], 'corrected p')}; noise ceiling {correlation(headline['ceiling'])}). "
+            f"{plural(tested, 'activation signal')}, most to one with ρ = {two_decimals(top['rho'])} "
+            f"({p_phrase(top['p_maxt'], 'corrected p')}; noise ceiling {two_decimals(headline['ceiling'])}). "
             f"{_held_out(headline)}"
         )
     return (
         f"No activation signal predicts {target} beyond chance: the largest |ρ| of {count(tested)} is "
-        f"{correlation(abs(top['rho']))} ({p_phrase(top['p_maxt'], 'corrected p')}). "
+        f"{two_decimals(abs(top['rho']))} ({p_phrase(top['p_maxt'], 'corrected p')}). "
         + _absence(results, smallest_useful_effect)
     )
 
@@ -65,7 +65,7 @@ def no_signal_defined(results: Results) -> str:
     return f"not one activation signal has a defined correlation ({_commonest_reason(results.signals)})."
 
 
-def findings(results: Results, smallest_useful_effect: float) -> list[Finding]:
+def all_findings(results: Results, smallest_useful_effect: float) -> list[Finding]:
     """The findings for one model and data set, in the order of the report."""
     return [
         Finding("What was tested", _tested(results)),
@@ -97,9 +97,9 @@ def overall(studies: Sequence[Results]) -> str:
         else f"In none of {where} does an activation signal predict a candidate's quality beyond chance{silent}"
     )
     return (
-        f"{first}. The largest |ρ| is {correlation(abs(largest['best_rho']))}, where chance alone stays below "
-        f"{correlation(largest['null_95'])} in 95 of 100 studies and a perfect signal would reach "
-        f"{correlation(largest['ceiling'])}."
+        f"{first}. The largest |ρ| is {two_decimals(abs(largest['best_rho']))}, where chance alone stays below "
+        f"{two_decimals(largest['null_95'])} in 95 of 100 studies and a perfect signal would reach "
+        f"{two_decimals(largest['ceiling'])}."
     )
 
 
@@ -139,12 +139,12 @@ def _ceiling(results: Results) -> str:
     if lead["alpha"] is not None:
         sentences.append(
             f"{target_name(results.target).capitalize()} is the most reliable target "
-            f"(α = {correlation(lead['alpha'])}), so the figures show it: a perfect signal would reach "
-            f"|ρ| = {correlation(lead['ceiling'])}."
+            f"(α = {two_decimals(lead['alpha'])}), so the figures show it: a perfect signal would reach "
+            f"|ρ| = {two_decimals(lead['ceiling'])}."
         )
     others = results.reliability.filter(pl.col("target") != results.target, pl.col("alpha").is_not_null())
     if not others.is_empty():
-        ceilings = [f"{target_name(row['target'])} {correlation(row['ceiling'])}" for row in others.rows(named=True)]
+        ceilings = [f"{target_name(row['target'])} {two_decimals(row['ceiling'])}" for row in others.rows(named=True)]
         sentences.append(f"The ceilings of the others: {enumeration(ceilings)}.")
     undefined = results.reliability.filter(pl.col("alpha").is_null())
     for (reason,), rows in undefined.group_by("reason", maintain_order=True):
@@ -159,11 +159,12 @@ def _largest(results: Results) -> str:
         return no_signal_defined(results).capitalize()
     within = correlation_interval(top["low"], top["high"])
     text = (
-        f"The strongest signal is {signal_name(top)}: ρ = {correlation(top['rho'])} with {target_name(results.target)} "
-        f"(95 % interval {within}; {p_phrase(top['p_maxt'], 'corrected p')}). {against_null(results)}"
+        f"The strongest signal is {signal_name(top)}: ρ = {two_decimals(top['rho'])} with "
+        f"{target_name(results.target)} (95 % interval {within}; {p_phrase(top['p_maxt'], 'corrected p')}). "
+        f"{against_null(results)}"
     )
     if headline["ceiling"] is not None and abs(top["rho"]) > headline["ceiling"]:
-        text += f" It exceeds the noise ceiling of {correlation(headline['ceiling'])}: part of it must be chance."
+        text += f" It exceeds the noise ceiling of {two_decimals(headline['ceiling'])}: part of it must be chance."
     text += " " + _held_out(headline)
     others = [target_name(t) for t in results.targets if t != results.target and results.headline_of(t)["significant"]]
     if others:
@@ -176,8 +177,8 @@ def _held_out(headline: Mapping[str, Any]) -> str:
         return "What the best signal keeps where it was not chosen is undefined."
     return (
         f"Chosen on half of the candidates and items and judged on the others, the best signal keeps "
-        f"{correlation(headline['nested_rho'])} in its direction; {correlation(headline['optimism'])} was the luck of "
-        "being chosen."
+        f"{two_decimals(headline['nested_rho'])} in its direction; {two_decimals(headline['optimism'])} was the "
+        "luck of being chosen."
     )
 
 
@@ -190,14 +191,13 @@ def against_null(results: Results) -> str:
     if null is None:
         return "The null line is undefined."
     if abs(best) <= null:
-        return (
-            f"No signal crosses the null line: the largest |ρ| is {correlation(abs(best))} against {correlation(null)}."
-        )
+        largest = f"the largest |ρ| is {two_decimals(abs(best))} against {two_decimals(null)}"
+        return f"No signal crosses the null line: {largest}."
     crossing = results.signals.filter(pl.col("rho").abs() > null).height
     verb = "crosses" if crossing == 1 else "cross"
     return (
-        f"{plural(crossing, 'signal')} {verb} the null line of {correlation(null)}, and the largest |ρ| is "
-        f"{correlation(abs(best))}."
+        f"{plural(crossing, 'signal')} {verb} the null line of {two_decimals(null)}, and the largest |ρ| is "
+        f"{two_decimals(abs(best))}."
     )
 
 
@@ -229,17 +229,17 @@ def _equivalence(results: Results, smallest_useful_effect: float) -> str:
 
 def _features(results: Results) -> str:
     features = results.family("feature")
-    top = strongest(features)
+    top = strongest_of(features)
     if top is None:
         return "No feature that needs no activations has a defined correlation."
     length = features.filter(pl.col("metric") == "length", pl.col("rho").is_not_null())
     text = (
         f"Of {plural(features['rho'].count(), 'feature')} that need no activations, {top['metric']} is the strongest: "
-        f"ρ = {correlation(top['rho'])} (95 % interval {correlation_interval(top['low'], top['high'])}; "
+        f"ρ = {two_decimals(top['rho'])} (95 % interval {correlation_interval(top['low'], top['high'])}; "
         f"{p_phrase(top['p_maxt'], 'corrected p')})."
     )
     if not length.is_empty() and top["metric"] != "length":
-        text += f" Plain length has ρ = {correlation(length['rho'][0])}."
+        text += f" Plain length has ρ = {two_decimals(length['rho'][0])}."
     return text
 
 
@@ -247,7 +247,7 @@ def _control(results: Results) -> str:
     controls = [row for row in results.family("control").iter_rows(named=True) if row["rho"] is not None]
     if not controls:
         return "No control has a defined correlation."
-    parts = [f"{row['metric']} has ρ = {correlation(row['rho'])} ({p_phrase(row['p'])})" for row in controls]
+    parts = [f"{row['metric']} has ρ = {two_decimals(row['rho'])} ({p_phrase(row['p'])})" for row in controls]
     alarm = any(row["p"] is not None and row["p"] < SIGNIFICANT for row in controls)
     warning = " Chance gives so small a p in one study of twenty; read the other p values with care." if alarm else ""
     return f"The control that must predict nothing: {enumeration(parts)}.{warning}"

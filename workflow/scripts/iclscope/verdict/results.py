@@ -82,10 +82,10 @@ class Results:
     @property
     def strongest(self) -> dict[str, Any] | None:
         """The activation signal with the largest |rho|; None if no rho is defined."""
-        return strongest(self.signals)
+        return strongest_of(self.signals)
 
 
-def strongest(signals: pl.DataFrame) -> dict[str, Any] | None:
+def strongest_of(signals: pl.DataFrame) -> dict[str, Any] | None:
     """First row of correlations that are sorted strongest first; None if no rho is defined."""
     if signals.is_empty() or signals["rho"][0] is None:
         return None

@@ -10,6 +10,7 @@ import polars as pl
 
 import iclscope
 from iclscope.runtime.files import write_text
+from iclscope.runtime.jobs import Job
 from iclscope.statistics.intervals import LEVEL, TINY, Z_90
 from iclscope.tables import SUMMARY
 from iclscope.verdict import findings
@@ -18,13 +19,13 @@ from iclscope.verdict.deciding import candidates_to_see, needed
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import (
     TARGET_UNITS,
-    correlation,
     correlation_interval,
     count,
     enumeration,
     interval,
     quantity,
     target_name,
+    two_decimals,
 )
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def run(
     settings: Mapping[str, Any],
     verdict_out: str | Path,
     summary_out: str | Path,
-    provenance: Mapping[str, Any],
+    job: Job,
 ) -> None:
     """Write the verdict (JSON) and the summary table of the whole study.
 
@@ -53,7 +54,7 @@ def run(
     ]
     judged = verdict(results, settings)
     write_text(verdict_out, json.dumps(judged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    SUMMARY.write(pl.concat(summary(r) for r in results), summary_out, provenance)
+    SUMMARY.write(pl.concat(summary(r) for r in results), summary_out, job.provenance)
     logger.info(judged["headline"])
 
 
@@ -250,9 +251,9 @@ def _on_agreement(row: Mapping[str, Any], model: str) -> str:
     if row["rho"] is None:
         return f"Whether good candidates stay good with {other} is undefined: a model finds them all equally good."
     corrected = row["rho_disattenuated"]
-    beside = f", {correlation(corrected)} without noise" if corrected is not None else ""
+    beside = f", {two_decimals(corrected)} without noise" if corrected is not None else ""
     return (
-        f"Candidates that are good in {target_name(row['target'])} rank with {other} as ρ = {correlation(row['rho'])} "
+        f"Candidates that are good in {target_name(row['target'])} rank with {other} as ρ = {two_decimals(row['rho'])} "
         f"(95 % interval {correlation_interval(row['low'], row['high'])}{beside}): that quality survives the swap of "
         f"models is {'shown' if row['status'] == SURVIVES else 'ruled out' if row['status'] == LOST else 'undecided'}."
     )

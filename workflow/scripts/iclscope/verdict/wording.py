@@ -27,8 +27,8 @@ def target_name(target: str) -> str:
     return TARGETS.get(target, target)
 
 
-def correlation(value: float | None) -> str:
-    """A correlation with two decimals."""
+def two_decimals(value: float | None) -> str:
+    """A number with two decimals, as correlations are written."""
     return _decimals(value, 2)
 
 
@@ -71,7 +71,7 @@ def correlation_interval(low: float | None, high: float | None) -> str:
     """An interval of a correlation."""
     if not (_defined(low) and _defined(high)):
         return UNDEFINED
-    return f"{correlation(low)} to {correlation(high)}"
+    return f"{two_decimals(low)} to {two_decimals(high)}"
 
 
 def signal_name(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from iclscope.report.parts import Caption, Chapter
 from iclscope.report.style import BLUE, GREY, new_figure
 from iclscope.verdict.across import agreement
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import TARGET_UNITS, correlation, correlation_interval, count, target_name
+from iclscope.verdict.wording import TARGET_UNITS, correlation_interval, count, target_name, two_decimals
 
 CHAPTER = Chapter("models", "models", "Across models")
 
@@ -31,10 +31,10 @@ def _caption(studies: Sequence[Results], effect: float) -> Caption:
     for row in agreement(studies, effect):
         if row["target"] == target:
             without_noise = row["rho_disattenuated"]
-            beside = f", {correlation(without_noise)} without noise" if without_noise is not None else ""
+            beside = f", {two_decimals(without_noise)} without noise" if without_noise is not None else ""
             within = correlation_interval(row["low"], row["high"])
             pair = " and ".join(row["models"])
-            found.append(f"{pair}: ρ = {correlation(row['rho'])} (95 % interval {within}{beside}), {row['status']}")
+            found.append(f"{pair}: ρ = {two_decimals(row['rho'])} (95 % interval {within}{beside}), {row['status']}")
     conclusion = f"Quality after the swap, against a smallest useful ρ of {effect:g}: {'; '.join(found)}."
     return Caption(
         "Quality of the candidates across models",

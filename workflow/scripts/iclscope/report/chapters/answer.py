@@ -2,7 +2,7 @@
 
 from iclscope.report.parts import Sheet
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import correlation, count, p_value, target_name
+from iclscope.verdict.wording import count, p_value, target_name, two_decimals
 
 
 def headline(results: Results) -> Sheet:
@@ -23,13 +23,13 @@ def headline(results: Results) -> Sheet:
     rows = [
         (
             target_name(row["target"]),
-            correlation(row["alpha"]),
-            correlation(row["ceiling"]),
-            correlation(row["null_95"]),
-            correlation(row["best_rho"]),
+            two_decimals(row["alpha"]),
+            two_decimals(row["ceiling"]),
+            two_decimals(row["null_95"]),
+            two_decimals(row["best_rho"]),
             p_value(row["best_p_maxt"]),
-            correlation(row["nested_rho"]),
-            correlation(row["length_rho"]),
+            two_decimals(row["nested_rho"]),
+            two_decimals(row["length_rho"]),
             count(row["signals"]),
             count(row["undefined"]),
             count(row["significant"]),

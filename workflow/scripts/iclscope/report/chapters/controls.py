@@ -1,7 +1,7 @@
 """Signals that need no activations, and the control."""
 
 from iclscope.report.parts import Chapter, Material, Sheet
-from iclscope.verdict.wording import correlation, correlation_interval, p_value, target_name
+from iclscope.verdict.wording import correlation_interval, p_value, target_name, two_decimals
 
 CHAPTER = Chapter("controls", "controls", "Cheaper signals and controls")
 
@@ -25,13 +25,13 @@ def features(material: Material) -> Sheet:
     rows = [
         (
             f"{row['metric']} (control)" if row["family"] == "control" else row["metric"],
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             p_value(row["p"]),
             p_value(row["p_maxt"]),
-            correlation(row["partial_length"]),
-            correlation(row["partial_label"]),
-            correlation(row["partial_nll"]),
+            two_decimals(row["partial_length"]),
+            two_decimals(row["partial_label"]),
+            two_decimals(row["partial_nll"]),
             row["reason"] or row["equivalence"] or "",
         )
         for row in both

@@ -15,8 +15,8 @@ from iclscope.report.parts import Caption, Chapter, Material, Sheet
 from iclscope.report.style import BLUE, GREY, INK, PALE, VERMILION, new_figure
 from iclscope.tables import SIGNAL_KEY
 from iclscope.verdict.findings import SIGNIFICANT, against_null, size
-from iclscope.verdict.results import Results, strongest
-from iclscope.verdict.wording import correlation, correlation_interval, count, p_value, plural, target_name
+from iclscope.verdict.results import Results, strongest_of
+from iclscope.verdict.wording import correlation_interval, count, p_value, plural, target_name, two_decimals
 
 CHAPTER = Chapter("correlation", "correlation", "Correlation by layer and mask")
 
@@ -43,11 +43,11 @@ def _references(headline: Mapping[str, Any]) -> str:
     dashed = (
         "There is no null line."
         if null is None
-        else f"Dashed: the null line, {correlation(null)}, which the largest |ρ| of the whole family stays under by "
+        else f"Dashed: the null line, {two_decimals(null)}, which the largest |ρ| of the whole family stays under by "
         "chance in 95 of 100 studies."
     )
     dotted = (
-        "The noise ceiling is undefined." if ceiling is None else f"Dotted: the noise ceiling, {correlation(ceiling)}."
+        "The noise ceiling is undefined." if ceiling is None else f"Dotted: the noise ceiling, {two_decimals(ceiling)}."
     )
     return f"{dashed} {dotted}"
 
@@ -56,7 +56,7 @@ def _leading_because(results: Results) -> str:
     alpha = results.reliability_of(results.target)["alpha"]
     if alpha is None:
         return "the first quality target, because none has a defined alpha"
-    return f"the most reliable quality target (α = {correlation(alpha)})"
+    return f"the most reliable quality target (α = {two_decimals(alpha)})"
 
 
 @CHAPTER.figure("correlation by layer", tables=("correlation", "headline"), caption=_caption_by_layer)
@@ -66,7 +66,7 @@ def rho_by_layer(results: Results) -> Figure:
     headline = results.headline_of(results.target)
     masks = _masks(results)
     layers = signals["layer"].unique().sort().to_list()
-    tops = {mask: strongest(signals.filter(mask=mask)) for mask in masks}
+    tops = {mask: strongest_of(signals.filter(mask=mask)) for mask in masks}
     reach = _reach(tops.values(), headline["null_95"])
     figure = new_figure(height=0.5 + 1.85 * math.ceil(len(masks) / 2))
     axes = grid(figure, len(masks), columns=2)
@@ -118,7 +118,7 @@ def _highlight(ax: Axes, signals: pl.DataFrame, top: Mapping[str, Any], largest:
     ax.plot(layer, series["rho"].to_numpy(), color=BLUE, linewidth=1.3)
     ax.plot(top["layer"], top["rho"], "o", color=BLUE, markersize=4, markeredgecolor="white", markeredgewidth=0.6)
     name = f"{top['metric']} · {top['site']} · {top['pooling']}"
-    peak = f"ρ = {correlation(top['rho'])} at layer {top['layer']}{' (largest)' if largest else ''}"
+    peak = f"ρ = {two_decimals(top['rho'])} at layer {top['layer']}{' (largest)' if largest else ''}"
     # Left out of the layout: a long name must not narrow the panels.
     ax.text(0, 1.03, f"{name}: {peak}", transform=ax.transAxes, fontsize=6.5, color=BLUE, in_layout=False)
 
@@ -134,8 +134,8 @@ def _caption_of_heatmap(results: Results) -> Caption:
         "Correlation by metric, site and layer",
         f"Spearman's ρ with {target}, {_leading_because(results)}; {size(results)}. Each cell shows the pooling with "
         f"the largest |ρ|, so that no signal is hidden; hatched: undefined. A dot marks a corrected p below "
-        f"{SIGNIFICANT}. {marked} The null line is {correlation(headline['null_95'])}, the noise ceiling "
-        f"{correlation(headline['ceiling'])}.",
+        f"{SIGNIFICANT}. {marked} The null line is {two_decimals(headline['null_95'])}, the noise ceiling "
+        f"{two_decimals(headline['ceiling'])}.",
         f"Heat maps of Spearman's rho with {target}, metrics by layers, one for each attention mask. {marked}",
     )
 
@@ -197,7 +197,7 @@ def _caption_of_optimism(results: Results) -> Caption:
     headline, target = results.headline_of(results.target), target_name(results.target)
     held_out, lost = headline["nested_rho"], headline["optimism"]
     conclusion = (
-        f"For {target}, {correlation(lost)} of {correlation(held_out + lost)} is the luck of being chosen."
+        f"For {target}, {two_decimals(lost)} of {two_decimals(held_out + lost)} is the luck of being chosen."
         if held_out is not None
         else f"For {target} it is undefined."
     )
@@ -276,14 +276,14 @@ def top_signals(material: Material) -> Sheet | None:
             row["mask"],
             row["pooling"],
             str(row["layer"]),
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             p_value(row["p"]),
             p_value(row["p_maxt"]),
-            correlation(row["rho_disattenuated"]),
-            correlation(row["partial_length"]),
-            correlation(row["partial_label"]),
-            correlation(row["partial_nll"]),
+            two_decimals(row["rho_disattenuated"]),
+            two_decimals(row["partial_length"]),
+            two_decimals(row["partial_label"]),
+            two_decimals(row["partial_nll"]),
         )
         for row in defined.iter_rows(named=True)
     ]

