@@ -19,7 +19,7 @@ plan: $(VENV)/study.stamp ## what STUDY (config/paper.yaml) will cost
 	$(BIN)/snakemake --cores all --resources gpu=1 --quiet rules --configfile $(STUDY) -- plan
 
 verify: $(VENV)/study.stamp ## compare the files in RESULTS (results) with their checksums
-	@$(BIN)/python -m iclscope.runtime.manifest $(RESULTS)
+	@$(BIN)/python -m iclscope.report.manifest $(RESULTS)
 
 lint: $(VENV)/test.stamp ## style, types, directions of imports
 	$(BIN)/ruff check .

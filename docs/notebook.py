@@ -45,7 +45,7 @@ def _(chosen, pl, plt):
 
 @app.cell
 def _(chosen, mo):
-    from iclscope.runtime.describe import description_of
+    from iclscope.report.describe import description_of
 
     mo.plain_text(description_of(f"results/correlation/{chosen.value}"))  # what the table holds, and where it came from
 

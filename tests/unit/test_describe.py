@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from iclscope.__main__ import main
-from iclscope.runtime.describe import artifacts, description_of
+from iclscope.report.describe import artifacts, description_of
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import QUALITY, TABLES
 

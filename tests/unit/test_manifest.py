@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from iclscope.runtime import manifest
+from iclscope.report import manifest
 from iclscope.runtime.errors import StudyError
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from iclscope.runtime import manifest
+from iclscope.report import manifest
 
 MATRIX = "results/evaluation/tiny/sums.parquet"
 BLOCK = "results/evaluation/tiny/sums/blocks/c00000-00004_i00000-00008.parquet"

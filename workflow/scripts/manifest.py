@@ -1,6 +1,7 @@
 """Adapter of rule manifest."""
 
-from iclscope.runtime import jobs, manifest
+from iclscope.report import manifest
+from iclscope.runtime import jobs
 
 with jobs.job(snakemake):
     manifest.run(**snakemake.output)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from iclscope.runtime.describe import artifacts, description_of
+from iclscope.report.describe import artifacts, description_of
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import TABLES
 

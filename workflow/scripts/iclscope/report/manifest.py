@@ -1,6 +1,6 @@
 """The SHA-256 of every result, in the format of `sha256sum`, and the comparison with what is there now.
 
-python -m iclscope.runtime.manifest results
+python -m iclscope.report.manifest results
 """
 
 import sys

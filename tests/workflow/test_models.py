@@ -1,0 +1,47 @@
+"""Studies of models of other kinds than the usual one."""
+
+import polars as pl
+import pytest
+
+from architectures import save
+
+
+def give(study, kind, masks, sites):
+    """Let the study be about a model of another architecture, and about one data set of choices."""
+    save(kind, study.folder / "local" / kind)
+    study.configure(lambda c: c["models"].update(tiny={**c["models"]["tiny"], "path": f"local/{kind}"}))
+    study.configure(lambda c: c["datasets"].pop("sums"))
+    study.configure(lambda c: c.update(masks=masks))
+    study.configure(lambda c: c["activations"].update(sites=sites))
+
+
+@pytest.mark.parametrize(
+    ("kind", "masks", "sites", "wanted"),
+    [
+        ("bloom", ["causal", "self_only"], ["resid"], "masks: models.tiny (BloomForCausalLM) can be read under causal"),
+        ("gpt_neo", ["bidirectional"], ["resid"], "masks: models.tiny (GPTNeoForCausalLM) does not follow bidirection"),
+        ("mamba", ["causal"], ["mlp_out"], "activations.sites: models.tiny (MambaForCausalLM) has none of mlp_out"),
+    ],
+)
+def test_what_cannot_be_read_stops_the_study_before_any_other_job(fresh, kind, masks, sites, wanted):
+    give(fresh, kind, masks, sites)
+    result = fresh.snakemake()
+    assert result.returncode != 0
+    assert wanted in result.stdout + result.stderr
+    assert not list((fresh.folder / "results").glob("*/*"))
+    assert not list(fresh.folder.glob("resources/models/*"))
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("mixtral", "a mixture of experts"), ("mamba", "the block has no MLP")])
+def test_a_study_of_a_model_that_lacks_a_site_says_why(fresh, kind, reason):
+    give(fresh, kind, ["causal"], ["mlp_act", "resid"])
+    fresh.run()
+    metrics = pl.read_parquet(fresh.folder / "results/metrics/tiny/animals/causal.parquet")
+    absent = metrics.filter(pl.col.site == "mlp_act")
+    assert absent["reason"].str.starts_with(reason).all()
+    assert 0 < absent.height == absent["value"].null_count() == metrics.filter(pl.col.site == "resid").height
+    correlation = pl.read_parquet(fresh.folder / "results/correlation/tiny/animals.parquet")
+    assert correlation.filter(pl.col.site == "mlp_act")["rho"].null_count() == correlation.filter(
+        pl.col.site == "mlp_act"
+    ).height  # fmt: skip
+    assert (fresh.folder / "results/report/animals.html").is_file()
