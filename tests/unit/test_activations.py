@@ -401,8 +401,8 @@ def test_what_a_model_lacks_is_undefined_with_its_reason(study, tiny_tokenizer, 
         activations=path,
         extraction=read_provenance(path)["extraction"],
         settings={"poolings": ["all", "last"], "names": ["mean", "max_abs"]},
-        output=tmp_path / "metrics.parquet",
-        provenance={},
+        metrics_out=tmp_path / "metrics.parquet",
+        job=Job(1, {}),
     )
     found = METRICS.read(tmp_path / "metrics.parquet")
     METRICS.check(found)

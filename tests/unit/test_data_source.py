@@ -100,8 +100,8 @@ def prepared(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     arguments = data_arguments(tmp_path, {"source": "files", "files": {"train": str(path)}})
-    prepare_data.prepare_data(**arguments)
-    return read_rows(arguments["folder"] / "train.jsonl")
+    prepare_data.run(**arguments)
+    return read_rows(arguments["data_out"] / "train.jsonl")
 
 
 LONG = "1234567890123456789012345678901"

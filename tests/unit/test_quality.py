@@ -134,10 +134,9 @@ def test_the_metric_of_generated_answers_is_named(tmp_path, value, name):
     quality.run(
         evaluation=made.paths["evaluation"],
         settings={"targets": TARGETS, "split_halves": 5},
-        seed=1,
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
-        provenance={},
+        job=Job(1, {}),
     )
     metrics = dict(RELIABILITY.read(made.paths["reliability"]).select("target", "metric").iter_rows())
     assert metrics == {"accuracy": name, "gold_logprob": None, "gain": None}

@@ -102,7 +102,7 @@ def test_all_rows_of_splits_apart(tmp_path, role, count, opposite, rows):
     pool = write_pool(tmp_path / "pool.parquet", ("train", [14, 12, 15, 10, 16, 11, 17]), ("test", [1, 3, 7, 9]))
     out = tmp_path / "out.parquet"
     run_sample(
-        pool=pool, role=role, count=count, output=out, provenance={}, key=f"datasets.d.{role}s", opposite=opposite
+        pool=pool, role=role, size=count, sample_out=out, job=Job(1, {}), key=f"datasets.d.{role}s", opposite=opposite
     )
     assert SAMPLE.read(out)["source_row"].to_list() == rows
 
@@ -120,7 +120,7 @@ def test_all_rows_of_one_split_are_those_that_the_other_role_leaves(tmp_path, ro
     pool = write_pool(tmp_path / "pool.parquet", ("test", list(range(10))), ("test", list(range(10))[::-1]))
     out = tmp_path / "out.parquet"
     run_sample(
-        pool=pool, role=role, count=count, output=out, provenance={}, key=f"datasets.d.{role}s", opposite=opposite
+        pool=pool, role=role, size=count, sample_out=out, job=Job(1, {}), key=f"datasets.d.{role}s", opposite=opposite
     )
     assert SAMPLE.read(out)["source_row"].to_list() == rows
 
@@ -138,9 +138,9 @@ def test_all_that_is_too_little_or_too_much_is_refused(tmp_path, count, opposite
         run_sample(
             pool=pool,
             role="candidate",
-            count=count,
-            output=tmp_path / "out",
-            provenance={},
+            size=count,
+            sample_out=tmp_path / "out",
+            job=Job(1, {}),
             key="datasets.d.candidates",
             opposite=opposite,
         )

@@ -447,3 +447,9 @@ def test_tasks_of_the_harness_are_found_and_unknown_ones_explained(tmp_path):
         harness.task_config("ai2_arc", OWN, "datasets.d")
     with pytest.raises(StudyError, match="put a file"):
         harness.task_config("§§§", tmp_path, "datasets.d")
+
+
+@pytest.mark.parametrize("name", ["boolq", "arc_challenge", "gsm8k", "openbookqa", "anli_r1"])
+def test_a_task_of_the_harness_is_found_without_reading_all_of_them(name):
+    found, everywhere = harness._harness_folder(name), harness._harness_tasks()
+    assert found[name].yaml_path == everywhere[name].yaml_path

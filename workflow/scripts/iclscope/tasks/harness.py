@@ -15,6 +15,7 @@ import logging
 import math
 import numbers
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import lm_eval.tasks
 import numpy as np
 import torch
 from jinja2 import meta
@@ -105,7 +107,7 @@ def task_config(name: str, task_folder: str | Path, key: str) -> TaskConfig:
         raise StudyError(
             f"{key}.task: {file} defines no task {name}; its field `task` must say so and its YAML be valid"
         )
-    index = own if name in own else _harness_tasks()
+    index = own if name in own else _harness_folder(name) or _harness_tasks()
     if name not in index:
         alike = difflib.get_close_matches(name, [*own, *index], n=5)
         hint = f"did you mean {', '.join(alike)}?" if alike else f"put a file {name}.yaml into {task_folder}"
@@ -302,6 +304,15 @@ def _build_on(config: TaskConfig, row: Row) -> Task:
     splits: Mapping[str, datasets.Dataset] = defaultdict(lambda: probe)
     kept = {field: value for field, value in config.items() if field not in LOADING}
     return Task(config={**kept, "custom_dataset": lambda: splits})
+
+
+@functools.cache
+def _harness_folder(name: str) -> Mapping[str, Any] | None:
+    """Index of the folder in which the harness defines a task, if it does: a hundred times faster than that of all."""
+    line = re.compile(rf"""^["']?(?:task|group)["']? *: *["']?{re.escape(name)}["']? *$""", re.MULTILINE)
+    files = sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml"), key=Path.as_posix)  # the first one counts
+    file = next((file for file in files if line.search(file.read_text(encoding="utf-8"))), None)
+    return file and TaskManager(include_defaults=False, include_path=str(file.parent)).task_index
 
 
 @functools.cache
