@@ -13,6 +13,7 @@ DOCUMENTS = {
 }
 README, CONFIG_README = DOCUMENTS["README.md"], DOCUMENTS["config/README.md"]
 EXTENSION = "# config/extensions/"  # opens code that is a file of the user's own
+ADDITION = "# workflow/scripts/"  # opens code that is added to a file of the package
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 

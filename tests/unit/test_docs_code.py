@@ -14,7 +14,7 @@ import pytest
 import yaml
 from snakemake.cli import get_argument_parser
 
-from documents import DOCUMENTS, EXTENSION, README, ROOT, all_blocks, blocks
+from documents import ADDITION, DOCUMENTS, EXTENSION, README, ROOT, all_blocks, blocks
 from iclscope import tables
 from iclscope.activations.masks import Segments
 from iclscope.runtime import settings
@@ -257,7 +257,7 @@ def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
         file.write_text('{"s": 2.5, "max_rss": 400.0}\n')
     monkeypatch.chdir(tmp_path)
     for _, code in all_blocks("python"):
-        if not code.startswith(EXTENSION):
+        if not code.startswith((EXTENSION, ADDITION)):
             exec(code, {})
     printed = capsys.readouterr().out
     shapes = "(2, 576) float16", "0 0 torch.Size([3, 576])"
