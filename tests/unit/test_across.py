@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from iclscope.statistics.random_effects import pool, random_effects
+from iclscope.statistics.random_effects import mean_of_settings, pool
 from iclscope.verdict.across import agreement, features_across, signals_across
 
 
@@ -26,7 +26,7 @@ def model(name, quality, dataset="boolq", alpha=0.64, correlation=None):
 
 
 def test_equal_correlations_pool_to_themselves():
-    pooled = random_effects(np.array([0.3, 0.3]), np.array([0.1, 0.1]))
+    pooled = mean_of_settings(np.array([0.3, 0.3]), np.array([0.1, 0.1]))
     assert pooled.rho == pytest.approx(0.3)
     assert pooled.tau == 0
     assert np.arctanh(pooled.high) - np.arctanh(pooled.low) == pytest.approx(2 * 1.959964 * 0.1 / np.sqrt(2))
@@ -34,14 +34,14 @@ def test_equal_correlations_pool_to_themselves():
 
 def test_random_effects_by_hand():
     # z = 0 and 1, both with variance 0.1: Q = 5, tau^2 = (5 - 1) / (20 - 200 / 20) = 0.4.
-    pooled = random_effects(np.tanh([0.0, 1.0]), np.sqrt([0.1, 0.1]))
+    pooled = mean_of_settings(np.tanh([0.0, 1.0]), np.sqrt([0.1, 0.1]))
     assert np.arctanh(pooled.rho) == pytest.approx(0.5)
     assert pooled.tau == pytest.approx(np.sqrt(0.4))
     assert np.arctanh(pooled.high) - 0.5 == pytest.approx(1.959964 * np.sqrt(0.5 / 2))
 
 
 def test_sure_settings_weigh_more_where_settings_agree():
-    pooled = random_effects(np.array([0.2, 0.3]), np.array([0.01, 0.2]))
+    pooled = mean_of_settings(np.array([0.2, 0.3]), np.array([0.01, 0.2]))
     assert pooled.rho == pytest.approx(0.2, abs=0.001)
 
 
@@ -137,5 +137,5 @@ def test_pooling_many_signals_is_pooling_each():
     rho, error = np.tanh(rng.standard_normal((5, 3))), rng.uniform(0.1, 0.5, (5, 3))
     mean, low, high, tau = pool(rho, error)
     for row in range(5):
-        one = random_effects(rho[row], error[row])
+        one = mean_of_settings(rho[row], error[row])
         assert (one.rho, one.low, one.high, one.tau) == pytest.approx((mean[row], low[row], high[row], tau[row]))

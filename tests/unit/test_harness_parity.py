@@ -116,7 +116,7 @@ def test_generated_answers_are_the_harness_s(name, loaded, lm, tmp_path):
 
 
 def test_a_model_in_parts_over_several_wheels_scores_as_in_the_harness(tmp_path):
-    """Gemma 3, as docs/how-to/model.md names it: another tokenizer, sliding windows, norms on both sides of each part."""
+    """Gemma 3, as docs/how-to/model.md names it: other tokens, sliding windows, norms on both sides of each part."""
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/how-to/model.md").read_text(encoding="utf-8"), re.S)
     (settings,) = (yaml.safe_load(text)["models"]["gemma3-270m"] for text in blocks if "gemma3-270m:" in text)
     wheels = [ROOT / f"resources/wheels/{w['package']}-{w['version']}.whl" for w in (settings, *settings["parts"])]

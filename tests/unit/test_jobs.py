@@ -156,8 +156,9 @@ class TestExtensions:
     """Functions of the study's own are registered where the stage may use them, and are blamed for their errors."""
 
     @pytest.fixture
-    def own(self, snakemake):
-        file = Path(snakemake.scriptdir, "../../config/extensions/own.py").resolve()
+    def own(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        file = tmp_path / "config/extensions/own.py"
         file.parent.mkdir(parents=True)
         return file
 

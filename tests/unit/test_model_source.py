@@ -205,9 +205,7 @@ def test_what_cannot_be_read_as_the_study_asks_is_refused_at_once(
         "model_out": tmp_path / "models" / "m",
     }
     usual = {"masks": ["causal"], "sites": ["resid"], "dtype": "float32"}
-    message = refused(
-        prepare_model.run, said, **arguments, check=partial(check_readable, **{**usual, **reading})
-    )
+    message = refused(prepare_model.run, said, **arguments, check=partial(check_readable, **{**usual, **reading}))
     assert "models.m (" in message
     prepare_model.run(**arguments, check=partial(check_readable, **usual))
 

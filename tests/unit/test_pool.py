@@ -287,7 +287,7 @@ def test_a_row_whose_answer_has_no_tokens_of_its_own_is_dropped_and_counted(tmp_
     def count(texts):
         return [len(tiny_tokenizer(text)["input_ids"]) for text in texts]
 
-    pool, dropped = make_pool(loaded, {"test": part}, splits, "d", {}, 1, count, 512)
+    pool, dropped = make_pool(loaded, {"test": part}, splits, "d", {}, 1, CountingModel(count, 512))
     assert set(order(pool, "item")) == set(order(pool, "candidate")) == set(range(20))
     for role in ("candidates", "items"):
         reasons = {reason: number for reason, number in dropped[role].items() if "merges into the last token" in reason}

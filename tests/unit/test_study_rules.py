@@ -83,9 +83,13 @@ class TestSources:
         config["models"]["near"] = {"source": "files", "path": f"{tmp_path}/model"}
         assert study.local_files("models", "near") == [f"{tmp_path}/model/{name}" for name in "ab"]
 
-    def test_only_a_task_of_ones_own_is_a_file(self, study, tmp_path):
-        assert study.task_file("sums") == f"{tmp_path}/sums.yaml"
-        assert study.task_file("boolq") == []
+    def test_only_a_task_of_ones_own_has_files(self, study, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        own = tmp_path / "config/tasks/sums.yaml"
+        own.parent.mkdir(parents=True)
+        own.write_text("task: sums\n")
+        assert study.task_files("sums") == ["config/tasks/sums.yaml"]
+        assert study.task_files("boolq") == []
 
     def test_tokens_are_counted_by_the_named_model_else_the_first_without_its_weights(self, study):
         assert study.counting_model("boolq") == "<resources>/architectures/far/source.json"

@@ -4,14 +4,13 @@
 """
 
 import json
-import os
 import re
 from functools import partial
 from pathlib import Path
 
 from iclscope.matrix import blocks
 from iclscope.report.closing import closing_line
-from iclscope.runtime import lock, settings
+from iclscope.runtime import jobs, lock, settings
 from iclscope.runtime.code_digest import of_script
 from iclscope.runtime.parquet import read_provenance
 from iclscope.study import Study
@@ -19,7 +18,7 @@ from snakemake.common.tbdstring import TBDString
 from snakemake.pathvars import Pathvars
 
 # Masks, metrics, poolings and selectors of the study's own.
-EXTENSIONS = sorted((ROOT / "config/extensions").glob("*.py"))
+EXTENSIONS = jobs.extension_files()
 
 settings.check_files([*workflow.configfiles, *workflow.overwrite_configfiles])
 settings.check(config, ROOT / "workflow/schemas/config.schema.yaml", EXTENSIONS)
@@ -27,9 +26,7 @@ settings.expand_home(config)
 workflow.pathvars.update(Pathvars.from_config(config))
 
 code_digest = partial(of_script, extensions=EXTENSIONS)
-
-# The order of a set of texts follows from it; a task's own functions may go by such an order.
-os.environ["PYTHONHASHSEED"] = str(config["seed"])
+lock.give_jobs(PYTHONHASHSEED=config["seed"])  # the order of a set of texts; a task's own functions may go by it
 
 study = Study(config, pool=lambda dataset: checkpoints.pool.get(dataset=dataset).output[0])
 

@@ -1,6 +1,5 @@
 """Finds the workflow's own folder, wherever it is imported from, and lets the package there be imported."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -26,5 +25,8 @@ def checkout(folder):
 ROOT = checkout(workflow.current_basedir)
 SCRIPTS = str(ROOT / "workflow/scripts")
 sys.path.insert(0, SCRIPTS)
+
+from iclscope.runtime import lock
+
 # Jobs find the package there too, also where their script comes from a repository.
-os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
+lock.give_jobs(PYTHONPATH=SCRIPTS)

@@ -7,7 +7,6 @@ from iclscope.runtime import jobs
 from iclscope.sources import prepare_model
 
 with jobs.job(snakemake):
-    name, wheels = snakemake.wildcards.model, {key: snakemake.input.get(key) for key in ("wheel", "parts")}
     check = partial(proofs.check_readable, **jobs.reading(snakemake))
-    settings, model_out = snakemake.params.settings, jobs.folder_of(snakemake.output.model_out)
-    prepare_model.run(name=name, settings=settings, **wheels, check=check, model_out=model_out)
+    made = {"settings": snakemake.params.settings, "model_out": jobs.folder_of(snakemake.output.model_out)}
+    prepare_model.run(name=snakemake.wildcards.model, **jobs.present(snakemake, "wheel", "parts"), check=check, **made)

@@ -71,6 +71,11 @@ def task(snakemake: Any) -> Task:
     return Task(name, task_files.folder(name), key)
 
 
+def present(snakemake: Any, *names: str) -> dict[str, Any]:
+    """Those inputs of a rule by name; None for one that this job has not."""
+    return {name: snakemake.input.get(name) or None for name in names}
+
+
 def prepared_model(snakemake: Any) -> PreparedModel:
     """The model that is among the inputs of a rule, with the `dtype` of its params."""
     return PreparedModel(folder_of(snakemake.input.model), snakemake.params.dtype, snakemake.config["device"])
@@ -100,7 +105,7 @@ def job(snakemake: Any, settings: Any = None) -> Iterator[Job]:
     """
     with logs.to_file(snakemake.log[0]), _tidy_end():
         try:
-            load_extensions(Path(snakemake.scriptdir, "../../config/extensions"))
+            load_extensions()
             made = provenance.of_file(
                 settings=snakemake.params.get("settings", settings),
                 inputs=snakemake.input,
@@ -120,12 +125,18 @@ def job(snakemake: Any, settings: Any = None) -> Iterator[Job]:
             sys.exit(1)
 
 
-def load_extensions(folder: Path) -> None:
-    """Run those files of `folder` that register something in a module which this process has imported.
+def extension_files() -> list[Path]:
+    """Python files with functions of the study's own: of the folder in which Snakemake runs and of the workflow."""
+    folders = dict.fromkeys((root / "config/extensions").resolve() for root in (Path(), task_files.ROOT))
+    return [file for folder in folders for file in sorted(folder.glob("*.py"))]
+
+
+def load_extensions() -> None:
+    """Run those of the study's own files that register something in a module which this process has imported.
 
     Others are left alone: what they import may be missing from the environment of this stage, and takes time.
     """
-    for file in sorted(folder.resolve().glob("*.py")):
+    for file in extension_files():
         if registries(file) & sys.modules.keys():
             try:
                 exec(compile(file.read_bytes(), file, "exec"), {"__name__": file.stem, "__file__": str(file)})

@@ -48,3 +48,10 @@ def check_current() -> None:
     current = LOCK.read_text(encoding="utf-8") if LOCK.exists() else "none"
     if current != own:
         raise StudyError(f"the run of this job ({own}) is over and another ({current}) has begun; nothing is written")
+
+
+def give_jobs(**variables: object) -> None:
+    """Set environment variables for the jobs of this run; a path goes before what stands there."""
+    for name, value in variables.items():
+        before = os.environ.get(name, "").split(os.pathsep) if name.endswith("PATH") else []
+        os.environ[name] = os.pathsep.join(dict.fromkeys([str(value), *filter(None, before)]))

@@ -32,7 +32,7 @@ def run(
     name: str,
     settings: Settings,
     wheel: str | Path | None,
-    parts: Sequence[str | Path] = (),
+    parts: Sequence[str | Path] | None = None,
     check: Callable[[Path, str], None] = lambda folder, name: None,
     model_out: str | Path,
 ) -> None:
@@ -45,7 +45,7 @@ def run(
     with files.atomic_folder(model_out) as target:
         match settings["source"]:
             case "wheel":
-                origin = _wheel_model(settings, [wheel, *parts], target, key)
+                origin = _wheel_model(settings, [wheel, *(parts or [])], target, key)
             case "files":
                 origin = _local_model(settings, target, key)
             case "hub":

@@ -18,7 +18,7 @@ class Pooled:
     tau: float
 
 
-def random_effects(rho: Float, standard_error: Float) -> Pooled:
+def mean_of_settings(rho: Float, standard_error: Float) -> Pooled:
     """Random-effects mean of atanh(rho) over settings (DerSimonian and Laird 1986); errors are those of atanh(rho)."""
     return Pooled(*(float(part[0]) for part in pool(rho[None], standard_error[None])))
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from iclscope.statistics.intervals import DISATTENUATE_FROM, Z_95, analytic_interval
-from iclscope.statistics.random_effects import Pooled, pool, random_effects
+from iclscope.statistics.random_effects import Pooled, mean_of_settings, pool
 from iclscope.statistics.ranks import centred_ranks, spearman
 from iclscope.tables import SIGNAL
 from iclscope.verdict.results import Results
@@ -67,7 +67,7 @@ def features_across(studies: Sequence[Results]) -> list[dict[str, Any]]:
         if mine.height < 2:
             continue
         rho, low, high = (mine[name].to_numpy() for name in ("rho", "low", "high"))
-        pooled = random_effects(rho, (np.arctanh(high) - np.arctanh(low)) / (2 * Z_95))
+        pooled = mean_of_settings(rho, (np.arctanh(high) - np.arctanh(low)) / (2 * Z_95))
         positive = int((rho > 0).sum())
         rows.append({"target": target, "metric": metric, "settings": mine.height, "positive": positive, **vars(pooled)})
     return rows
