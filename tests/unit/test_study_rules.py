@@ -39,9 +39,8 @@ def config():
 
 
 @pytest.fixture
-def study(config, tmp_path):
-    (tmp_path / "sums.yaml").touch()
-    return Study(config, tmp_path)
+def study(config):
+    return Study(config, pool=lambda dataset: f"results/samples/{dataset}/pool.parquet")
 
 
 def test_parts_come_in_the_order_of_the_config(study):
@@ -83,12 +82,13 @@ class TestSources:
         config["models"]["near"] = {"source": "files", "path": f"{tmp_path}/model"}
         assert study.local_files("models", "near") == [f"{tmp_path}/model/{name}" for name in "ab"]
 
-    def test_only_a_task_of_ones_own_has_files(self, study, tmp_path, monkeypatch):
+    def test_only_a_task_of_ones_own_has_files(self, study, config, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         own = tmp_path / "config/tasks/sums.yaml"
         own.parent.mkdir(parents=True)
         own.write_text("task: sums\n")
         assert study.task_files("sums") == ["config/tasks/sums.yaml"]
+        config["datasets"]["boolq"]["task"] = "arc_challenge"
         assert study.task_files("boolq") == []
 
     def test_tokens_are_counted_by_the_named_model_else_the_first_without_its_weights(self, study):
