@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from iclscope.report.describe import artifacts, description_of
 from iclscope.runtime.errors import StudyError
@@ -18,7 +19,8 @@ def main(words: Sequence[str] | None = None) -> int:
     commands.add_parser("artifacts", help="all tables of a study as Markdown, which is docs/reference/tables.md")
     chosen = parser.parse_args(words)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8")  # also where the locale knows ASCII only
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # also where the locale knows ASCII only
     try:
         text = (
             artifacts(TABLES.values())

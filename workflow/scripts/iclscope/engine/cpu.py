@@ -50,5 +50,6 @@ def pack_for_cpu(model: Any) -> int:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS)
         del linear.weight
         linear.__class__ = PackedLinear
+        assert isinstance(linear, PackedLinear)
         linear.packed, linear.shared = packed, weight if weight is embeddings else None
     return len(maps)

@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicLayer
 
 from iclscope.engine.attention import attention_input
 from iclscope.engine.packing import Prompt
-from iclscope.engine.scoring import add_up, forward_all
+from iclscope.engine.scoring import add_up, forward_all, keys_values
 
 TOKENS_PER_SLOT = 8  # of a packed batch: a decoding step feeds one token per slot, and reads all weights for it
 MOST_SLOTS = 256  # beyond which weights are no longer what a step waits for, and caches are large
@@ -45,6 +45,9 @@ class NotFiniteError(ArithmeticError):
 
 class _SlotLayer(DynamicLayer):
     """Keys and values of one layer, a slot per running answer, each slot filled to its own length."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         super().__init__()
@@ -95,12 +98,12 @@ class _Slots:
         # What stands behind the end of a shorter prompt is never looked at, and overwritten by its answer.
         columns = np.stack([np.resize(arrival.columns, max(lengths)) for arrival in arrivals])
         place = torch.from_numpy(columns).to(self._model.device)
-        cache = arrivals[0].cache
+        read = [keys_values(layer) for layer in arrivals[0].cache.layers]
         if not self._layers:
-            self._layers = [_SlotLayer(self._blank(layer.keys), self._blank(layer.values)) for layer in cache.layers]
-        for mine, layer in zip(self._layers, cache.layers, strict=True):
-            mine.keys[start:end, :, : max(lengths)] = layer.keys[0][:, place].transpose(0, 1)
-            mine.values[start:end, :, : max(lengths)] = layer.values[0][:, place].transpose(0, 1)
+            self._layers = [_SlotLayer(self._blank(keys), self._blank(values)) for keys, values in read]
+        for mine, (keys, values) in zip(self._layers, read, strict=True):
+            mine.keys[start:end, :, : max(lengths)] = keys[0][:, place].transpose(0, 1)
+            mine.values[start:end, :, : max(lengths)] = values[0][:, place].transpose(0, 1)
         self._lengths[start:end] = lengths
         self._last[start:end] = [arrival.token for arrival in arrivals]
         self.running += [arrival.answer for arrival in arrivals]

@@ -25,8 +25,6 @@ from iclscope.runtime.errors import StudyError
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# Options of `from_pretrained`, which otherwise makes up what it does not find.
-WEIGHTS_ARE_TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 NAMED = 3  # weights in an error, where there are more
 
 
@@ -43,16 +41,15 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     options = _options(folder)
     config = AutoConfig.from_pretrained(folder, **options)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    model, found = AutoModelForCausalLM.from_pretrained(
+    model, found = from_pretrained_with_report(
         folder,
         dtype=DTYPES[dtype],
         attn_implementation="eager" if capped else None,
         use_safetensors=True,
-        **WEIGHTS_ARE_TOLD,
         **options,
     )
     check_weights(found, f"models.{Path(folder).name}")
-    model = model.to(target).eval().requires_grad_(False)
+    model = model.to(target).eval().requires_grad_(False)  # type: ignore[arg-type]  # `to` is annotated as unbound
     logger.info(
         "%s: %s, %d million parameters, %s on %s, %d threads",
         Path(folder).name,
@@ -66,11 +63,23 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     return model, tokenizer
 
 
+def from_pretrained_with_report(folder: str | Path, **options: Any) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    """A causal language model as `from_pretrained` loads it, and what that says of its loading, for `check_weights`.
+
+    Transformers makes up what it does not find, and only this report says so. options: others of `from_pretrained`.
+    """
+    # Annotated in transformers as the model alone, which the loading info makes the first of two.
+    both: Any = AutoModelForCausalLM.from_pretrained(
+        folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
+    )
+    return both
+
+
 def check_weights(found: Mapping[str, Any], key: str) -> None:
     """Refuse weights of which some are missing, unknown to the model or of another shape.
 
-    What is missing would be drawn at random, by each job anew. found: what `from_pretrained` says of its loading; key:
-    how the error begins.
+    What is missing would be drawn at random, by each job anew. found: as `from_pretrained_with_report` returns it;
+    key: how the error begins.
     """
     wrong = {
         "lack {}": found["missing_keys"],

@@ -62,7 +62,8 @@ def generate_plain(
     for group in groups:
         mine = [Answer(logprobs) for logprobs in score_plain(model, group, ALONE)]
         for prompt, answer in zip(group, mine, strict=True):
-            length, state = len(prompt.context), {}
+            length = len(prompt.context)
+            state: dict[str, Any] = {}
             goes_on = keeps and of(length) == of(length + stopping.max_new_tokens)
             while not answer.tokens or not ended([answer]):
                 forget(model)

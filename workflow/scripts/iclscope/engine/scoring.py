@@ -128,9 +128,17 @@ def forward_all(
     for batch in pack(prompts, shared, batch_tokens, by_length):
         done = _forward(model, prefix, batch)
         if shared and not prefix:
-            prefix = [tuple(x[:, :, :shared].clone() for x in (one.keys, one.values)) for one in done.cache.layers]
+            prefix = [
+                (keys[:, :, :shared].clone(), values[:, :, :shared].clone())
+                for keys, values in map(keys_values, done.cache.layers)
+            ]
         yield batch, done
         del done
+
+
+def keys_values(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values [1, heads, tokens, width] of a layer of a cache, once it has read; linear attention has none."""
+    return layer.keys, layer.values
 
 
 def _forward(model: Any, prefix: KeysValues, batch: Batch) -> Pass:

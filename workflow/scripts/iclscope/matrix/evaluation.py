@@ -61,11 +61,11 @@ def run_block(
     number = len(demonstrations) + with_zero_shot
     logger.info("%d prompts of %d items", number, len(items))
     if scorer:
-        method = generation_method(loaded, tokenizer, tried, length.tokens, new_tokens)
-        frames = _generate_all(partial(method, loaded, tokenizer), groups, number, items, scorer, length, model.name)
+        answer = generation_method(loaded, tokenizer, tried, length.tokens, new_tokens)
+        frames = _generate_all(partial(answer, loaded, tokenizer), groups, number, items, scorer, length, model.name)
     else:
-        method = scoring_method(loaded, tried, length.tokens)
-        frames = _score_all(partial(method, loaded), groups, number, items, length, model.name)
+        score = scoring_method(loaded, tried, length.tokens)
+        frames = _score_all(partial(score, loaded), groups, number, items, length, model.name)
     EVALUATION.write(pl.concat(frames), block_out, job.provenance)
 
 

@@ -49,7 +49,11 @@ def run(
     settings: how many `candidates` and `items` there must be; with `reliability`, `blocks` is the list of those that
     were needed and says so instead. The checksums of the origin stand in the provenance of the job.
     """
-    whole = stopping.read_needed(blocks) if "reliability" in settings else {**settings, "blocks": blocks}
+    if "reliability" in settings:
+        assert isinstance(blocks, str | Path)
+        whole = stopping.read_needed(blocks)
+    else:
+        whole = {**settings, "blocks": blocks}
     frames = [_checked(path, origin, job.provenance["inputs"]) for path in whole["blocks"]]
     frame = pl.concat(frames).sort(PAIR)
     folder = Path(whole["blocks"][0]).parent

@@ -90,7 +90,7 @@ def measure(
                 model, demonstrations, mask, activations["sites"], activations["top_k"],
                 activations["batch_tokens"],
             )  # fmt: skip
-            yield workload.extraction(demonstrations), lambda reading=reading: list(reading)
+            yield workload.extraction(demonstrations), partial(list, reading)
 
     return Rates(
         _pace(shape, scoring(), seconds / 2),

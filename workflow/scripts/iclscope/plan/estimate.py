@@ -5,7 +5,7 @@ Tokens are counted exactly (`workload`), FLOPs follow from config.json, the hour
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,8 @@ class Sample:
     """Candidates and items of a data set, and its longest generated answer in tokens (0 for choices)."""
 
     rows: int
-    candidates: list[Row]
-    items: list[Row]
+    candidates: Sequence[Row]
+    items: Sequence[Row]
     new_tokens: int
 
 

@@ -24,7 +24,7 @@ def with_study(weights: Weights) -> Weights:
     return Weights(*(np.vstack([np.ones_like(part[:1]), part]) for part in (weights.candidates, weights.items)))
 
 
-def shares(weights: NDArray[np.number]) -> Float:
+def shares(weights: NDArray[np.number | np.bool_]) -> Float:
     """Rows scaled to sum 1; a row of zeros becomes NaN."""
     with np.errstate(invalid="ignore"):
         return weights / weights.sum(axis=-1, keepdims=True)

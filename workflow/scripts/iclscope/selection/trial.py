@@ -240,7 +240,8 @@ def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
     """
     signals = read_metrics(files.metrics, shape[0])
     signals = signals.where(signals.defined)
-    everything, found = EMBEDDINGS.read(files.embeddings).sort("id"), {}
+    everything = EMBEDDINGS.read(files.embeddings).sort("id")
+    found = {}
     for role, path, size in (("candidate", files.candidates, shape[0]), ("item", files.item_rows, shape[1])):
         mine = everything.filter(pl.col("role") == role)
         texts = SAMPLE.read(path, columns=["id", "question"]).sort("id")["question"]
@@ -250,14 +251,26 @@ def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
             raise StudyError(
                 f"{files.embeddings} or {path} has another number of {role}s than the evaluation, {size}: rerun"
             )
-        found |= {f"{role}_vectors": _matrix(mine["vector"]), f"{role}_encodings": _matrix(mine["encoding"])}
-        found[f"{role}_texts"] = texts.to_list()
-    about = signals.about["metric"].to_numpy()
-    return Materials(read_features(files.features, shape[0]), activation=signals.ranks, metrics=about, **found)
+        found[role] = mine, texts.to_list()
+    (candidates, candidate_texts), (items, item_texts) = found["candidate"], found["item"]
+    return Materials(
+        features=read_features(files.features, shape[0]),
+        candidate_vectors=_matrix(candidates["vector"]),
+        item_vectors=_matrix(items["vector"]),
+        candidate_texts=candidate_texts,
+        item_texts=item_texts,
+        activation=signals.ranks,
+        metrics=signals.about["metric"].to_numpy(),
+        candidate_encodings=_encodings(candidates),
+        item_encodings=_encodings(items),
+    )
 
 
-def _matrix(vectors: pl.Series) -> Float | None:
-    """Vectors as rows [n, d]; None if there are none."""
-    if vectors.null_count():
-        return None
+def _encodings(embeddings: pl.DataFrame) -> Float | None:
+    """Encodings as rows [n, d]; None if there are none."""
+    return None if embeddings["encoding"].null_count() else _matrix(embeddings["encoding"])
+
+
+def _matrix(vectors: pl.Series) -> Float:
+    """Vectors as rows [n, d]."""
     return vectors.explode().to_numpy().reshape(len(vectors), -1).astype(np.float64)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from iclscope.engine.models import WEIGHTS_ARE_TOLD, check_weights
+from iclscope.engine.models import check_weights, from_pretrained_with_report
 from iclscope.runtime.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -22,9 +22,7 @@ def convert(gguf: Path, folder: Path, key: str) -> None:
     logger.info("%s: dequantising %s, %.0f MB", key, gguf.name, gguf.stat().st_size / 1e6)
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        loaded, found = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, **WEIGHTS_ARE_TOLD
-        )
+        loaded, found = from_pretrained_with_report(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     except Exception as error:  # reading a file that may hold anything may raise anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise StudyError(

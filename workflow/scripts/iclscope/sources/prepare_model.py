@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from iclscope.engine import models
@@ -114,14 +114,13 @@ def _with_code(patterns: Sequence[str], settings: Settings) -> Sequence[str]:
 def _convert_pickled(snapshot: Path, target: Path, settings: Settings, key: str) -> None:
     """Save pickled weights as safetensors; the restricted unpickler of PyTorch runs no code of theirs."""
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, found = models.from_pretrained_with_report(
             snapshot,
             dtype="auto",
             use_safetensors=False,
             weights_only=True,
             local_files_only=True,
             trust_remote_code=settings.get("trust_remote_code", False),
-            **models.WEIGHTS_ARE_TOLD,
         )
     except Exception as error:  # reading a file that may hold anything may raise anything
         raise StudyError(
@@ -236,9 +235,7 @@ def _check_weights(folder: Path, config: Any, options: Settings, key: str) -> No
     """Refuse weights that are not those which the config describes; none of them are read."""
     transformers_logging.disable_progress_bar()
     try:
-        _, found = AutoModelForCausalLM.from_pretrained(
-            folder, device_map="meta", use_safetensors=True, **models.WEIGHTS_ARE_TOLD, **options
-        )
+        _, found = models.from_pretrained_with_report(folder, device_map="meta", use_safetensors=True, **options)
     except Exception as error:  # code of the model's own may raise anything
         raise StudyError(
             f"{key}: {config.model_type} is not a language model that transformers can load ({first_line(error)}); "

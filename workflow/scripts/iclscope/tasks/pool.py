@@ -193,7 +193,9 @@ def _usable_rows(
     if cluster is not None and not any(cluster in row for row in rows):
         fields = ", ".join(sorted({field for row in rows for field in row}))
         raise StudyError(f"{key}.cluster: no row of split {split} has the field {cluster}; the fields are {fields}")
-    usable, unusable, indices = [], {}, {}
+    usable: list[Row] = []
+    unusable: dict[int, str] = {}
+    indices: dict[int, tuple[int, Sequence[str]]] = {}
     for number in order.tolist():
         document = rows[number]
         try:

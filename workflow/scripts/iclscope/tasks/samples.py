@@ -33,7 +33,7 @@ def count_of(pool: str | Path, entry: Mapping[str, Any], role: str, key: str) ->
         return mine.height
     taken = others.filter(pl.col("id") < entry[f"{_other(role)}s"])
     met = mine.join(taken, on=["split", "source_row"], how="semi")
-    left = mine.height if met.is_empty() else int(met["id"].min())
+    left = mine.height if met.is_empty() else met.select(pl.min("id")).item()
     if left < FEWEST[role]:
         raise StudyError(f"{key}.{role}s: all are {left} rows, and a study needs {FEWEST[role]}; raise max_tokens")
     return left
