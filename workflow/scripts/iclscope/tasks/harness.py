@@ -312,7 +312,7 @@ def _harness_folder(name: str) -> Mapping[str, Any] | None:
     line = re.compile(rf"""^["']?(?:task|group)["']? *: *["']?{re.escape(name)}["']? *$""", re.MULTILINE)
     files = sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml"), key=Path.as_posix)  # the first one counts
     file = next((file for file in files if line.search(file.read_text(encoding="utf-8"))), None)
-    return file and TaskManager(include_defaults=False, include_path=str(file.parent)).task_index
+    return TaskManager(include_defaults=False, include_path=str(file.parent)).task_index if file else None
 
 
 @functools.cache
