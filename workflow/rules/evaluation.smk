@@ -15,7 +15,7 @@ rule evaluation_block:
     input:
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=lambda wildcards: study.task_files(wildcards.dataset),
+        task=lambda wildcards: study.task_files[wildcards.dataset],
     output:
         block_out=ensure("<results>/evaluation/{model}/{dataset}/blocks/{block}.parquet", non_empty=True),
     log:
@@ -78,7 +78,7 @@ rule evaluation:
         blocks=lambda wildcards: study.all_blocks(wildcards.model, wildcards.dataset),
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
-        task=lambda wildcards: study.task_files(wildcards.dataset),
+        task=lambda wildcards: study.task_files[wildcards.dataset],
     output:
         evaluation_out=ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
     log:

