@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from iclscope.statistics.ranks import centred_ranks
+from iclscope.statistics.signals.data_sets import mean_over_models, p_of_mean, pool
+from iclscope.statistics.signals.shuffles import Shuffles
+from iclscope.statistics.signals.studentised import ItemDraws, assess
+
+
+def draws_of(scores, seed=0):
+    return ItemDraws.of(scores, np.arange(scores.shape[1]), 150, np.random.default_rng(seed))
+
+
+def test_equally_sure_data_sets_give_students_interval():
+    z = np.array([[0.1, 0.3, 0.35, 0.6], [-0.2, 0.1, 0.05, 0.0]])
+    found = pool(z, np.full(z.shape, 0.02))
+    for row, own in enumerate(z):
+        interval = ttest_1samp(own, 0).confidence_interval()
+        assert (np.arctanh(found.low[row]), np.arctanh(found.high[row])) == pytest.approx((interval.low, interval.high))
+        assert np.arctanh(found.rho[row]) == pytest.approx(own.mean())
+    assert (found.next_high - found.next_low > found.high - found.low).all()
+
+
+def test_a_surer_data_set_weighs_more():
+    found = pool(np.array([[0.0, 0.0, 0.2]]), np.array([[0.1, 0.1, 0.001]]))
+    assert found.rho[0] > 0.15
+
+
+def test_intervals_hold_the_mean_and_the_next_data_set():
+    rng = np.random.default_rng(0)
+    variance = rng.uniform(0.005, 0.03, (4000, 4))
+    z = 0.3 + 0.1 * rng.standard_normal((4000, 4)) + np.sqrt(variance) * rng.standard_normal((4000, 4))
+    found = pool(z, variance)
+    again = np.tanh(
+        0.3 + 0.1 * rng.standard_normal(4000) + np.sqrt(rng.uniform(0.005, 0.03, 4000)) * rng.standard_normal(4000)
+    )
+    assert np.mean((found.low <= np.tanh(0.3)) & (np.tanh(0.3) <= found.high)) == pytest.approx(0.95, abs=0.02)
+    assert np.mean((found.next_low <= again) & (again <= found.next_high)) == pytest.approx(0.95, abs=0.02)
+
+
+def test_two_data_sets_give_no_interval():
+    assert pool(np.zeros((3, 2)), np.ones((3, 2))) is None
+
+
+def test_the_same_model_twice_is_no_second_result():
+    rng = np.random.default_rng(1)
+    ranks, scores = (
+        centred_ranks(rng.standard_normal((4, 90))),
+        rng.standard_normal((90, 1)) + rng.standard_normal((90, 20)),
+    )
+    once = mean_over_models([ranks], [draws_of(scores)], Shuffles(90, 1, 0))
+    twice = mean_over_models([ranks] * 2, [draws_of(scores)] * 2, Shuffles(90, 1, 0))
+    np.testing.assert_allclose(once, twice)
+
+
+def test_models_with_nothing_in_common_halve_the_variance():
+    rng = np.random.default_rng(2)
+    ranks, draws = [], []
+    for seed in range(2):
+        ranks.append(centred_ranks(rng.standard_normal((60, 100))))
+        draws.append(draws_of(rng.standard_normal((100, 1)) + 0.1 * rng.standard_normal((100, 20)), seed))
+    _, both = mean_over_models(ranks, draws, Shuffles(100, 1, 0))
+    _, one = mean_over_models(ranks[:1], draws[:1], Shuffles(100, 1, 0))
+    assert both.mean() == pytest.approx(one.mean() / 2, rel=0.1)
+
+
+def several(effect, seed, data_sets=3, candidates=80):
+    rng = np.random.default_rng(seed)
+    ranks, draws, shuffles = [], [], []
+    for number in range(data_sets):
+        ability = rng.standard_normal(candidates)
+        values = rng.standard_normal((30, candidates))
+        values[4] += effect * ability
+        ranks.append(centred_ranks(values))
+        draws.append(draws_of(ability[:, None] + rng.standard_normal((candidates, 20)), seed))
+        shuffles.append(Shuffles(candidates, 199, [seed, number]))
+    assessed = [assess(*one) for one in zip(ranks, draws, shuffles, strict=True)]
+    return p_of_mean(ranks, draws, shuffles, assessed)
+
+
+def test_a_signal_that_is_weak_everywhere_is_found_in_the_mean():
+    p = several(0.35, 0)
+    assert np.argmin(p) == 4
+    assert p[4] <= 0.02
+
+
+def test_chance_is_found_in_the_mean_as_seldom_as_declared():
+    assert sum(several(0.0, seed).min() <= 0.05 for seed in range(60)) <= 8
