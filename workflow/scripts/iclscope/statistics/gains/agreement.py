@@ -87,7 +87,7 @@ class _Pairs:
         return np.stack([total[a] * total[b] - (self.sums[a] * self.sums[b]).sum(axis=1) for a, b in PRODUCTS])
 
     @property
-    def components_of(self) -> Float:
+    def components(self) -> Float:
         """Covariance and both variances of true quality [3]."""
         return self.per_candidate.sum(axis=1) / (self.weight * (self.sums.shape[1] - 1))
 

@@ -71,7 +71,8 @@ class Gains:
             for mine, name in zip(total, _SUMMED, strict=True):
                 mine += getattr(part, name)
             freedom, count = np.minimum(freedom, part.freedom), count + 1
-        return cls(first.sizes, *(mine / count for mine in total), freedom)
+        gain, candidates, unrelated, items = (mine / count for mine in total)
+        return cls(first.sizes, gain, candidates, unrelated, items, freedom)
 
     @classmethod
     def stack(cls, parts: Sequence["Gains"]) -> "Gains":
@@ -208,9 +209,9 @@ def by_chance(chances: Float, scores: Float, sizes: Sequence[int], reliability: 
     moves = share * (quality - quality.mean()) - share @ quality / len(chances)
     real = np.sqrt(np.clip(reliability, 0, 1))
     rows = (moves * real, share * real * quality.std(ddof=1), _deviations((share @ scores)[None])[0])
-    repeated = (np.tile(row, (1, len(sizes), 1)) for row in rows)
+    candidates, unrelated, items = (np.tile(row, (1, len(sizes), 1)) for row in rows)
     ones = np.ones((1, len(sizes)))
-    return Gains(list(sizes), share @ quality * ones, *repeated, (len(chances) - 1.0) * ones)
+    return Gains(list(sizes), share @ quality * ones, candidates, unrelated, items, (len(chances) - 1.0) * ones)
 
 
 def pick_p(gain: Float, errors: Errors, quality: Float) -> Float:
