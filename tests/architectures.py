@@ -19,7 +19,7 @@ from iclscope.activations.masks import MASKS, MaskFunction
 from iclscope.activations.proofs import check_parts, readable_masks
 from iclscope.activations.sites import SITES, Block, find_blocks
 from iclscope.engine import models
-from iclscope.engine.packing import Prompt
+from iclscope.engine.prompts import Prompt
 from iclscope.engine.reference import Generator, Scorer, generation_method, score_plain, scoring_method
 from iclscope.engine.scoring import score
 from iclscope.runtime.errors import StudyError

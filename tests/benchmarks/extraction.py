@@ -25,8 +25,9 @@ import polars as pl
 import torch
 from transformers import AutoModelForCausalLM
 
-from iclscope.activations.extraction import Demonstration, batches, extract, model_input, write_chunks
+from iclscope.activations.extraction import extract, write_chunks
 from iclscope.activations.masks import named
+from iclscope.activations.reading import Demonstration, batches, model_input
 from iclscope.activations.sites import SITES, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.prompts import DemonstrationTokens

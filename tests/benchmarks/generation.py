@@ -19,7 +19,7 @@ import vllm_apart
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import LADDER
 from iclscope.engine.generation import Stopping, generate, slots_of
-from iclscope.engine.packing import Prompt
+from iclscope.engine.prompts import Prompt
 from limits import decoding_limit
 from record import seconds, show, write
 from subjects import model_folder, pairs_of

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from iclscope.activations.sites import find_blocks
-from iclscope.engine.packing import Prompt
+from iclscope.engine.prompts import Prompt
 from iclscope.plan import workload
 from record import seconds
 

@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM
 import vllm_apart
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import LADDER
-from iclscope.engine.packing import Prompt, computed_tokens
+from iclscope.engine.packing import computed_tokens
+from iclscope.engine.prompts import Prompt
 from iclscope.engine.scoring import score
 from limits import limit_seconds
 from record import peak_memory, read, seconds, show, write

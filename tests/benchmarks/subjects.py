@@ -13,8 +13,7 @@ from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from iclscope.engine.packing import Prompt
-from iclscope.engine.scoring import PromptEncoder
+from iclscope.engine.prompts import Prompt, PromptEncoder
 from iclscope.runtime.jobs import Task
 from iclscope.sources import prepare_data, prepare_model
 from iclscope.sources.wheels import fetch_wheel

@@ -12,8 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM, BertConfig, BloomConfig, MambaConfig, MixtralConfig, OPTConfig
 
 from iclscope.activations import extraction
-from iclscope.activations.extraction import Demonstration, batches, extract, model_input, write_chunks
+from iclscope.activations.extraction import extract, write_chunks
 from iclscope.activations.masks import MASKS, named
+from iclscope.activations.reading import Demonstration, batches, model_input, tokenise
 from iclscope.activations.sites import find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.prompts import DemonstrationTokens
@@ -370,7 +371,7 @@ def test_whatever_shapes_activations_makes_all_of_them_again(study):
 def test_a_candidate_longer_than_the_context_is_refused(tiny_model_of, tiny_tokenizer):
     rows = sample([("why? " * 600, "yes")]).to_dicts()
     with pytest.raises(StudyError, match=r"candidate 0 has .* tokens, more than the 512 of the model; set a lower max"):
-        extraction.tokenise(rows, tiny_model_of("gpt2"), tiny_tokenizer)
+        tokenise(rows, tiny_model_of("gpt2"), tiny_tokenizer)
 
 
 @pytest.mark.parametrize("mask", ["causal", "self_only"])

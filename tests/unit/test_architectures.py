@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 import architectures
 from architectures import KINDS, NEW_TOKENS, REFUSED, TABLE, find, line, prompts, save
-from iclscope.activations.extraction import model_input
+from iclscope.activations.reading import model_input
 from iclscope.activations.sites import decoder_of, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.generation import Stopping

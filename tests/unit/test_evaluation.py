@@ -10,6 +10,7 @@ from datasets import Dataset, disable_progress_bars
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
+from iclscope.engine.choices import chosen
 from iclscope.matrix import evaluation
 from iclscope.matrix.blocks import Block
 from iclscope.runtime.errors import StudyError
@@ -288,7 +289,7 @@ class TestHarness:
             logprobs = -rng.gamma(2, [len(choice) for choice in choices]).astype(np.float32)
             if rng.random() < 0.2:
                 logprobs[:] = logprobs[0]  # the first of equals is the choice
-            mine = evaluation._chosen(logprobs, {"choices": choices, "gold": gold})
+            mine = chosen(logprobs, {"choices": choices, "gold": gold})
             harness = self.scores_of_the_harness(choices, gold, logprobs)
             assert (mine["correct"], mine["correct_norm"]) == (harness["acc"], harness["acc_norm"])
             seen.add((mine["correct"], mine["correct_norm"]))
@@ -297,12 +298,12 @@ class TestHarness:
     def test_worked_by_hand(self):
         # -3.0 / 2 = -1.5 and -4.0 / 4 = -1.0: the longer choice wins per character
         item = {"choices": ["no", "yes!"], "gold": 1}
-        scores = evaluation._chosen(np.array([-3.0, -4.0], np.float32), item)
+        scores = chosen(np.array([-3.0, -4.0], np.float32), item)
         assert (scores["correct"], scores["correct_norm"]) == (0.0, 1.0)
         assert (scores["gold_logprob"], scores["margin"]) == (-4.0, -1.0)
 
     def test_a_single_choice_has_no_margin(self):
-        scores = evaluation._chosen(np.array([-3.0], np.float32), {"choices": ["no"], "gold": 0})
+        scores = chosen(np.array([-3.0], np.float32), {"choices": ["no"], "gold": 0})
         assert scores["margin"] is None
         assert scores["correct"] == 1.0
 

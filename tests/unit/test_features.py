@@ -7,12 +7,12 @@ import torch
 from scipy.stats import entropy
 
 from iclscope.engine import models
+from iclscope.engine.choices import entropy as entropy_of
 from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.signals import features
 from iclscope.signals.features import Readings, compute, embed_questions, read_demonstrations
-from iclscope.signals.features import entropy as entropy_of
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
 from tiny import build_tokenizer
 

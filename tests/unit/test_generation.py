@@ -6,7 +6,8 @@ import torch
 
 from iclscope.engine.generation import Stopping, generate
 from iclscope.engine.packing import shared_length
-from iclscope.engine.scoring import PromptEncoder, score
+from iclscope.engine.prompts import PromptEncoder
+from iclscope.engine.scoring import score
 
 ITEMS = [
     {"question": question, "target_delimiter": " ", "choices": [gold]}

@@ -17,10 +17,11 @@ from iclscope.activations.masks import MASKS
 from iclscope.activations.proofs import check_readable
 from iclscope.activations.sites import SITES
 from iclscope.engine import models
+from iclscope.engine.choices import chosen
 from iclscope.engine.generation import Stopping, generate
+from iclscope.engine.prompts import PromptEncoder
 from iclscope.engine.reference import scoring_method
-from iclscope.engine.scoring import PromptEncoder, score
-from iclscope.matrix.evaluation import _chosen
+from iclscope.engine.scoring import score
 from iclscope.runtime.jobs import Task
 from iclscope.sources import prepare_data, prepare_model
 from iclscope.sources.wheels import fetch_wheel
@@ -86,7 +87,7 @@ def test_choices_score_as_in_the_harness(name, loaded, lm, tmp_path):
             requests = task.construct_requests(document, one_shot(task, demonstration, document))
             theirs = lm.loglikelihood(requests, disable_tqdm=True)
             np.testing.assert_allclose(logprobs, [value for value, _ in theirs], atol=1e-3)
-            scored, wanted = _chosen(logprobs, item), task.process_results(document, theirs)
+            scored, wanted = chosen(logprobs, item), task.process_results(document, theirs)
             assert scored["correct"] == wanted["acc"]
             assert scored["correct_norm"] == wanted.get("acc_norm", scored["correct_norm"])
 

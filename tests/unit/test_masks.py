@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iclscope.activations.extraction import model_input
 from iclscope.activations.masks import MASKS, Segments, named, padded
+from iclscope.activations.reading import model_input
 from iclscope.activations.sites import find_blocks, reading
 from iclscope.engine.attention import attention_input
 from iclscope.engine.prompts import DemonstrationTokens

@@ -18,7 +18,7 @@ from transformers import (
 from iclscope.engine import reference as plain_path
 from iclscope.engine import scoring
 from iclscope.engine.generation import Stopping, generate
-from iclscope.engine.packing import Prompt
+from iclscope.engine.prompts import Prompt, PromptEncoder
 from iclscope.engine.reference import (
     generate_plain,
     generation_method,
@@ -28,7 +28,7 @@ from iclscope.engine.reference import (
     scoring_method,
     takes_masks,
 )
-from iclscope.engine.scoring import PromptEncoder, score
+from iclscope.engine.scoring import score
 
 ITEMS = [
     {"question": "Question: is the sky blue?\nAnswer:", "target_delimiter": " ", "choices": ["no", "yes it is"]},

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 import torch
 
-from iclscope.activations.extraction import Demonstration, extract
+from iclscope.activations.extraction import extract
 from iclscope.activations.masks import named
+from iclscope.activations.reading import Demonstration
 from iclscope.engine.generation import Stopping
-from iclscope.engine.packing import Prompt
-from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.engine.prompts import DemonstrationTokens, Prompt
 from iclscope.engine.reference import generate_plain, generation_method, score_plain, takes_masks
 from iclscope.engine.rotary import apart, length_class
 from iclscope.engine.scoring import score

@@ -5,7 +5,8 @@ from contextlib import suppress
 import pytest
 import torch
 
-from iclscope.engine.row_attention import NAME, Rows, in_rows
+from iclscope.engine.attention import NAME, in_rows
+from iclscope.engine.rows import Rows
 
 
 def test_rows_equal_separate_sequences(tiny_model):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from iclscope.engine.packing import Prompt, pack, shared_length
+from iclscope.engine.packing import pack, shared_length
+from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.engine.rows import MOST_ROWS, lay_in_rows
-from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
+from iclscope.engine.scoring import score
 from iclscope.runtime.errors import StudyError
 
 ITEMS = [

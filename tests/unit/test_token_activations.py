@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from iclscope.activations import store
-from iclscope.activations.extraction import model_input
 from iclscope.activations.masks import named
+from iclscope.activations.reading import model_input
 from iclscope.activations.sites import find_blocks, reading
 from iclscope.activations.store import computed_batches, stored_batches, stream
 from iclscope.engine import models

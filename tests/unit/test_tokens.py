@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclscope.engine.prompts import encode, encode_demonstration, split_trailing_space
-from iclscope.engine.scoring import PromptEncoder
+from iclscope.engine.prompts import PromptEncoder, encode, encode_demonstration, split_trailing_space
 from tiny import build_tokenizer
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from iclscope.activations.extraction import tokenise
+from iclscope.activations.reading import tokenise
 from iclscope.engine import generation, scoring
 from iclscope.engine.generation import Stopping
-from iclscope.engine.scoring import PromptEncoder, zero_shot_prompts
+from iclscope.engine.prompts import PromptEncoder, zero_shot_prompts
 from iclscope.plan import workload
 from iclscope.signals.features import zero_shot
 

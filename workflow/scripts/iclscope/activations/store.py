@@ -16,17 +16,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import torch
 
-from iclscope.activations.extraction import (
-    FLOAT16_LIMIT,
-    Demonstration,
-    as_lists,
-    batches,
-    model_input,
-    read_batch,
-    tokenise,
-)
+from iclscope.activations.extraction import FLOAT16_LIMIT, as_lists
 from iclscope.activations.masks import MaskFunction
 from iclscope.activations.proofs import check_parts, readable_masks
+from iclscope.activations.reading import Demonstration, batches, model_input, read_batch, tokenise
 from iclscope.activations.sites import Block, check_sites, decoder_of, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.rotary import length_class

@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from iclscope.engine.attention import attention_input
-from iclscope.engine.packing import Prompt
+from iclscope.engine.prompts import Prompt
 from iclscope.engine.scoring import add_up, forward_all, keys_values
 
 TOKENS_PER_SLOT = 8  # of a packed batch: a decoding step feeds one token per slot, and reads all weights for it

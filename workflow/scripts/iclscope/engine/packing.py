@@ -19,13 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Prompt:
-    """Tokens of a prompt (shared prefix included) and of every continuation that is scored after it."""
-
-    context: list[int]
-    continuations: list[list[int]]
+from iclscope.engine.prompts import Prompt
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ separately tokenised pieces gives other tokens and other log probabilities.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
+
+from iclscope.runtime.errors import StudyError
 
 
 @dataclass(frozen=True)
@@ -59,3 +62,59 @@ def encode_demonstration(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, A
     if question[1] > answer[0] >= question[0]:
         question = (question[0], answer[0])
     return DemonstrationTokens(list(encoding["input_ids"])[: tokens_between(0, row["answer_end"])[1]], question, answer)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Tokens of a prompt (shared prefix included) and of every continuation that is scored after it."""
+
+    context: list[int]
+    continuations: list[list[int]]
+
+
+LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
+
+
+class PromptEncoder:
+    """Tokenises demonstration and item together; looks an answer's tokens up instead where that gives the same."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._answers: dict[tuple[str, ...], list[list[int]]] = {}
+
+    def encode(self, prefix: str, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
+        """The prompt of each item (rows of the sample table) after `prefix`, with all its choices as continuations.
+
+        As in the harness: white space at the end of the prompt belongs to the answer, and the answer's tokens are
+        those of prompt and answer together from the length of the prompt's own tokens on. Raises StudyError for an
+        answer that has none, since its log probability would be 0.
+        """
+        texts, tails = zip(*(split_trailing_space(prefix + item["question"]) for item in items), strict=True)
+        contexts = encode(self._tokenizer, texts)
+        prompts = []
+        for item, text, tail, context in zip(items, texts, tails, contexts, strict=True):
+            answers = [tail + item["target_delimiter"] + choice for choice in item["choices"]]
+            continuations = self._continuations(text, context, answers)
+            if not all(continuations):
+                raise StudyError(
+                    f"model {Path(self._tokenizer.name_or_path).name}: the answer "
+                    f"{item['choices'][continuations.index([])]!r} merges into the last token of its prompt "
+                    f"{text[-20:]!r} and has no token to score; give the task a target_delimiter, or name this model "
+                    "as max_tokens.tokenizer to have such rows dropped"
+                )
+            prompts.append(Prompt(context, continuations))
+        return prompts
+
+    def _continuations(self, text: str, context: list[int], answers: list[str]) -> list[list[int]]:
+        # The last line of a prompt decides how an answer is tokenised: tokens do not merge across what precedes it.
+        line = text[text.rfind("\n") + 1 :]
+        key = (line, str(context[-LOCAL_TOKENS:]), *answers)
+        if key not in self._answers:
+            whole = encode(self._tokenizer, [text + answer for answer in answers])
+            self._answers[key] = [tokens[len(context) :] for tokens in whole]
+        return self._answers[key]
+
+
+def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
+    """Prompts without a demonstration: the task's description and the question."""
+    return encoder.encode("", [{**item, "question": item["description"] + item["question"]} for item in items])

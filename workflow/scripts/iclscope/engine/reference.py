@@ -12,7 +12,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from iclscope.engine.generation import Answer, Ending, Stopping, generate
-from iclscope.engine.packing import Prompt, computed_tokens
+from iclscope.engine.packing import computed_tokens
+from iclscope.engine.prompts import Prompt
 from iclscope.engine.rotary import apart, forget, length_class
 from iclscope.engine.scoring import logits_at, logprobs_of, score
 

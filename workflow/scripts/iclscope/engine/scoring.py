@@ -4,28 +4,24 @@ The demonstration is encoded once and its keys and values are shared by all item
 and its choices branch off it. Whole prompts are tokenised, and the shared prefix is what their tokens really share.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers import DynamicCache
 
-from iclscope.engine.attention import attention_input
-from iclscope.engine.packing import Batch, Prompt, pack, shared_length
-from iclscope.engine.prompts import encode, split_trailing_space
+from iclscope.engine.attention import attention_input, in_rows
+from iclscope.engine.packing import Batch, pack, shared_length
+from iclscope.engine.prompts import Prompt
 from iclscope.engine.rotary import apart
-from iclscope.engine.row_attention import Rows, in_rows
-from iclscope.engine.rows import lay_in_rows
-from iclscope.runtime.errors import StudyError
+from iclscope.engine.rows import Rows, lay_in_rows
 
 LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
-LOCAL_TOKENS = 4  # an answer's tokens follow from the answer and this many tokens before it
 
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -43,51 +39,6 @@ class Pass:
     logits: torch.Tensor
     ends: torch.Tensor
     cache: DynamicCache
-
-
-class PromptEncoder:
-    """Tokenises demonstration and item together; looks an answer's tokens up instead where that gives the same."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._answers: dict[tuple[str, ...], list[list[int]]] = {}
-
-    def encode(self, prefix: str, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
-        """The prompt of each item (rows of the sample table) after `prefix`, with all its choices as continuations.
-
-        As in the harness: white space at the end of the prompt belongs to the answer, and the answer's tokens are
-        those of prompt and answer together from the length of the prompt's own tokens on. Raises StudyError for an
-        answer that has none, since its log probability would be 0.
-        """
-        texts, tails = zip(*(split_trailing_space(prefix + item["question"]) for item in items), strict=True)
-        contexts = encode(self._tokenizer, texts)
-        prompts = []
-        for item, text, tail, context in zip(items, texts, tails, contexts, strict=True):
-            answers = [tail + item["target_delimiter"] + choice for choice in item["choices"]]
-            continuations = self._continuations(text, context, answers)
-            if not all(continuations):
-                raise StudyError(
-                    f"model {Path(self._tokenizer.name_or_path).name}: the answer "
-                    f"{item['choices'][continuations.index([])]!r} merges into the last token of its prompt "
-                    f"{text[-20:]!r} and has no token to score; give the task a target_delimiter, or name this model "
-                    "as max_tokens.tokenizer to have such rows dropped"
-                )
-            prompts.append(Prompt(context, continuations))
-        return prompts
-
-    def _continuations(self, text: str, context: list[int], answers: list[str]) -> list[list[int]]:
-        # The last line of a prompt decides how an answer is tokenised: tokens do not merge across what precedes it.
-        line = text[text.rfind("\n") + 1 :]
-        key = (line, str(context[-LOCAL_TOKENS:]), *answers)
-        if key not in self._answers:
-            whole = encode(self._tokenizer, [text + answer for answer in answers])
-            self._answers[key] = [tokens[len(context) :] for tokens in whole]
-        return self._answers[key]
-
-
-def zero_shot_prompts(encoder: PromptEncoder, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
-    """Prompts without a demonstration: the task's description and the question."""
-    return encoder.encode("", [{**item, "question": item["description"] + item["question"]} for item in items])
 
 
 def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:

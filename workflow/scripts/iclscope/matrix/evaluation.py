@@ -13,10 +13,11 @@ import polars as pl
 
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import PackLength
+from iclscope.engine.choices import chosen
 from iclscope.engine.generation import Answer, NotFiniteError, Stopping
-from iclscope.engine.packing import Prompt, computed_tokens
+from iclscope.engine.packing import computed_tokens
+from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.engine.reference import generation_method, scoring_method
-from iclscope.engine.scoring import PromptEncoder, zero_shot_prompts
 from iclscope.matrix.blocks import Block
 from iclscope.runtime import logs
 from iclscope.runtime.errors import StudyError
@@ -81,7 +82,7 @@ def _score_all(
     for candidate, prompts in logs.progress(groups, number, "demonstrations", "candidates"):
         scores = length.run(partial(scorer, prompts), computed_tokens(prompts))
         _check_finite(scores, model, candidate, items)
-        results = [_chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
+        results = [chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
         yield _frame(candidate, prompts, items, results)
 
 
@@ -190,22 +191,6 @@ def _check_lengths(
                 f"the {limit} of models.{model}; set a lower max_tokens or max_new_tokens for this data set, or name "
                 f"{model} as its max_tokens.tokenizer"
             )
-
-
-def _chosen(logprobs: np.ndarray, item: Row) -> dict[str, Any]:
-    """Scores of a multiple-choice pair, as the harness defines acc and acc_norm."""
-    gold = item["gold"]
-    lengths = np.array([len(choice) for choice in item["choices"]], dtype=float)
-    others = np.delete(logprobs, gold)
-    return {
-        "logprobs": logprobs,
-        "gold_logprob": logprobs[gold],
-        "margin": logprobs[gold] - others.max() if len(others) else None,
-        "correct": float(logprobs.argmax() == gold),
-        "correct_norm": float((logprobs / lengths).argmax() == gold),
-        "text": None,
-        "scores": None,
-    }
 
 
 def _generated(answer: Answer, scorer: GenerationScorer, item: int) -> dict[str, Any]:

@@ -14,14 +14,15 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
-from iclscope.activations.extraction import extract, tokenise
+from iclscope.activations.extraction import extract
 from iclscope.activations.proofs import causal_mask
+from iclscope.activations.reading import tokenise
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import PackLength
 from iclscope.engine.cpu import pack_for_cpu
 from iclscope.engine.generation import MOST_SLOTS, Stopping, generate, slots_of
+from iclscope.engine.prompts import PromptEncoder
 from iclscope.engine.reference import generation_method, scoring_method
-from iclscope.engine.scoring import PromptEncoder
 from iclscope.plan import workload
 from iclscope.plan.workload import Architecture, Work
 from iclscope.runtime import devices

@@ -12,9 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from iclscope.activations.extraction import estimated_bytes, tokenise
+from iclscope.activations.extraction import estimated_bytes
+from iclscope.activations.reading import tokenise
 from iclscope.engine.models import load_tokenizer
-from iclscope.engine.scoring import PromptEncoder
+from iclscope.engine.prompts import PromptEncoder
 from iclscope.matrix import blocks
 from iclscope.matrix.evaluation import GenerationScorer
 from iclscope.plan import calibration, workload

@@ -16,10 +16,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from iclscope.activations.extraction import Demonstration
+from iclscope.activations.reading import Demonstration
 from iclscope.activations.sites import Block, find_blocks
-from iclscope.engine.packing import Prompt, whole_tree
-from iclscope.engine.scoring import PromptEncoder, zero_shot_prompts
+from iclscope.engine.packing import whole_tree
+from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.matrix import blocks
 
 STOP_TOKENS = 3  # a generated answer ends this many tokens after the last that counts, with its stop sequence

@@ -11,14 +11,15 @@ import numpy as np
 import polars as pl
 import torch
 
-from iclscope.activations.extraction import Demonstration, batches, model_input, tokenise
 from iclscope.activations.proofs import causal_mask
+from iclscope.activations.reading import Demonstration, batches, model_input, tokenise
 from iclscope.activations.sites import decoder_of
 from iclscope.engine import models
-from iclscope.engine.prompts import DemonstrationTokens
+from iclscope.engine.choices import entropy, margin
+from iclscope.engine.prompts import DemonstrationTokens, PromptEncoder, zero_shot_prompts
 from iclscope.engine.reference import Scorer, scoring_method
 from iclscope.engine.rotary import length_class
-from iclscope.engine.scoring import PromptEncoder, score, zero_shot_prompts
+from iclscope.engine.scoring import score
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.logs import progress
@@ -139,21 +140,6 @@ def compute(
         },
         schema=FEATURES.schema,
     )
-
-
-def margin(logprobs: np.ndarray, gold: int) -> float | None:
-    """Log probability of the right choice minus the best wrong one, in nats; None without a wrong one."""
-    wrong = np.delete(logprobs, gold)
-    return float(logprobs[gold] - wrong.max()) if len(wrong) else None
-
-
-def entropy(logprobs: np.ndarray) -> float | None:
-    """Entropy in nats of the softmax over the choices' log probabilities; None for a single choice."""
-    if len(logprobs) < 2:
-        return None
-    shifted = logprobs.astype(np.float64) - logprobs.max()
-    shares = np.exp(shifted) / np.exp(shifted).sum()
-    return float(np.log(np.exp(shifted).sum()) - shares @ shifted)
 
 
 def typicality(vectors: np.ndarray, neighbours: int) -> np.ndarray:
