@@ -13,10 +13,12 @@ from iclscope.runtime.errors import StudyError
 # A small package: the stage imports a module of its own name, that one others, in rooms and beside them.
 FILES = {
     "quality.py": """
-        from iclscope import quality
+        from iclscope import checks, quality
+        from iclscope.runtime import jobs
         from iclscope.runtime.jobs import job
 
         with job(snakemake):
+            check = jobs.only_refuses(checks.strict)
             quality.run(snakemake.input[0])
         """,
     "iclscope/__init__.py": '"""The package."""\n\n__version__ = "1"',
@@ -121,11 +123,22 @@ FILES = {
         def render(name):
             return Path(__file__).parent / ASSETS[0] / name
         """,
+    "iclscope/checks.py": "def strict(x):\n    raise ValueError\n\n\ndef lax(x):\n    pass\n",
     "iclscope/lazy.py": "def load(path):\n    return [path]\n",
     "iclscope/alone.py": "def other():\n    return 1\n",
     "iclscope/runtime/errors.py": "class StudyError(Exception):\n    pass\n",
     "iclscope/runtime/logs.py": "def tell(line):\n    return line\n",
-    "iclscope/runtime/jobs.py": "from iclscope.runtime import files\n\n\ndef job(snakemake):\n    return files\n",
+    "iclscope/runtime/jobs.py": """
+        from iclscope.runtime import files
+
+
+        def job(snakemake):
+            return files
+
+
+        def only_refuses(check):
+            return check
+        """,
     "iclscope/runtime/files.py": "from iclscope import alone\n",
     "iclscope/tables.py": '''
         """Tables."""
@@ -196,6 +209,8 @@ QUALITY = "iclscope/quality.py"
 TABLES = "iclscope/tables.py"
 CHOICES = "iclscope/engine/choices.py"
 SAME = {
+    "a check that only refuses": ("quality.py", "checks.strict", "checks.lax"),
+    "what such a check does": ("iclscope/checks.py", "raise ValueError", "raise KeyError"),
     "a comment": (QUALITY, "import logging\n", "import logging  # for the record\n"),
     "a docstring": (QUALITY, '"""Read, compute, write."""', '"""Write."""'),
     "a docstring taken out": (QUALITY, '    """Read, compute, write."""\n', ""),
@@ -376,7 +391,7 @@ def test_every_script_of_the_workflow_has_one(script):
 # In each room an error that changes results: file, text, what it becomes, and scripts that it redoes and spares.
 BUGS = {
     "engine": ("engine/scoring.py", "logits[0].float()", "logits[0] * 2", "evaluation_block features", "metrics pool"),
-    "activations": ("activations/masks.py", "np.tri(", "np.ones(", "activations", "evaluation_block metrics"),
+    "activations": ("activations/masks.py", "np.tri(", "np.ones(", "activations", "prepare_model evaluation_block"),
     "statistics": ("statistics/reliability.py", "items / (items - 1)", "items", "quality", "evaluation_block metrics"),
     "tasks": ("tasks/pool.py", "len(unusable) >", "len(unusable) <", "pool", "activations evaluation_block"),
     "sources": ("sources/gguf.py", "torch.float32", "torch.float16", "prepare_model", "activations evaluation_block"),

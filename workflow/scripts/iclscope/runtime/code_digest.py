@@ -5,10 +5,10 @@ name by name, through the package's imports. A module of which a name is reached
 define nothing, with its decorated definitions, since both may register something, and with the files of the data
 folders that its constant ASSETS names.
 
-Where a definition stands does not count, nor do comments, docstrings, annotations of functions, log lines and the
-sentences of a StudyError: moving, renaming or explaining something redoes nothing. The plumbing around a job, which
-shapes no result, is left out. What is looked up under a computed name would be missed, so the package's own modules
-are never imported or searched that way.
+Where a definition stands does not count, nor do comments, docstrings, annotations of functions, log lines, the
+sentences of a StudyError and checks that only refuse: moving, renaming or explaining something redoes nothing. The
+plumbing around a job, which shapes no result, is left out. What is looked up under a computed name would be missed, so
+the package's own modules are never imported or searched that way.
 """
 
 import ast
@@ -222,7 +222,7 @@ class _Writer:
             self._dotted_name(names)
         elif isinstance(node, _Scope):
             self._scope(node)
-        elif isinstance(node, ast.Call) and self._means(node.func, "StudyError"):
+        elif isinstance(node, ast.Call) and self._shapes_nothing(node.func):
             self._any(node.func)
         elif isinstance(node, ast.AnnAssign) and self.scopes[-1:] != [set()]:
             self._fields(ast.Assign([node.target], node.value) if node.value else ast.Pass())
@@ -269,6 +269,11 @@ class _Writer:
                 self.parts.append(found if _own(origin) else ".".join(found))
         else:
             self.parts.append(".".join(names))
+
+    def _shapes_nothing(self, function: ast.expr) -> bool:
+        """Whether what a call is given shapes no result: the sentence of an error, a check that can only refuse."""
+        refuses = _dotted(function)[1:] == ["only_refuses"] and self._means(function, "jobs")
+        return refuses or self._means(function, "StudyError")
 
     def _means(self, node: ast.expr, name: str) -> bool:
         """Whether a name was imported from the package as `name`, or from a module of that name."""
