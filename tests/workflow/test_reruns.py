@@ -12,10 +12,12 @@ def rules(planned):
     return set(planned)
 
 
-def test_comment_reruns_nothing(study):
+def test_comments_and_touched_scripts_rerun_nothing(study):
     for module in ("signals/metrics", "engine/scoring", "tasks/samples", "signals/correlation", "tables"):
         path = study.folder / MODULES / f"{module}.py"
         path.write_text(path.read_text() + "\n# A remark.\n")
+    for script in (study.folder / "workflow/scripts").glob("*.py"):
+        script.touch()
     assert study.planned() == {}
 
 
