@@ -63,16 +63,22 @@ def generates(name: str) -> bool:
     return found is not None and found.fields.get("output_type", "generate_until") == "generate_until"
 
 
-def _of_harness(name: str) -> Definition | None:
-    """The definition of a task of the harness, which has thousands: the name is looked for as text."""
+def harness_file(name: str) -> Path | None:
+    """The file in which the harness defines a task or group: it has thousands, so the name is looked for as text."""
     harness = importlib.util.find_spec("lm_eval")
-    for path in sorted(Path(harness.origin or "").parent.glob("tasks/**/*.yaml")) if harness else ():
-        if re.search(rf"^task: *['\"]?{re.escape(name)}['\"]? *$", path.read_text(encoding="utf-8"), re.MULTILINE):
-            try:
-                return read(path)
-            except StudyError:
-                return None
-    return None
+    line = re.compile(rf"""^["']?(?:task|group)["']? *: *["']?{re.escape(name)}["']? *$""", re.MULTILINE)
+    files = Path(harness.origin or "").parent.glob("tasks/**/*.yaml") if harness else ()
+    found = (file for file in sorted(files, key=Path.as_posix) if line.search(file.read_text(encoding="utf-8")))
+    return next(found, None)  # the first one counts
+
+
+def _of_harness(name: str) -> Definition | None:
+    """The definition of a task of the harness, where its file can be read as one."""
+    file = harness_file(name)
+    try:
+        return read(file) if file else None
+    except StudyError:
+        return None
 
 
 def find(name: str, folder: str | Path) -> Definition | None:

@@ -15,7 +15,6 @@ import logging
 import math
 import numbers
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import lm_eval.tasks
 import numpy as np
 import torch
 from jinja2 import meta
@@ -309,9 +307,7 @@ def _build_on(config: TaskConfig, row: Row) -> Task:
 @functools.cache
 def _harness_folder(name: str) -> Mapping[str, Any] | None:
     """Index of the folder in which the harness defines a task, if it does: a hundred times faster than that of all."""
-    line = re.compile(rf"""^["']?(?:task|group)["']? *: *["']?{re.escape(name)}["']? *$""", re.MULTILINE)
-    files = sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml"), key=Path.as_posix)  # the first one counts
-    file = next((file for file in files if line.search(file.read_text(encoding="utf-8"))), None)
+    file = task_files.harness_file(name)
     return TaskManager(include_defaults=False, include_path=str(file.parent)).task_index if file else None
 
 
