@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from iclscope.statistics.intervals import LEVEL
 from iclscope.verdict.results import Results, strongest_of
 from iclscope.verdict.wording import (
     TARGET_UNITS,
@@ -23,8 +24,6 @@ from iclscope.verdict.wording import (
     target_name,
     two_decimals,
 )
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def _largest(results: Results) -> str:
     text += " " + _held_out(headline)
     others = [target_name(t) for t in results.targets if t != results.target and results.headline_of(t)["significant"]]
     if others:
-        text += f" Signals with a corrected p below {SIGNIFICANT} also exist for {enumeration(others)}."
+        text += f" Signals with a corrected p below {LEVEL} also exist for {enumeration(others)}."
     return text
 
 
@@ -248,7 +247,7 @@ def _control(results: Results) -> str:
     if not controls:
         return "No control has a defined correlation."
     parts = [f"{row['metric']} has ρ = {two_decimals(row['rho'])} ({p_phrase(row['p'])})" for row in controls]
-    alarm = any(row["p"] is not None and row["p"] < SIGNIFICANT for row in controls)
+    alarm = any(row["p"] is not None and row["p"] < LEVEL for row in controls)
     warning = " Chance gives so small a p in one study of twenty; read the other p values with care." if alarm else ""
     return f"The control that must predict nothing: {enumeration(parts)}.{warning}"
 
@@ -262,7 +261,7 @@ def selectors(results: Results, target: str) -> str:
         return "No selector was compared with random choice."
     unit = TARGET_UNITS.get(target, "score")
     best = max(rows, key=lambda row: row["gain"])
-    better = [r["selector"] for r in rows if r["gain"] > 0 and r["p_holm"] is not None and r["p_holm"] < SIGNIFICANT]
+    better = [r["selector"] for r in rows if r["gain"] > 0 and r["p_holm"] is not None and r["p_holm"] < LEVEL]
     text = (
         f"In {target_name(target)}, {best['selector']} gains most over a random demonstration: "
         f"{quantity(best['gain'], signed=True)} ({unit}; 95 % interval "

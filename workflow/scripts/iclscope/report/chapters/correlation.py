@@ -13,8 +13,9 @@ from matplotlib.patches import Rectangle
 from iclscope.report.drawing import grid, reference_labels, reference_lines
 from iclscope.report.parts import Caption, Chapter, Material, Sheet
 from iclscope.report.style import BLUE, GREY, INK, PALE, VERMILION, new_figure
+from iclscope.statistics.intervals import LEVEL
 from iclscope.tables import SIGNAL_KEY
-from iclscope.verdict.findings import SIGNIFICANT, against_null, size
+from iclscope.verdict.findings import against_null, size
 from iclscope.verdict.results import Results, strongest_of
 from iclscope.verdict.wording import correlation_interval, count, p_value, plural, target_name, two_decimals
 
@@ -134,7 +135,7 @@ def _caption_of_heatmap(results: Results) -> Caption:
         "Correlation by metric, site and layer",
         f"Spearman's ρ with {target}, {_leading_because(results)}; {size(results)}. Each cell shows the pooling with "
         f"the largest |ρ|, so that no signal is hidden; hatched: undefined. A dot marks a corrected p below "
-        f"{SIGNIFICANT}. {marked} The null line is {two_decimals(headline['null_95'])}, the noise ceiling "
+        f"{LEVEL}. {marked} The null line is {two_decimals(headline['null_95'])}, the noise ceiling "
         f"{two_decimals(headline['ceiling'])}.",
         f"Heat maps of Spearman's rho with {target}, metrics by layers, one for each attention mask. {marked}",
     )

@@ -13,6 +13,7 @@ from scipy.stats import norm
 from iclscope.report.drawing import LABEL_BOX
 from iclscope.report.parts import Caption, Chapter, Material, Sheet
 from iclscope.report.style import BLUE, GREEN, GREY, INK, VERMILION, new_figure
+from iclscope.statistics.reliability import CEILING_WANTED
 from iclscope.verdict.findings import size
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import TARGET_UNITS, count, enumeration, plural, quantity, target_name, two_decimals
@@ -20,7 +21,6 @@ from iclscope.verdict.wording import TARGET_UNITS, count, enumeration, plural, q
 CHAPTER = Chapter("reliability", "reliability", "Quality and its reliability")
 
 ERROR_BARS_UP_TO = 120  # candidates; beyond that a band is easier to read
-GOAL_CEILING = 0.95
 
 
 def _caption_of_quality(results: Results) -> Caption:
@@ -128,13 +128,13 @@ def reliability_curve(results: Results) -> Figure:
     undefined = [target_name(t) for t in results.targets if t not in defined["target"]]
     if undefined:
         ax.text(0.99, 0.03, f"undefined: {', '.join(undefined)}", ha="right", color=GREY, transform=ax.transAxes)
-    ax.axhline(GOAL_CEILING, color=INK, linewidth=0.7, linestyle=":")
+    ax.axhline(CEILING_WANTED, color=INK, linewidth=0.7, linestyle=":")
     ax.axvline(current, color=GREY, linewidth=0.7, linestyle=(0, (4, 2)))
     ax.text(current, 1.01, f"this study: {current} items", ha="center", color=GREY, transform=ax.get_xaxis_transform())
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.set(xlabel="items", ylabel="noise ceiling of a correlation", ylim=(0, 1.0), xlim=(items[0], items[-1]))
-    ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, GOAL_CEILING])
+    ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, CEILING_WANTED])
     return figure
 
 
