@@ -55,7 +55,8 @@ def write(folder: Path, plan: Plan) -> Planted:
     FEATURES.write(_features(plan, rng), planted.paths["features"], {})
     EMBEDDINGS.write(_embeddings(plan, rng), planted.paths["embeddings"], {})
     for role, size in (("candidates", plan.candidates), ("items", plan.items)):
-        SAMPLE.write(sample(role, size, plan.clusters), planted.paths[role], {})
+        kind = "generation" if plan.generated else "choice"
+        SAMPLE.write(sample(role, size, plan.clusters, kind), planted.paths[role], {})
     for mask in plan.masks:
         planted.metrics[mask] = folder / f"{mask}.parquet"
         METRICS.write(_metrics(plan, mask, ability, rng), planted.metrics[mask], {})
@@ -86,20 +87,20 @@ def evaluation(gold: np.ndarray, zero_shot: np.ndarray, generated: bool = False)
     ).cast(dict(EVALUATION.schema))
 
 
-def sample(role: str, size: int, clusters: int | None = None) -> pl.DataFrame:
+def sample(role: str, size: int, clusters: int | None = None, kind: str = "choice") -> pl.DataFrame:
     """A sample table whose row n speaks of planet n; with `clusters`, that many groups of neighbours."""
     rows = [
         {
             "id": n,
             "split": "train",
             "source_row": n,
-            "kind": "choice",
+            "kind": kind,
             "description": "",
             "question": f"Is planet number{n} green?",
             "target_delimiter": " ",
             "choices": ["no", "yes"],
-            "gold": 1,
-            "prefix": f"Is planet number{n} green? yes\n\n",
+            "gold": n % 2,
+            "prefix": f"Is planet number{n} green? {('no', 'yes')[n % 2]}\n\n",
             "question_start": 0,
             "question_end": 1,
             "answer_start": 1,

@@ -8,19 +8,19 @@ from iclscope.matrix import quality
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.signals import correlation
-from iclscope.statistics.intervals import analytic_interval, disattenuate, equivalence, fisher_interval
+from iclscope.statistics.intervals import analytic_interval, fisher_interval
 from iclscope.statistics.ranks import centred_ranks, spearman
 from iclscope.tables import CORRELATION, EVALUATION, HEADLINE, METRICS, RELIABILITY
 
 TARGETS = ["accuracy", "gold_logprob", "gain"]
-SETTINGS = {"permutations": 500, "bootstrap": 300, "nested_splits": 20, "smallest_useful_effect": 0.2}
+SETTINGS = {"permutations": 500, "bootstrap": 300, "smallest_useful_effect": 0.2, "least_ceiling": 0.5}
 
 
 def run(made, folder, settings=SETTINGS, seed=1):
     """Run quality and correlation on a planted study; the two tables of correlation."""
     quality.run(
-        evaluation=made.paths["evaluation"],
-        settings={"targets": TARGETS, "split_halves": 20},
+        files=quality.Files(made.paths["evaluation"], made.paths["candidates"], made.paths["items"]),
+        settings={"targets": TARGETS, "primary": "gold_logprob", "split_halves": 20},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
         job=Job(seed, {}),
@@ -28,7 +28,7 @@ def run(made, folder, settings=SETTINGS, seed=1):
     correlation.run(
         files=correlation.Files(
             metrics=made.metrics,
-            **{name: made.paths[name] for name in ("features", "evaluation", "reliability")},
+            **{name: made.paths[name] for name in ("features", "evaluation", "reliability", "candidates")},
             item_rows=made.paths["items"],
         ),
         settings=settings,
@@ -73,41 +73,6 @@ def test_interval_of_a_perfect_correlation_is_finite():
     assert (low <= high).all()
 
 
-def test_disattenuation_as_in_the_example():
-    assert disattenuate(np.array([0.33]), 0.3)[0] == pytest.approx(0.60, abs=0.005)
-    assert disattenuate(np.array([0.33]), 0.7)[0] == pytest.approx(0.39, abs=0.005)
-
-
-@pytest.mark.parametrize("alpha", [None, 0.29])
-def test_no_disattenuation_by_an_alpha_that_is_mostly_noise(alpha):
-    assert np.isnan(disattenuate(np.array([0.33]), alpha)).all()
-
-
-@pytest.mark.parametrize("alpha", [0.3, 0.7, 0.95])
-def test_disattenuated_rho_recovers_the_planted_correlation(alpha):
-    rng = np.random.default_rng(1)
-    ability, found = rng.standard_normal(4000), []
-    noise = np.sqrt((1 - alpha) / alpha) * rng.standard_normal((20, 4000))
-    values = 0.4 * ability + np.sqrt(1 - 0.16) * rng.standard_normal((20, 4000))
-    for signal, error in zip(values, noise, strict=True):
-        rho = spearman(centred_ranks(signal)[None], centred_ranks(ability + error))
-        found.append(disattenuate(rho, alpha)[0])
-    assert np.mean(found) == pytest.approx(6 / np.pi * np.arcsin(0.2), abs=0.02)
-
-
-def test_equivalence_needs_the_whole_interval():
-    rho = np.array([0.0, 0.0, 0.5, -0.5, 0.25, 0.19])
-    spread = np.array([0.05, 0.2, 0.1, 0.1, 0.1, 0.01])
-    assert equivalence(rho, spread, 0.2).tolist() == [
-        "no useful effect",
-        "undecided",
-        "useful effect",
-        "useful effect",
-        "undecided",
-        "undecided",
-    ]
-
-
 # --- the whole stage
 
 
@@ -117,14 +82,15 @@ def test_planted_signal_is_found_among_the_noise(study):
     assert top["rho"] > 0.6
     assert top["low"] < top["rho"] < top["high"]
     assert top["p_maxt"] == pytest.approx(1 / 501)
-    assert top["equivalence"] == "useful effect"
+    assert not top["small"]
+    assert top["p_beyond"] == pytest.approx(1 / 501)
     row = of_target(headline, "gold_logprob").row(0, named=True)
     assert row["best_signal"] == "causal resid 1 all kurtosis"
     assert row["best_rho"] == top["rho"]
-    assert row["nested_rho"] > 0.4
+    assert row["best_value_low"] < 0.75 < row["best_value_high"]
     assert 0.3 < row["null_95"] < 0.5
-    assert row["significant"] >= 1
-    assert row["useful"] >= 1
+    assert row["primary"]
+    assert row["added_low"] < row["added"] == pytest.approx(row["all_share"] - row["cheap_share"])
 
 
 def test_rho_p_and_false_discovery_rates_agree_with_scipy(study):
@@ -144,7 +110,7 @@ def test_undefined_signals_are_empty_and_say_why(study):
     undefined = of_target(table, "gold_logprob").filter(pl.col("metric").is_in(["constant", "holed"]))
     assert undefined["rho"].null_count() == undefined.height == 24
     assert undefined["reason"].null_count() == 0
-    numbers = ["low", "p", "p_maxt", "q_bh", "partial_length", "partial_p", "equivalence", "rho_disattenuated"]
+    numbers = ["low", "p", "p_maxt", "q_bh", "partial_length", "p_beyond", "small", "latent_rho"]
     assert all(undefined[name].null_count() == undefined.height for name in numbers)
     assert of_target(headline, "gold_logprob")["undefined"].item() == 24
     assert table.filter(pl.col("rho").is_null())["reason"].null_count() == 0
@@ -167,14 +133,18 @@ def test_shifted_target_has_the_correlations_of_its_base(study):
     _, table, headline = study
     gain, base = of_target(table, "gain"), of_target(table, "gold_logprob")
     assert gain.drop("target").equals(base.drop("target"))
-    assert of_target(headline, "gain").drop("target").equals(of_target(headline, "gold_logprob").drop("target"))
+    apart = ("target", "primary", "cheap_share", "all_share", "added", "added_low", "added_high")
+    assert of_target(headline, "gain").drop(apart).equals(of_target(headline, "gold_logprob").drop(apart))
+    assert headline.filter("primary")["target"].to_list() == ["gold_logprob"]
 
 
-def test_disattenuated_rho_stands_beside_the_raw_one(study):
+def test_rho_without_noise_stands_beside_the_raw_one(study):
     made, table, _ = study
     alpha = RELIABILITY.read(made.paths["reliability"]).filter(target="gold_logprob")["alpha"].item()
     defined = of_target(table, "gold_logprob").filter(pl.col("rho").is_not_null())
-    np.testing.assert_allclose(defined["rho_disattenuated"], defined["rho"] / np.sqrt(alpha))
+    np.testing.assert_allclose(defined["latent_rho"], defined["rho"] / np.sqrt(alpha))
+    assert (defined["latent_low"] < defined["latent_rho"]).all()
+    assert (defined["latent_rho"] < defined["latent_high"]).all()
 
 
 def test_same_seed_gives_the_same_bytes(tmp_path):
@@ -197,7 +167,7 @@ def test_equal_candidates_leave_every_correlation_undefined(tmp_path):
     assert reasons == ["quality is the same for every candidate"]
     row = of_target(headline, "accuracy").row(0, named=True)
     assert row["undefined"] == row["signals"]
-    assert (row["best_rho"], row["null_95"], row["nested_rho"], row["significant"]) == (None, None, None, 0)
+    assert (row["best_rho"], row["null_95"], row["best_value"], row["added"]) == (None,) * 4
 
 
 def test_generated_answers_have_no_partial_rho_given_label(tmp_path):
@@ -220,8 +190,8 @@ def test_noise_is_not_mistaken_for_a_signal(tmp_path):
     alarms = 0
     for seed in range(12):
         made = planted.write(tmp_path, planted.Plan(candidates=24, items=10, layers=2, effect=0.0, seed=seed))
-        settings = SETTINGS | {"permutations": 200, "bootstrap": 20, "nested_splits": 2}
-        alarms += of_target(run(made, tmp_path, settings, seed)[1], "accuracy")["significant"].item() > 0
+        table = of_target(run(made, tmp_path, SETTINGS | {"permutations": 200}, seed)[0], "accuracy")
+        alarms += table.filter(family="activation")["p_maxt"].min() <= 0.05
     assert alarms <= 3
 
 

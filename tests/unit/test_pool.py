@@ -130,10 +130,20 @@ def test_token_limits_hold_per_role(task, caplog):
 
 
 def test_items_that_share_a_passage_are_one_cluster(task):
-    pool = pool_of(task, {"validation": rows(6)}, {"cluster": "passage"}).filter(pl.col("role") == "item")
+    pool = pool_of(task, {"train": rows(4, start=90), "validation": rows(6)}, {"cluster": "passage"})
+    pool = pool.filter(role="item")
     clusters = dict(pool.select("source_row", "cluster").iter_rows())
     assert clusters[0] == clusters[1] != clusters[2]
     assert clusters[0] == hashlib.sha256(b"Passage 0.").hexdigest()[:16]
+
+
+@pytest.mark.parametrize("parts", [{"validation": rows(20)}, {"train": rows(20), "validation": rows(9, start=13)}])
+def test_no_passage_plays_both_roles(task, parts):
+    pool = pool_of(task, parts, {"cluster": "passage"})
+    passages = {role: set(pool.filter(role=role)["cluster"]) for role in ("candidate", "item")}
+    assert not passages["candidate"] & passages["item"]
+    assert len(passages["candidate"] | passages["item"]) == len({row["passage"] for part in parts.values() for row in part})
+    assert min(map(len, passages.values())) >= 3
 
 
 def test_unknown_cluster_field_names_the_key(task):

@@ -6,14 +6,18 @@ import pytest
 
 import planted
 from iclscope.matrix import quality
-from iclscope.matrix.quality import read_scores, score_matrix
+from iclscope.matrix.quality import primary_of, read_scores, score_matrix
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
-from iclscope.tables import EVALUATION, QUALITY, RELIABILITY
+from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, SAMPLE
 
 GOLD = np.array([[-1.0, -2.0, -3.0], [-0.5, -1.0, -4.0]])
 ZERO_SHOT = np.array([-2.0, -2.0, -2.0])
 TARGETS = ["accuracy", "accuracy_norm", "gold_logprob", "margin", "gain"]
+
+
+def files_of(made):
+    return quality.Files(*(made.paths[name] for name in ("evaluation", "candidates", "items")))
 
 
 @pytest.fixture
@@ -26,8 +30,8 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     made = planted.write(folder, planted.Plan())
     quality.run(
-        evaluation=made.paths["evaluation"],
-        settings={"targets": TARGETS, "split_halves": 50},
+        files=files_of(made),
+        settings={"targets": TARGETS, "primary": "gold_logprob_balanced", "split_halves": 50},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
         job=Job(1, {}),
@@ -87,7 +91,7 @@ def test_one_candidate_or_one_item_is_too_few():
 def test_targets_that_a_data_set_lacks_are_left_out_with_a_line_in_the_log(tmp_path, caplog):
     made = planted.write(tmp_path, planted.Plan(candidates=6, items=5, generated=True))
     with caplog.at_level(logging.INFO):
-        scores = read_scores(made.paths["evaluation"], TARGETS)
+        scores, _ = read_scores(files_of(made), TARGETS)
     assert list(scores) == ["accuracy", "gold_logprob", "gain"]
     assert "accuracy_norm is left out" in caplog.text
     assert "margin is left out" in caplog.text
@@ -95,8 +99,8 @@ def test_targets_that_a_data_set_lacks_are_left_out_with_a_line_in_the_log(tmp_p
 
 def test_none_of_the_targets_is_an_error(tmp_path):
     made = planted.write(tmp_path, planted.Plan(candidates=6, items=5, generated=True))
-    with pytest.raises(StudyError, match=r"quality\.targets: .* has none of margin"):
-        read_scores(made.paths["evaluation"], ["margin"])
+    with pytest.raises(StudyError, match=r"quality\.targets: the evaluation has none of margin"):
+        read_scores(files_of(made), ["margin"])
 
 
 def test_quality_table_holds_means_and_their_errors(study):
@@ -132,8 +136,8 @@ def test_the_metric_of_generated_answers_is_named(tmp_path, value, name):
     scores = pl.concat_list(*(one.cast(EVALUATION.schema["scores"].inner) for one in (first, other)))
     EVALUATION.write(frame.with_columns(scores=scores), made.paths["evaluation"], {})
     quality.run(
-        evaluation=made.paths["evaluation"],
-        settings={"targets": TARGETS, "split_halves": 5},
+        files=files_of(made),
+        settings={"targets": TARGETS, "primary": "gold_logprob_balanced", "split_halves": 5},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
         job=Job(1, {}),
@@ -149,3 +153,31 @@ def test_gain_is_as_reliable_as_the_score_it_shifts(study):
     assert gain["zero_shot"] == 0
     assert gain["mean"] == pytest.approx(gold["mean"] - gold["zero_shot"])
     assert gain["sd"] == pytest.approx(gold["sd"])
+
+
+def test_balanced_targets_count_every_label_alike(evaluation):
+    gold = np.array([1, 0, 0, 1, 0, 0])
+    wide = planted.evaluation(np.tile(GOLD, 2), np.tile(ZERO_SHOT, 2))
+    scores = score_matrix(wide, "gold_logprob_balanced", gold)
+    by_label = [np.tile(GOLD, 2)[:, gold == label].mean(axis=1) for label in (0, 1)]
+    np.testing.assert_allclose(scores.matrix.mean(axis=1), np.mean(by_label, axis=0))
+    assert scores.zero_shot.mean() == pytest.approx(-2)
+
+
+def test_balanced_targets_are_left_out_where_a_label_is_rare_or_there_is_none(tmp_path, caplog):
+    made = planted.write(tmp_path, planted.Plan(candidates=6, items=5))
+    items = pl.read_parquet(made.paths["items"]).with_columns(gold=pl.when(pl.col("id") == 0).then(0).otherwise(1))
+    SAMPLE.write(items.cast(dict(SAMPLE.schema)), made.paths["items"], {})
+    wanted = ["margin", "margin_balanced"]
+    with caplog.at_level(logging.INFO):
+        assert list(read_scores(files_of(made), wanted)[0]) == ["margin"]
+        SAMPLE.write(items.with_columns(kind=pl.lit("generation")).cast(dict(SAMPLE.schema)), made.paths["items"], {})
+        assert list(read_scores(files_of(made), wanted)[0]) == ["margin"]
+    assert "margin_balanced is left out: a label has 1 item, and every label needs 2" in caplog.text
+    assert "margin_balanced is left out: generated answers have no labels" in caplog.text
+
+
+def test_claims_are_about_the_declared_target_or_the_nearest_that_there_is():
+    assert primary_of(["accuracy", "margin_balanced"], "margin_balanced") == "margin_balanced"
+    assert primary_of(["accuracy", "margin"], "margin_balanced") == "margin"
+    assert primary_of(["accuracy", "gain"], "margin_balanced") == "accuracy"

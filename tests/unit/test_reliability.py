@@ -42,7 +42,7 @@ def test_alpha_is_the_mean_of_all_split_halves():
 @pytest.mark.parametrize("alpha", [0.3, 0.7, 0.95])
 def test_alpha_and_ceiling_of_simulated_scores_are_recovered(alpha):
     rng = np.random.default_rng(1)
-    found = [reliability_of(planted(rng, 300, 40, alpha), 50, rng) for _ in range(20)]
+    found = [reliability_of(planted(rng, 300, 40, alpha), 50, rng, np.arange(40)) for _ in range(20)]
     assert np.mean([f.alpha for f in found]) == pytest.approx(alpha, abs=0.03)
     assert np.mean([f.split_half for f in found]) == pytest.approx(alpha, abs=0.03)
     assert np.mean([f.ceiling for f in found]) == pytest.approx(np.sqrt(alpha), abs=0.03)
@@ -76,18 +76,18 @@ def test_items_needed_is_at_least_one():
 
 
 def test_equal_candidates_have_no_alpha():
-    found = reliability_of(np.tile([0.0, 1.0, 1.0], (5, 1)), 10, np.random.default_rng(0))
+    found = reliability_of(np.tile([0.0, 1.0, 1.0, 0.0], (5, 1)), 10, np.random.default_rng(0), np.arange(4))
     assert (found.alpha, found.split_half, found.ceiling, found.items_needed) == (None, None, None, None)
-    assert found.reason == "every candidate has the same quality, 0.6667"
+    assert found.reason == "every candidate has the same quality, 0.5"
 
 
 def test_noise_has_no_alpha_and_the_reason_says_so():
     # Candidates that are good on one item are bad on the other: less than no agreement between the items.
     scores = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.5]])
-    found = reliability_of(scores, 10, np.random.default_rng(0))
+    found = reliability_of(scores, 10, np.random.default_rng(0), np.arange(2))
     assert found.alpha is None
     assert "no larger than noise (alpha = -" in found.reason
 
 
 def test_split_half_is_undefined_where_halves_never_differ():
-    assert split_half(np.zeros((4, 6)), 5, np.random.default_rng(0)) is None
+    assert split_half(np.zeros((4, 6)), 5, np.random.default_rng(0), np.arange(6)) is None

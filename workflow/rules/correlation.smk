@@ -1,6 +1,6 @@
 """Correlation of every signal with every quality target: noise ceiling, intervals, corrected tests.
 
-Inputs:  metrics of all masks, features, the score matrix, reliability, the items (whose clusters share a passage)
+Inputs:  metrics of all masks, features, the score matrix, reliability, the samples (labels, and who shares a passage)
 Outputs: <results>/correlation/{model}/{dataset}.parquet  a row per target and signal
          <results>/headline/{model}/{dataset}.parquet     a row per target
 """
@@ -12,6 +12,7 @@ rule correlation:
         features="<results>/features/{model}/{dataset}.parquet",
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         reliability="<results>/reliability/{model}/{dataset}.parquet",
+        candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
     output:
         correlation_out=ensure("<results>/correlation/{model}/{dataset}.parquet", non_empty=True),

@@ -3,7 +3,7 @@
 Inputs:  <results>/samples/{dataset}/pool.parquet, <resources>/models/{model}/
 Outputs: <results>/evaluation/{model}/{dataset}/blocks/{block}.parquet
          with `stop_at_reliability`, which adds blocks until the items are reliable enough:
-         <results>/evaluation/{model}/{dataset}/reliability/{end}.json  alpha of the items before `end`
+         <results>/evaluation/{model}/{dataset}/reliability/{end}.json  lower limit of alpha of the items before `end`
          <results>/evaluation/{model}/{dataset}/needed/{asked}.json     the blocks that were enough
          <results>/evaluation/{model}/{dataset}.parquet
 
@@ -40,6 +40,7 @@ rule evaluation_block:
 checkpoint reliability_so_far:
     input:
         blocks=lambda wildcards: study.blocks(wildcards.model, wildcards.dataset, int(wildcards.end)),
+        pool="<results>/samples/{dataset}/pool.parquet",
     output:
         reliability_out="<results>/evaluation/{model}/{dataset}/reliability/{end}.json",
     log:

@@ -1,7 +1,8 @@
 """The score matrix Y[candidate, item] of each quality target, and the quality of a candidate: its mean over items."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,9 @@ from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.statistics.reliability import Reliability, reliability_of
 from iclscope.statistics.resampling import generator
+from iclscope.statistics.signals.components import balanced
 from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, ZERO_SHOT
+from iclscope.tasks.samples import Groups
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +28,16 @@ COLUMNS = {
     "gold_logprob": "gold_logprob",
     "margin": "margin",
     "gain": "gold_logprob",
+    "accuracy_balanced": "correct",
+    "gold_logprob_balanced": "gold_logprob",
+    "margin_balanced": "margin",
 }
 
-CHOICE_METRICS = {"accuracy": "acc", "accuracy_norm": "acc_norm"}
+# Targets that count every gold label alike, however many items have it, and the target that counts every item alike.
+# Scores of these are made so that their plain mean over items is the balanced quality, see `components.balanced`.
+BALANCED = {"accuracy_balanced": "accuracy", "gold_logprob_balanced": "gold_logprob", "margin_balanced": "margin"}
+
+CHOICE_METRICS = {"accuracy": "acc", "accuracy_norm": "acc_norm", "accuracy_balanced": "acc"}
 
 # Targets that differ from another by a constant per item. That shifts the quality of every candidate by the same
 # amount, so that reliability, ranks, correlations and gains over random are those of the other target.
@@ -41,11 +51,12 @@ class Scores(NamedTuple):
     zero_shot: NDArray[np.float64]
 
 
-def score_matrix(evaluation: pl.DataFrame, target: str) -> Scores:
+def score_matrix(evaluation: pl.DataFrame, target: str, gold: NDArray[np.int64] | None = None) -> Scores:
     """The score matrix of `target` from the evaluation table (columns candidate, item and the target's own).
 
     `gain` is the gold log probability minus the zero-shot one of the same item, in nats: how much the demonstration
-    adds. Raises StudyError that names a pair of candidate and item which is missing, double or without a value.
+    adds. Balanced targets need the items' `gold` labels [N], two items of each. Raises StudyError that names a pair of
+    candidate and item which is missing, double or without a value.
     """
     if target not in COLUMNS:
         raise StudyError(f"quality.targets names {target!r}, which is none of {', '.join(COLUMNS)}")
@@ -63,44 +74,94 @@ def score_matrix(evaluation: pl.DataFrame, target: str) -> Scores:
     grid = values.reshape(-1, evaluation["item"].n_unique())
     if target in SHIFTED:
         grid = grid - grid[0]
+    if target in BALANCED:
+        grid = balanced(grid, gold)
     return Scores(matrix=np.ascontiguousarray(grid[1:]), zero_shot=grid[0])
 
 
-def read_scores(path: str | Path, targets: Sequence[str]) -> dict[str, Scores]:
-    """Score matrices of the targets that the evaluation at `path` has; others are left out with a line in the log."""
+def read_evaluation(path: str | Path, targets: Sequence[str]) -> pl.DataFrame:
+    """The evaluation at `path`: what the known ones of the targets need."""
     columns = list(dict.fromkeys(COLUMNS[target] for target in targets if target in COLUMNS))
-    evaluation = EVALUATION.read(path, columns=["candidate", "item", *columns])
+    return EVALUATION.read(path, columns=["candidate", "item", *columns])
+
+
+def shape_of(evaluation: pl.DataFrame) -> tuple[int, int]:
+    """Candidates and items of an evaluation, the zero-shot candidate not counted."""
+    return evaluation["candidate"].n_unique() - 1, evaluation["item"].n_unique()
+
+
+def all_scores(evaluation: pl.DataFrame, targets: Sequence[str], gold: NDArray[np.int64] | None) -> dict[str, Scores]:
+    """Score matrices of the targets that the data set has; others are left out with a line in the log.
+
+    `gold` [N]: the labels of the items, None where answers are generated.
+    """
     scores = {}
     for target in targets:
-        if target in COLUMNS and evaluation[COLUMNS[target]].is_null().all():
-            logger.info("%s is left out: the evaluation has no %s for this data set", target, COLUMNS[target])
-            continue
-        scores[target] = score_matrix(evaluation, target)
+        if reason := _lacks(evaluation, target, gold):
+            logger.info("%s is left out: %s", target, reason)
+        else:
+            scores[target] = score_matrix(evaluation, target, gold)
     if not scores:
-        raise StudyError(f"quality.targets: {path} has none of {', '.join(targets)}")
+        raise StudyError(f"quality.targets: the evaluation has none of {', '.join(targets)}")
     return scores
 
 
+def _lacks(evaluation: pl.DataFrame, target: str, gold: NDArray[np.int64] | None) -> str | None:
+    """Why a data set does not have a target; None if it has, or if nobody knows the target."""
+    if target in COLUMNS and evaluation[COLUMNS[target]].is_null().all():
+        return f"the evaluation has no {COLUMNS[target]} for this data set"
+    if target in BALANCED:
+        if gold is None:
+            return "generated answers have no labels"
+        rarest = int(np.unique(gold, return_counts=True)[1].min())
+        if rarest < 2:
+            return f"a label has {rarest} item, and every label needs 2"
+    return None
+
+
+def primary_of(targets: Collection[str], declared: str) -> str:
+    """The target that claims are about, of the `targets` that a data set has.
+
+    It is the declared one; where a data set has no labels to balance, the same without; else the first.
+    """
+    known = (target for target in (declared, BALANCED.get(declared)) if target in targets)
+    return next(known, None) or next(iter(targets))
+
+
+@dataclass(frozen=True)
+class Files:
+    """What quality is read from: the score matrix, and the samples that say what rows have in common."""
+
+    evaluation: str | Path
+    candidates: str | Path
+    item_rows: str | Path
+
+
+def read_scores(files: Files, targets: Sequence[str]) -> tuple[dict[str, Scores], Groups]:
+    """Score matrices of the targets that the data set has, and what candidates and items have in common."""
+    evaluation = read_evaluation(files.evaluation, targets)
+    groups = Groups.read(files.candidates, files.item_rows, shape_of(evaluation))
+    return all_scores(evaluation, targets, groups.gold), groups
+
+
 def run(
-    *,
-    evaluation: str | Path,
-    settings: Mapping[str, Any],
-    quality_out: str | Path,
-    reliability_out: str | Path,
-    job: Job,
+    *, files: Files, settings: Mapping[str, Any], quality_out: str | Path, reliability_out: str | Path, job: Job
 ) -> None:
     """Write quality and reliability of every target; `settings` is the config's `quality`."""
-    scores = read_scores(evaluation, settings["targets"])
+    scores, groups = read_scores(files, settings["targets"])
     judged: dict[str, Reliability] = {}
     for target, (matrix, _) in scores.items():
         base = SHIFTED.get(target, target)
         if base not in judged:
-            judged[base] = reliability_of(matrix, settings["split_halves"], generator(job.seed, "split halves"))
+            rng = generator(job.seed, "split halves")
+            judged[base] = reliability_of(matrix, settings["split_halves"], rng, groups.items, groups.candidates)
         logger.info("%s: %s", target, judged[base].reason or f"alpha = {judged[base].alpha:.3f}")
     frame = pl.concat(quality_frame(target, s.matrix) for target, s in scores.items())
     QUALITY.write(frame, quality_out, job.provenance)
+    primary = primary_of(scores, settings["primary"])
     rows = [
-        _reliability_row(target, s, judged[SHIFTED.get(target, target)], metric_name(evaluation, target))
+        _reliability_row(target, s, judged[SHIFTED.get(target, target)])
+        | {"primary": target == primary, "metric": metric_name(files.evaluation, target)}
         for target, s in scores.items()
     ]
     RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, job.provenance)
@@ -121,7 +182,7 @@ def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:
     )
 
 
-def _reliability_row(target: str, scores: Scores, judged: Reliability, metric: str | None) -> dict[str, Any]:
+def _reliability_row(target: str, scores: Scores, judged: Reliability) -> dict[str, Any]:
     quality = scores.matrix.mean(axis=1)
     return {
         "target": target,
@@ -131,7 +192,6 @@ def _reliability_row(target: str, scores: Scores, judged: Reliability, metric: s
         "mean": quality.mean(),
         "sd": quality.std(ddof=1),
         **vars(judged),
-        "metric": metric,
     }
 
 

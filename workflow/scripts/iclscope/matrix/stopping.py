@@ -6,29 +6,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from iclscope.matrix.blocks import parse
-from iclscope.matrix.quality import COLUMNS, score_matrix
+from iclscope.matrix.quality import COLUMNS, all_scores, shape_of
 from iclscope.runtime import files
-from iclscope.statistics.reliability import cronbach_alpha
+from iclscope.statistics.signals.generalisability import noise_of
 from iclscope.tables import EVALUATION
+from iclscope.tasks.samples import Groups
 
 logger = logging.getLogger(__name__)
 
 
-def write_reliability(*, blocks: Sequence[str | Path], reliability_out: str | Path) -> None:
-    """Write Cronbach's alpha of every target that the `blocks` have scores for; null where nothing varies.
+def write_reliability(*, blocks: Sequence[str | Path], pool: str | Path, reliability_out: str | Path) -> None:
+    """Write the lower limit of alpha, with 95 % confidence, of every target that the `blocks` have scores for.
 
-    Which targets count and what alpha they need is asked of this record later, so that neither redoes it.
+    An estimate that is looked at again and again passes a limit by luck sooner or later; its lower limit seldom does.
+    Null where nothing varies. Which targets count and what alpha they need is asked of this record later, so that
+    neither redoes it.
     """
     frame = pl.concat([EVALUATION.read(block) for block in blocks])
-    targets = [name for name, column in COLUMNS.items() if not frame[column].is_null().all()]
-    alphas = {target: cronbach_alpha(score_matrix(frame, target).matrix) for target in targets}
-    found = {target: float(alpha) if np.isfinite(alpha) else None for target, alpha in alphas.items()}
+    groups = Groups.of_pool(pool, shape_of(frame))
+    found: dict[str, float | None] = {}
+    for target, scores in all_scores(frame, list(COLUMNS), groups.gold).items():
+        noise = noise_of(scores.matrix, groups.items, groups.candidates)
+        found[target] = None if noise is None else noise.alpha_interval(0.9)[0]
     items = frame["item"].n_unique()
-    logger.info("%d items: alpha %s", items, found)
+    logger.info("%d items: lower limits of alpha %s", items, found)
     files.write_text(reliability_out, json.dumps({"items": items, "alpha": found}, indent=2) + "\n")
 
 

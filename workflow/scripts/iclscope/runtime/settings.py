@@ -30,7 +30,10 @@ OF_SOURCE = {
 }
 
 # Targets and selectors that are left out for generated answers.
-OF_CHOICES = {"accuracy_norm", "margin", "random_balanced", "uncertainty", "uncertainty_margin"}
+OF_CHOICES = {
+    "accuracy_norm", "margin", "accuracy_balanced", "gold_logprob_balanced", "margin_balanced",
+    "random_balanced", "uncertainty", "uncertainty_margin",
+}  # fmt: skip
 
 # Endings of the workflow's files: a name with one could be the file of another name.
 ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log")
@@ -302,7 +305,9 @@ def _sizes(config: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _kinds(config: Mapping[str, Any]) -> Iterable[str]:
-    """Lists of which nothing is left for generated answers."""
+    """Lists of which nothing is left for generated answers, and a primary target that is not there."""
+    if config["quality"]["primary"] not in config["quality"]["targets"]:
+        yield f"quality.primary: {config['quality']['primary']} is none of quality.targets; add it there"
     lists = {"quality.targets": config["quality"]["targets"], "selection.selectors": config["selection"]["selectors"]}
     for key, names in lists.items():
         if set(names) <= OF_CHOICES:

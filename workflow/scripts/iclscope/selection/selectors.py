@@ -21,8 +21,7 @@ from sklearn.linear_model import RidgeCV
 from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity
 from iclscope.selection.costs import Tokens
-from iclscope.statistics.nested import correlations, strongest_signal
-from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, unit
+from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, correlations, strongest_signal, unit
 
 SEARCH = re.compile(r"search_([1-9]\d*)")
 EACH = "activation_each"

@@ -1,10 +1,11 @@
 """Correlation of every signal with every quality target: how strong, how sure, how much of it is chance or length.
 
 Families are corrected one by one: the activation signals together (metric x layer x site x pooling x mask), the cheap
-features together, and the random control, which must come out with nothing.
+features together, and the random control, which must come out with nothing. Candidates and items are both samples.
 """
 
 import logging
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,70 +16,82 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from iclscope.matrix import quality
 from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.signals.grid import Signals, feature_signals, read_features, read_metrics
-from iclscope.statistics.corrections import permute
-from iclscope.statistics.intervals import LEVEL, Z_95, analytic_interval, disattenuate, equivalence, fisher_interval
-from iclscope.statistics.nested import best_of_grid
+from iclscope.statistics.intervals import LEVEL, analytic_interval
 from iclscope.statistics.partial import Confounders
-from iclscope.statistics.ranks import Float, Ranks, centred_ranks, spearman
-from iclscope.statistics.resampling import Weights, generator, rho_spread
+from iclscope.statistics.ranks import Float, Ranks, centred_ranks
+from iclscope.statistics.resampling import generator
+from iclscope.statistics.signals.chosen import winner
+from iclscope.statistics.signals.incremental import Value, incremental_value
+from iclscope.statistics.signals.latent import latent_interval, too_small
+from iclscope.statistics.signals.shuffles import Shuffles, p_of_largest
+from iclscope.statistics.signals.studentised import Assessed, ItemDraws, assess
 from iclscope.tables import CORRELATION, FAMILIES, HEADLINE, RELIABILITY, SIGNAL
-from iclscope.tasks.samples import read_clusters
+from iclscope.tasks.samples import Groups
 
 logger = logging.getLogger(__name__)
 
 FEWEST_CANDIDATES = 6
+REPEATS = 10  # halvings of the items, and foldings of the candidates, behind the value that activations add
 
 
 @dataclass(frozen=True)
-class Files:
-    """What the correlations are read from: `metrics` maps each mask to its file; `item_rows` is the sample of items."""
+class Files(quality.Files):
+    """What the correlations are read from: `metrics` maps each mask to its file."""
 
     metrics: Mapping[str, str | Path]
     features: str | Path
-    evaluation: str | Path
     reliability: str | Path
-    item_rows: str | Path
 
 
 @dataclass(frozen=True)
 class Analysis:
     """What the quality targets of one model and data set are correlated with, and how.
 
-    `signals` hold all families; `clusters` [N] number the items' clusters; `settings` is the config's `correlation`.
+    `signals` hold all families, `nuisances` what a cheap selector knows of a candidate; `settings` is the config's
+    `correlation`.
     """
 
     signals: Signals
     confounders: Mapping[str, Confounders]
-    clusters: NDArray[np.int64]
+    nuisances: Confounders
+    groups: Groups
     settings: Mapping[str, Any]
     seed: int
 
+    def shuffles(self, candidates: int) -> Shuffles:
+        """Permutations of candidates, the same for all families and targets."""
+        seed = [self.seed, zlib.crc32(b"permutations")]
+        return Shuffles(candidates, self.settings["permutations"], seed, self.groups.candidates)
+
+    def draws(self, scores: Scores) -> ItemDraws | None:
+        """Quality over other items; None where it is the same for every candidate."""
+        rng = generator(self.seed, "correlation bootstrap")
+        return ItemDraws.of(
+            scores.matrix, self.groups.items, self.settings["bootstrap"], rng, self.groups.candidates
+        )
+
 
 def run(
-    *,
-    files: Files,
-    settings: Mapping[str, Any],
-    correlation_out: str | Path,
-    headline_out: str | Path,
-    job: Job,
+    *, files: Files, settings: Mapping[str, Any], correlation_out: str | Path, headline_out: str | Path, job: Job
 ) -> None:
     """Write the correlation and headline tables of one model and data set, for the targets whose reliability is known.
 
-    `settings` is the config's `correlation`; of the items it takes the clusters.
+    `settings` is the config's `correlation`; of the samples it takes labels and clusters.
     """
     trusts = {row["target"]: row for row in RELIABILITY.read(files.reliability).iter_rows(named=True)}
-    scores = read_scores(files.evaluation, list(trusts))
+    scores, groups = read_scores(files, list(trusts))
     candidates, n_items = next(iter(scores.values())).matrix.shape
     if candidates < FEWEST_CANDIDATES:
         raise StudyError(f"datasets.*.candidates: {candidates} are too few to correlate, {FEWEST_CANDIDATES} the least")
     table = read_features(files.features, candidates)
     signals = read_metrics(files.metrics, candidates).joined(feature_signals(table))
-    analysis = Analysis(signals, confounders(table), read_clusters(files.item_rows, n_items), settings, job.seed)
+    analysis = Analysis(signals, *confounders(table), groups, settings, job.seed)
     logger.info(
         "%d signals, %d candidates, %d items: %d permutations and %d bootstrap draws for each target",
         *signals.ranks.shape, n_items, settings["permutations"], settings["bootstrap"],
@@ -90,89 +103,120 @@ def run(
             results[base] = correlate(scores[target], trusts[target], analysis)
             row = results[base][1]
             logger.info(
-                "%s: best rho %s (corrected p %s), %s where it was not chosen",
+                "%s: best rho %s (corrected p %s), worth %s",
                 target,
-                *map(_rounded, (row["best_rho"], row["best_p_maxt"], row["nested_rho"])),
+                *map(_rounded, (row["best_rho"], row["best_p_maxt"], row["best_value"])),
             )
     named = {target: results[SHIFTED.get(target, target)] for target in scores}
     frames = [frame.with_columns(pl.lit(target).alias("target")) for target, (frame, _) in named.items()]
-    rows = [row | {"target": target} for target, (_, row) in named.items()]
+    rows = [
+        row | {"target": target, "primary": trusts[target]["primary"]} | _added(scores[target], trusts[target], analysis)
+        for target, (_, row) in named.items()
+    ]
     CORRELATION.write(pl.concat(frames).select(CORRELATION.schema.names()), correlation_out, job.provenance)
     HEADLINE.write(pl.DataFrame(rows, schema=HEADLINE.schema), headline_out, job.provenance)
 
 
 def correlate(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Correlation table and headline row of one target, both without its name; `trust` is its reliability row."""
-    signals, settings = analysis.signals, analysis.settings
-    quality = centred_ranks(scores.matrix.mean(axis=1))
-    if not quality.any():
+    signals, draws = analysis.signals, analysis.draws(scores)
+    if draws is None:
         signals = signals.undefined("quality is the same for every candidate")
     usable = signals.defined.to_numpy()
-    ranks = signals.ranks[usable]
-    weights = Weights.draw(
-        len(quality), analysis.clusters, settings["bootstrap"], generator(analysis.seed, "correlation bootstrap")
-    )
-    rho = spearman(ranks, quality)
-    spread = rho_spread(ranks, scores.matrix, weights)
-    values: dict[str, NDArray[Any]] = {"rho": rho, "rho_disattenuated": disattenuate(rho, trust["alpha"])}
-    values["low"], values["high"] = fisher_interval(rho, Z_95 * spread)
-    values["analytic_low"], values["analytic_high"] = analytic_interval(rho, len(quality))
-    corrected, null_95 = _correct_families(rho, ranks, quality, signals.about["family"].to_numpy()[usable], analysis)
-    values |= corrected
-    values["partial_label"] = np.full(len(rho), np.nan)  # stays where answers are generated
-    for name, confounder in analysis.confounders.items():
-        values[name] = confounder.partial(ranks, quality)
-    values["partial_p"] = analysis.confounders["partial_nll"].p(values["partial_nll"])
-    values["equivalence"] = equivalence(rho, spread, settings["smallest_useful_effect"])
-    frame = _spread_out(signals, values)
-    return frame, _headline(frame, scores, trust, null_95, analysis)
-
-
-def _correct_families(
-    rho: Float, ranks: Ranks, quality: Ranks, family: NDArray[np.str_], analysis: Analysis
-) -> tuple[dict[str, Float], float | None]:
-    """p, p_maxt, q_bh and q_by [signals], each family by itself; and the 95 % null line of the activation family."""
-    columns = {name: np.full(len(rho), np.nan) for name in ("p", "p_maxt", "q_bh", "q_by")}
-    null_95 = None
-    for name in FAMILIES:
-        mine = family == name
-        if not mine.any():
+    of_family = signals.about["family"].to_numpy()[usable]
+    values: dict[str, NDArray[Any]] = {name: np.full(usable.sum(), np.nan) for name in COMPUTED}
+    values["small"] = np.zeros(usable.sum(), dtype=bool)
+    best: dict[str, Any] = {}
+    for family in FAMILIES:
+        mine = of_family == family
+        if draws is None or not mine.any():
             continue
-        rng = generator(analysis.seed, "permutations")  # the same permutations for all families and targets
-        null = permute(ranks[mine], quality, analysis.settings["permutations"], rng)
-        columns["p"][mine] = null.p()
-        columns["p_maxt"][mine] = null.p_maxt(rho[mine])
-        columns["q_bh"][mine] = false_discovery_control(null.p(), method="bh")
-        columns["q_by"][mine] = false_discovery_control(null.p(), method="by")
-        if name == "activation":
-            null_95 = float(np.quantile(null.largest, 1 - LEVEL))
-    return columns, null_95
+        ranks = signals.ranks[usable][mine]
+        found, columns = _assess(ranks, draws, analysis)
+        for name, column in columns.items():
+            values[name][mine] = column
+        if family == "activation":
+            best = _best(ranks, found)
+    frame = _spread_out(signals, values)
+    return frame, _headline(frame, scores, trust, best)
+
+
+# Columns of the correlation table that are computed for defined signals.
+COMPUTED = (
+    "rho", "low", "high", "analytic_low", "analytic_high", "latent_rho", "latent_low", "latent_high",
+    "statistic", "p", "p_maxt", "q_bh", "q_by",
+    "partial_length", "partial_label", "partial_nll", "partial_zero_shot", "p_beyond",
+)  # fmt: skip
+
+
+def _assess(ranks: Ranks, draws: ItemDraws, analysis: Analysis) -> tuple[Assessed, dict[str, NDArray[Any]]]:
+    """The test of one family, and its columns of the correlation table."""
+    settings, shuffles = analysis.settings, analysis.shuffles(ranks.shape[1])
+    found = assess(ranks, draws, shuffles)
+    rho, p = found.rho, found.null.p()
+    values: dict[str, NDArray[Any]] = {"rho": rho, "p": p, "statistic": np.sign(rho) * found.statistic}
+    values["low"], values["high"] = found.spread.interval(rho)
+    values["analytic_low"], values["analytic_high"] = analytic_interval(rho, ranks.shape[1])
+    latent, narrow = (latent_interval(rho, found.spread, draws.noise, level) for level in (0.95, 0.9))
+    values |= {"latent_rho": latent.value, "latent_low": latent.low, "latent_high": latent.high}
+    ceiling = float(np.sqrt(max(draws.noise.alpha, 0.0)))
+    values["small"] = too_small(narrow, ceiling, settings["smallest_useful_effect"], settings["least_ceiling"])
+    values["p_maxt"] = p_of_largest(found.statistic, [found.null.largest])
+    values["q_bh"], values["q_by"] = (false_discovery_control(p, method=method) for method in ("bh", "by"))
+    for name, confounder in analysis.confounders.items():
+        values[name] = confounder.partial(ranks, draws.quality)
+    if ranks.shape[1] - 3 - analysis.nuisances.basis.shape[1] > 0:
+        beyond = assess(ranks, draws, shuffles, analysis.nuisances.basis)
+        values["partial_zero_shot"] = beyond.rho
+        corrected = p_of_largest(beyond.statistic, [beyond.null.largest])
+        values["p_beyond"] = np.where(np.isnan(beyond.rho), np.nan, corrected)
+    return found, values
+
+
+def _best(ranks: Ranks, found: Assessed) -> dict[str, Any]:
+    """What the largest |rho| of the activation signals is worth, and what chance alone gives."""
+    won = winner(ranks, found)
+    null = float(np.tanh(np.quantile(found.null.largest, 1 - LEVEL) / np.sqrt(ranks.shape[1] - 3)))
+    if won is None:
+        return {"null_95": null}
+    return {
+        "null_95": null,
+        "best_value": won.value,
+        "best_value_low": won.low,
+        "best_value_high": won.high,
+        "luck": won.luck,
+    }
+
+
+def _added(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> dict[str, float | None]:
+    """How much better activations with nuisances predict quality than these alone; of the primary target only."""
+    names = {"cheap": "cheap_share", "all": "all_share", "gain": "added", "low": "added_low", "high": "added_high"}
+    found: Value | None = None
+    if trust["primary"]:
+        signals, groups = analysis.signals, analysis.groups
+        ranks = signals.where(signals.defined & (signals.about["family"] == "activation")).ranks
+        found = incremental_value(
+            analysis.nuisances.basis, ranks, scores.matrix, groups.items, REPEATS,
+            generator(analysis.seed, "incremental"), groups.candidates,
+        )  # fmt: skip
+    return {column: found and getattr(found, name) for name, column in names.items()}
 
 
 def _spread_out(signals: Signals, values: Mapping[str, NDArray[Any]]) -> pl.DataFrame:
-    """`signals.about` with columns that have a value per defined signal; empty where undefined or NaN."""
+    """`signals.about` with columns that have a value per defined signal; empty where undefined, NaN or infinite."""
     rows = np.flatnonzero(signals.defined.to_numpy())
-    found = pl.DataFrame(dict(values)).with_columns(
-        pl.col(pl.Float64).fill_nan(None), pl.Series("row", rows, pl.UInt32)
-    )
+    finite = {name: pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in COMPUTED}
+    found = pl.DataFrame(dict(values)).with_columns(**finite, row=pl.Series(rows, dtype=pl.UInt32))
     return signals.about.with_row_index("row").join(found, on="row", how="left", maintain_order="left").drop("row")
 
 
 def _headline(
-    frame: pl.DataFrame, scores: Scores, trust: Mapping[str, Any], null_95: float | None, analysis: Analysis
+    frame: pl.DataFrame, scores: Scores, trust: Mapping[str, Any], best: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The headline row of one target, without its name."""
+    """The headline row of one target, without its name; `best` has what is known of the strongest signal."""
     signals = frame.filter(pl.col("family") == "activation")
     ranked = signals.filter(pl.col("rho").is_not_null()).sort(pl.col("rho").abs(), descending=True, maintain_order=True)
-    best = ranked.row(0, named=True) if ranked.height else None
-    grid = analysis.signals.where(analysis.signals.defined & (analysis.signals.about["family"] == "activation"))
-    nested = best_of_grid(
-        grid.ranks,
-        scores.matrix,
-        analysis.clusters,
-        analysis.settings["nested_splits"],
-        generator(analysis.seed, "nested"),
-    )
+    top = ranked.row(0, named=True) if ranked.height else None
     return {
         "candidates": scores.matrix.shape[0],
         "items": scores.matrix.shape[1],
@@ -180,16 +224,11 @@ def _headline(
         "undefined": signals["rho"].null_count(),
         "alpha": trust["alpha"],
         "ceiling": trust["ceiling"],
-        "null_95": null_95,
-        "best_rho": best and best["rho"],
-        "best_signal": best and " ".join(str(best[k]) for k in SIGNAL),
-        "best_p_maxt": best and best["p_maxt"],
-        "nested_rho": nested and nested.held_out,
-        "optimism": nested and nested.optimism,
+        "best_rho": top and top["rho"],
+        "best_signal": top and " ".join(str(top[k]) for k in SIGNAL),
+        "best_p_maxt": top and top["p_maxt"],
         "length_rho": frame.filter(pl.col("metric") == "length", pl.col("family") == "feature")["rho"].item(),
-        "significant": signals.filter(pl.col("p_maxt") < LEVEL).height,
-        "useful": signals.filter(pl.col("equivalence") == "useful effect").height,
-        "useless": signals.filter(pl.col("equivalence") == "no useful effect").height,
+        **best,
     }
 
 
@@ -197,10 +236,12 @@ def _rounded(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def confounders(features: pl.DataFrame) -> dict[str, Confounders]:
-    """The sets of confounders by column of the correlation table, from the features in the order of candidate ids.
+def confounders(features: pl.DataFrame) -> tuple[dict[str, Confounders], Confounders]:
+    """Sets of confounders by column of the correlation table, and the nuisances beyond which a signal must predict.
 
-    Where answers are generated there is no label: `partial_label` is left out, and `partial_nll` goes without it.
+    From the features in the order of candidate ids. Nuisances are length, label, NLL and the zero-shot log probability
+    of the answer. Where answers are generated there is no label: `partial_label` is left out, and the others go
+    without it.
     """
     length = [_ranks(features["length"])]
     labels = [
@@ -212,7 +253,9 @@ def confounders(features: pl.DataFrame) -> dict[str, Confounders]:
     if labelled:
         sets["partial_label"] = length + labels
     sets["partial_nll"] = length + (labels if labelled else []) + [_ranks(features["nll"])]
-    return {name: Confounders.of(columns, features.height) for name, columns in sets.items()}
+    nuisances = [*sets["partial_nll"], _ranks(features["answer_nll"])]
+    of = {name: Confounders.of(columns, features.height) for name, columns in sets.items()}
+    return of, Confounders.of(nuisances, features.height)
 
 
 def _ranks(values: pl.Series) -> Float:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from iclscope.statistics.ranks import BLOCK, Ranks
 
@@ -47,11 +46,3 @@ class Confounders:
             left = np.where(left > UNEXPLAINED * total, left, np.nan)
             rho[first : first + BLOCK] = (rows @ rest) / np.sqrt(left * (rest @ rest))
         return rho
-
-    def p(self, rho: Float) -> Float:
-        """Two-sided p of partial correlations [signals]: t with C - 2 - k degrees of freedom; NaN without any."""
-        freedom = self.basis.shape[0] - 2 - self.basis.shape[1]
-        if freedom < 1:
-            return np.full(len(rho), np.nan)
-        with np.errstate(divide="ignore"):
-            return 2 * student.sf(np.abs(rho) * np.sqrt(freedom / (1 - np.minimum(rho**2, 1))), freedom)

@@ -10,35 +10,53 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from iclscope.statistics.resampling import random_half
+from iclscope.statistics.signals.generalisability import noise_of
+
 CEILING_WANTED = 0.95
 TINY = 1e-9  # what float rounding leaves of a variance or an alpha that is zero
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Reliability of candidate quality; every number is None where `reason` says why alpha is undefined."""
+    """Reliability of candidate quality with the 95 % interval of alpha; None where `reason` says why it is undefined.
+
+    `alpha` is the generalisability coefficient with items nested in their clusters: Cronbach's alpha without any.
+    """
 
     alpha: float | None = None
+    alpha_low: float | None = None
+    alpha_high: float | None = None
     split_half: float | None = None
     ceiling: float | None = None
     items_needed: int | None = None
     reason: str | None = None
 
 
-def reliability_of(scores: NDArray[np.float64], halves: int, rng: np.random.Generator) -> Reliability:
-    """Reliability of the mean over items of `scores` [candidates, items]; the check uses `halves` random halves."""
-    items = scores.shape[1]
-    quality = scores.mean(axis=1)
-    if np.ptp(quality) <= TINY * max(1.0, np.abs(quality).max()):
-        return Reliability(reason=f"every candidate has the same quality, {quality[0]:.4g}")
-    alpha = cronbach_alpha(scores)
-    if alpha <= TINY:
-        return Reliability(reason=f"differences between candidates are no larger than noise (alpha = {alpha:.2f})")
+def reliability_of(
+    scores: NDArray[np.float64],
+    halves: int,
+    rng: np.random.Generator,
+    clusters: NDArray[np.int64],
+    candidate_clusters: NDArray[np.int64] | None = None,
+) -> Reliability:
+    """Reliability of the mean over items of `scores` [C, N]; the check uses `halves` random halves of the items.
+
+    `clusters` [N] number the clusters of items and `candidate_clusters` [C] those of candidates from 0.
+    """
+    noise = noise_of(scores, clusters, candidate_clusters)
+    if noise is None:
+        return Reliability(reason=f"every candidate has the same quality, {scores.mean():.4g}")
+    if noise.alpha <= TINY:
+        return Reliability(reason=f"differences between candidates are no larger than noise (alpha = {noise.alpha:.2f})")
+    low, high = noise.alpha_interval()
     return Reliability(
-        alpha=alpha,
-        split_half=split_half(scores, halves, rng),
-        ceiling=math.sqrt(alpha),
-        items_needed=items_needed(alpha, items),
+        alpha=noise.alpha,
+        alpha_low=low,
+        alpha_high=high,
+        split_half=split_half(scores, halves, rng, clusters),
+        ceiling=math.sqrt(noise.alpha),
+        items_needed=items_needed(noise.alpha, scores.shape[1]),
     )
 
 
@@ -67,16 +85,16 @@ def items_needed(alpha: float, items: int, ceiling: float = CEILING_WANTED) -> i
     return max(1, math.ceil(items * factor - TINY))
 
 
-def split_half(scores: NDArray[np.float64], halves: int, rng: np.random.Generator) -> float | None:
+def split_half(
+    scores: NDArray[np.float64], halves: int, rng: np.random.Generator, clusters: NDArray[np.int64]
+) -> float | None:
     """Correlation of mean scores on random halves of the items, stepped up to all items; an independent check of alpha.
 
-    The mean correlation is stepped up, not each one: Spearman-Brown magnifies a half that came out negative. None
-    where a half leaves all candidates equal every time.
+    Items of one cluster [N] fall on the same side. The mean correlation is stepped up, not each one: Spearman-Brown
+    magnifies a half that came out negative. None where a half leaves all candidates equal every time.
     """
-    items = scores.shape[1]
-    chosen = rng.permuted(np.tile(np.arange(items) < items // 2, (halves, 1)), axis=1)  # [halves, items]
-    first = scores @ chosen.T.astype(np.float64)  # [candidates, halves]
-    second = scores.sum(axis=1, keepdims=True) - first
+    chosen = np.stack([random_half(clusters, rng) for _ in range(halves)]).T.astype(np.float64)  # [N, halves]
+    first, second = (scores @ (side / side.sum(axis=0)) for side in (chosen, 1 - chosen))  # [C, halves]
     first -= first.mean(axis=0)
     second -= second.mean(axis=0)
     scale = np.sqrt((first**2).sum(axis=0) * (second**2).sum(axis=0))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,12 +159,17 @@ def make_pool(
 def _pools(
     usable: Mapping[str, Sequence[Row]], splits: Mapping[str, str], dropped: dict[str, Counter[str]]
 ) -> dict[str, list[Row]]:
-    """The rows of each role in order: none twice, and no candidate that is an item too."""
+    """The rows of each role in order: none twice, no candidate that is an item too, no passage in both roles."""
     if splits[CANDIDATE] == splits[ITEM]:
         # Also a repeated question with another answer goes, since it could end up in both roles.
         once = _distinct(usable[splits[ITEM]], lambda row: row["question"], dropped[CANDIDATE])
         dropped[ITEM] += dropped[CANDIDATE]
-        return {CANDIDATE: once, ITEM: once[::-1]}
+        ours, theirs = _first_of_passages(once), _first_of_passages(once[::-1])
+        candidates = {passage for passage, rank in ours.items() if rank < theirs[passage]}  # who meets it first, has it
+        return {
+            CANDIDATE: _without_passages(once, ours.keys() - candidates, dropped[CANDIDATE]),
+            ITEM: _without_passages(once[::-1], candidates, dropped[ITEM]),
+        }
     pools = {
         role: _distinct(usable[splits[role]], lambda row: (row["question"], _gold_text(row)), dropped[role])
         for role in dropped
@@ -172,7 +177,19 @@ def _pools(
     asked = {row["question"] for row in pools[ITEM]}
     fresh = [row for row in pools[CANDIDATE] if row["question"] not in asked]
     dropped[CANDIDATE]["question of an item"] = len(pools[CANDIDATE]) - len(fresh)
-    return {**pools, CANDIDATE: fresh}
+    return {**pools, CANDIDATE: _without_passages(fresh, _first_of_passages(pools[ITEM]), dropped[CANDIDATE])}
+
+
+def _first_of_passages(rows: Sequence[Row]) -> dict[str, int]:
+    """Passage → position of its first row."""
+    return {row["cluster"]: rank for rank, row in reversed(list(enumerate(rows))) if row["cluster"] is not None}
+
+
+def _without_passages(rows: Sequence[Row], passages: Container[str], dropped: Counter[str]) -> list[Row]:
+    """The rows that are of none of the passages, which are the other role's: they would not be independent of it."""
+    kept = [row for row in rows if row["cluster"] not in passages]
+    dropped["passage of the other role"] = len(rows) - len(kept)
+    return kept
 
 
 def permutation(seed: int, dataset: str, split: str, count: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Candidates and items: the first rows of the pool, so that a larger sample contains every smaller one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,55 @@ def run_sample(
     SAMPLE.write(chosen.sort("id").drop("role"), sample_out, job.provenance)
 
 
-def read_clusters(path: str | Path, items: int) -> NDArray[np.int64]:
-    """Cluster number of each of the first N `items`, from 0, read from the sample; without a cluster one is its own."""
-    sample = SAMPLE.read(path, columns=["id", "cluster"]).sort("id").head(items)
-    if sample["id"].to_list() != list(range(items)):
-        raise StudyError(f"{path} has {sample.height} items, the evaluation {items}: delete the evaluation and rerun")
-    alone = pl.concat_str(pl.lit("item "), "id")
-    names = sample.select(pl.concat_str(pl.lit("cluster "), "cluster").fill_null(alone)).to_series()
+@dataclass(frozen=True)
+class Groups:
+    """What rows of a score matrix [C, N] have in common.
+
+    `gold` [N] is the index of each item's right answer, None where answers are generated; `items` [N] and
+    `candidates` [C] number the passages that rows share from 0, None where every candidate is alone.
+    """
+
+    gold: NDArray[np.int64] | None
+    items: NDArray[np.int64]
+    candidates: NDArray[np.int64] | None
+
+    @classmethod
+    def read(cls, candidates: str | Path, item_rows: str | Path, shape: tuple[int, int]) -> "Groups":
+        """Of the first C candidates and N items of two samples; there may be more of them, never fewer."""
+        columns = ["id", "kind", "gold", "cluster"]
+        named = {CANDIDATE: candidates, ITEM: item_rows}
+        return cls._of({role: SAMPLE.read(path, columns=columns) for role, path in named.items()}, shape, named)
+
+    @classmethod
+    def of_pool(cls, pool: str | Path, shape: tuple[int, int]) -> "Groups":
+        """Of the first C candidates and N items of a pool."""
+        rows = POOL.read(pool, columns=["role", "id", "kind", "gold", "cluster"]).partition_by("role", as_dict=True)
+        return cls._of({role: rows[role,] for role in FEWEST}, shape, dict.fromkeys(FEWEST, pool))
+
+    @classmethod
+    def _of(
+        cls, rows: Mapping[str, pl.DataFrame], shape: tuple[int, int], paths: Mapping[str, str | Path]
+    ) -> "Groups":
+        first = {}
+        for (role, frame), size in zip(rows.items(), shape, strict=True):
+            first[role] = frame.sort("id").head(size)
+            if first[role]["id"].to_list() != list(range(size)):
+                raise StudyError(
+                    f"{paths[role]} has {frame.height} {role}s, the evaluation {size}: delete the evaluation and rerun"
+                )
+        candidates, items = first[CANDIDATE], first[ITEM]
+        alone = candidates["cluster"].drop_nulls().is_unique().all()
+        return cls(
+            gold=items["gold"].to_numpy().astype(np.int64) if (items["kind"] == "choice").all() else None,
+            items=_clusters(items),
+            candidates=None if alone else _clusters(candidates),
+        )
+
+
+def _clusters(rows: pl.DataFrame) -> NDArray[np.int64]:
+    """Cluster number of each row, from 0; a row without a cluster is its own."""
+    alone = pl.concat_str(pl.lit("row "), "id")
+    names = rows.select(pl.concat_str(pl.lit("cluster "), "cluster").fill_null(alone)).to_series()
     return names.rank("dense").to_numpy().astype(np.int64) - 1
 
 

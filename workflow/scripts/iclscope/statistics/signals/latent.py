@@ -58,19 +58,23 @@ def _upper(rho: Float, high: Float, least: float, ceiling: float, most: float) -
     return np.where(high > 0, above if least > 0 else np.inf, below)
 
 
-def statuses(
-    p: Float, p_beyond: Float, useful: Interval, ceiling: float | None, smallest: float, least_ceiling: float
-) -> NDArray[np.str_]:
+def too_small(useful: Interval, ceiling: float, smallest: float, least_ceiling: float) -> NDArray[np.bool_]:
+    """Whether every signal [signals] is shown to have no effect as large as the `smallest` useful one.
+
+    `useful` is the 90 % interval of rho without noise (two one-sided tests: Schuirmann 1987). Where the ceiling does
+    not reach `least_ceiling` quality is too noisy to call an effect small.
+    """
+    return (useful.low > -smallest) & (useful.high < smallest) & (ceiling >= least_ceiling)
+
+
+def statuses(p: Float, p_beyond: Float, small: NDArray[np.bool_]) -> NDArray[np.str_]:
     """What may be said of every signal [signals], one of STATUSES.
 
-    `p` is corrected for the family, `p_beyond` likewise where nuisances are held fixed (NaN: not defined), `useful` is
-    the 90 % interval of rho without noise (two one-sided tests: Schuirmann 1987), `smallest` the least useful effect.
-    Below `least_ceiling` quality is too noisy to call an effect small. A signal predicts beyond nuisances only if it
-    predicts at all, so that a study without any relation makes either claim with probability LEVEL, not each.
+    `p` is corrected for the family, `p_beyond` likewise where nuisances are held fixed (NaN: not defined); `small` is
+    what `too_small` says. A signal predicts beyond nuisances only if it predicts at all, so that a study without any
+    relation makes either claim with probability LEVEL, not each.
     """
     related = p <= LEVEL
-    trusted = ceiling is not None and ceiling >= least_ceiling
-    small = (useful.low > -smallest) & (useful.high < smallest) & trusted
     beyond = np.nan_to_num(p_beyond, nan=1.0) <= LEVEL
     return np.select(
         [related & small, related & beyond, related, small], [SMALL, PREDICTS, EXPLAINED, USELESS], default=OPEN
