@@ -24,6 +24,8 @@ WRITTEN = {
     "reliability": RELIABILITY,
     "selection": SELECTION,
 }
+ADDED = ("cheap_share", "all_share", "added", "added_low", "added_high")
+PRIMARY = "gold_logprob"
 PLANTED = ("bidirectional", "resid", "answer", "kurtosis")  # mask, site, pooling, metric that may follow ability
 
 
@@ -132,12 +134,15 @@ def _reliability(design: Design, scores: Mapping[str, np.ndarray], zero_shot: Ma
         rows.append(
             {
                 "target": target,
+                "primary": target == PRIMARY,
                 "candidates": design.candidates,
                 "items": n,
                 "zero_shot": zero_shot[target],
                 "mean": matrix.mean(),
                 "sd": matrix.mean(axis=1).std(ddof=1),
                 "alpha": alpha if defined else None,
+                "alpha_low": alpha - 0.1 if defined else None,
+                "alpha_high": min(1.0, alpha + 0.1) if defined else None,
                 "split_half": alpha - 0.01 if defined else None,
                 "ceiling": np.sqrt(alpha) if defined else None,
                 "items_needed": int(np.ceil(n * 0.9025 / 0.0975 * (1 - alpha) / alpha)) if defined else None,
@@ -206,9 +211,7 @@ def _correlation(
         width = 1.96 * np.sqrt((1 + rho**2 / 2) / (design.candidates - 3))
         low, high = np.tanh(np.arctanh(rho) - width), np.tanh(np.arctanh(rho) + width)
         p_maxt = (1 + (largest[:, None] >= np.abs(rho)).sum(axis=0)) / 201
-        equivalence = np.where((low > -0.2) & (high < 0.2), "no useful effect", "undecided")
-        equivalence = np.where((low > 0.2) | (high < -0.2), "useful effect", equivalence)
-        trusted = (alpha[target] or 0) >= 0.3
+        ceiling = np.sqrt(alpha[target] or np.nan)
         p = 2 * norm.sf(np.abs(np.arctanh(rho)) * np.sqrt(design.candidates - 3))
         frame = _declared(
             {
@@ -227,7 +230,11 @@ def _correlation(
                 "high": high,
                 "analytic_low": low,
                 "analytic_high": high,
-                "rho_disattenuated": rho / np.sqrt(alpha[target]) if trusted else [None] * len(keys),
+                "latent_rho": rho / ceiling,
+                "latent_low": low / ceiling,
+                "latent_high": high / ceiling,
+                "small": (low / ceiling > -0.2) & (high / ceiling < 0.2),
+                "statistic": np.arctanh(rho) * np.sqrt(design.candidates - 3),
                 "p": p,
                 "p_maxt": p_maxt,
                 "q_bh": np.clip(p_maxt * 1.5, 0, 1),
@@ -235,8 +242,8 @@ def _correlation(
                 "partial_length": rho * 0.98,
                 "partial_label": rho * 0.95,
                 "partial_nll": rho * 0.7,
-                "partial_p": np.sqrt(p),
-                "equivalence": equivalence.tolist(),
+                "partial_zero_shot": rho * 0.6,
+                "p_beyond": np.sqrt(p_maxt),
                 "reason": [None if d else "the same value for every candidate" for d in defined],
             },
             CORRELATION,
@@ -260,6 +267,7 @@ def _headline(
         rows.append(
             {
                 "target": row["target"],
+                "primary": row["primary"],
                 "candidates": design.candidates,
                 "items": design.items,
                 "signals": signals.height,
@@ -270,12 +278,12 @@ def _headline(
                 "best_rho": best["rho"],
                 "best_signal": " ".join(str(best[k]) for k in ("mask", "site", "layer", "pooling", "metric")),
                 "best_p_maxt": best["p_maxt"],
-                "nested_rho": 0.3 * best["rho"],
-                "optimism": 0.7 * abs(best["rho"]),
+                "best_value": 0.3 * best["rho"],
+                "best_value_low": 0.3 * best["rho"] - 0.1,
+                "best_value_high": 0.3 * best["rho"] + 0.1,
+                "luck": 0.7 * abs(best["rho"]),
                 "length_rho": mine.filter(metric="length")["rho"].item(),
-                "significant": signals.filter(pl.col("p_maxt") < 0.05).height,
-                "useful": signals.filter(equivalence="useful effect").height,
-                "useless": signals.filter(equivalence="no useful effect").height,
+                **dict(zip(ADDED, (0.3, 0.35, 0.05, -0.1, 0.2) if row["primary"] else [None] * 5, strict=True)),
             }
         )
     return pl.DataFrame(rows, schema=HEADLINE.schema)
@@ -359,8 +367,11 @@ def undefined(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     names = CORRELATION.schema.names()
     empty = [c for c in names[names.index("rho") :] if c != "reason"]
     reason = pl.lit("every candidate has the same quality").alias("reason")
-    blank = [pl.lit(None).alias(c) for c in ("alpha", "split_half", "ceiling", "items_needed")]
-    headline = ("alpha", "ceiling", "null_95", "best_rho", "best_signal", "best_p_maxt", "nested_rho", "optimism")
+    blank = [pl.lit(None).alias(c) for c in ("alpha", "alpha_low", "alpha_high", "split_half", "ceiling", "items_needed")]
+    headline = (
+        "alpha", "ceiling", "null_95", "best_rho", "best_signal", "best_p_maxt",
+        "best_value", "best_value_low", "best_value_high", "luck", "length_rho", *ADDED,
+    )  # fmt: skip
     return {
         **tables,
         "correlation": tables["correlation"]
@@ -369,14 +380,15 @@ def undefined(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         "reliability": tables["reliability"].with_columns(*blank, reason).cast(RELIABILITY.schema),
         "headline": tables["headline"]
         .with_columns(
-            *(pl.lit(None).alias(c) for c in (*headline, "length_rho")),
-            *(pl.lit(0).alias(c) for c in ("significant", "useful", "useless")),
+            *(pl.lit(None).alias(c) for c in headline),
             undefined=pl.col("signals"),
         )
         .cast(HEADLINE.schema),
     }
 
 
-def results(tables: Mapping[str, pl.DataFrame], model: str = "model", dataset: str = "data") -> Results:
+def results(
+    tables: Mapping[str, pl.DataFrame], model: str = "model", dataset: str = "data", study_tables: int = 1
+) -> Results:
     """The tables as figures and findings take them."""
-    return Results(model, dataset, **{name: tables[name] for name in WRITTEN})
+    return Results(model, dataset, **{name: tables[name] for name in WRITTEN}, study_tables=study_tables)

@@ -3,9 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
-from iclscope.statistics.random_effects import mean_of_settings, pool
 from iclscope.verdict.across import agreement, features_across, signals_across
 
 
@@ -23,26 +22,6 @@ def model(name, quality, dataset="boolq", alpha=0.64, correlation=None):
         correlation=correlation,
         reliability_of=lambda target: {"alpha": alpha},
     )
-
-
-def test_equal_correlations_pool_to_themselves():
-    pooled = mean_of_settings(np.array([0.3, 0.3]), np.array([0.1, 0.1]))
-    assert pooled.rho == pytest.approx(0.3)
-    assert pooled.tau == 0
-    assert np.arctanh(pooled.high) - np.arctanh(pooled.low) == pytest.approx(2 * 1.959964 * 0.1 / np.sqrt(2))
-
-
-def test_random_effects_by_hand():
-    # z = 0 and 1, both with variance 0.1: Q = 5, tau^2 = (5 - 1) / (20 - 200 / 20) = 0.4.
-    pooled = mean_of_settings(np.tanh([0.0, 1.0]), np.sqrt([0.1, 0.1]))
-    assert np.arctanh(pooled.rho) == pytest.approx(0.5)
-    assert pooled.tau == pytest.approx(np.sqrt(0.4))
-    assert np.arctanh(pooled.high) - 0.5 == pytest.approx(1.959964 * np.sqrt(0.5 / 2))
-
-
-def test_sure_settings_weigh_more_where_settings_agree():
-    pooled = mean_of_settings(np.array([0.2, 0.3]), np.array([0.01, 0.2]))
-    assert pooled.rho == pytest.approx(0.2, abs=0.001)
 
 
 def test_agreement_is_spearmans_rho_with_noise_taken_out_beside_it():
@@ -78,28 +57,35 @@ def test_agreement_with_equal_candidates_is_undefined():
     assert (row["rho"], row["status"]) == (None, "undefined")
 
 
-def test_features_are_pooled_over_the_settings_that_define_them():
-    def table(rho, low, high):
-        return pl.DataFrame(
-            {
-                "target": "accuracy",
-                "family": ["feature", "feature", "activation"],
-                "metric": ["length", "nll", "mean"],
-                "rho": [rho, 0.1, 0.9],
-                "low": [low, None, 0.8],
-                "high": [high, None, 0.95],
-            },
-            schema_overrides={"low": pl.Float64, "high": pl.Float64},
-        )
+def table(**rhos):
+    """A correlation table of features with intervals of half width 0.2 in z; None is undefined."""
+    known = {name: rho for name, rho in rhos.items() if rho is not None}
+    z = np.arctanh(list(known.values()))
+    frame = {"metric": list(known), "rho": list(known.values()), "low": np.tanh(z - 0.2), "high": np.tanh(z + 0.2)}
+    return pl.DataFrame(frame)
 
-    quality = {"accuracy": np.arange(8.0)}
-    studies = [
-        model("a", quality, correlation=table(-0.2, -0.4, 0.02)),
-        model("b", quality, correlation=table(0.2, -0.02, 0.4)),
-    ]
+
+def of_features(name, dataset, **rhos):
+    frames = {"feature": table(**rhos), "control": table(**rhos).head(0)}
+    return SimpleNamespace(model=name, dataset=dataset, family=frames.__getitem__)
+
+
+def test_models_are_averaged_before_data_sets_are_pooled():
+    sets = {"x": (0.1, 0.3), "y": (0.4, 0.4), "z": (-0.2, 0.6)}
+    studies = [of_features(m, d, length=rho) for d, rhos in sets.items() for m, rho in zip("ab", rhos, strict=True)]
     (row,) = features_across(studies)
-    assert (row["metric"], row["settings"], row["positive"]) == ("length", 2, 1)
-    assert row["rho"] == pytest.approx(0, abs=1e-6)
+    means = [np.arctanh(rhos).mean() for rhos in sets.values()]
+    assert (row["metric"], row["data_sets"], row["positive"]) == ("length", 3, 3)
+    assert np.arctanh(row["rho"]) == pytest.approx(np.mean(means), abs=1e-6)  # equal errors
+    # Hartung-Knapp: t with 2 degrees of freedom times the standard error of three means
+    assert np.arctanh(row["high"]) == pytest.approx(np.mean(means) + 4.302653 * np.std(means, ddof=1) / np.sqrt(3))
+    assert row["next_low"] < row["low"]
+
+
+def test_two_data_sets_have_a_mean_and_no_interval():
+    (row,) = features_across([of_features("a", "x", length=0.2, nll=0.5), of_features("a", "y", length=0.4, nll=None)])
+    assert (row["metric"], row["low"], row["tau"]) == ("length", None, None)
+    assert 0.2 < row["rho"] < 0.4
 
 
 @pytest.mark.parametrize(("noise", "status"), [(0.3, "survives"), (2.0, "undecided"), (1000.0, "does not survive")])
@@ -112,30 +98,21 @@ def test_quality_survives_where_the_whole_interval_says_so(noise, status):
 
 
 def signals(rhos):
-    """Correlation table of activation signals, a layer each, with intervals of half width 0.1 in z."""
+    """Activation signals, a layer each, with intervals of half width 0.196 in z."""
     z = np.arctanh(rhos)
-    columns = {"rho": rhos, "low": np.tanh(z - 0.1), "high": np.tanh(z + 0.1), "layer": range(len(rhos))}
-    key = {"target": "accuracy", "family": "activation", "mask": "causal", "site": "resid", "pooling": "all"}
-    return pl.DataFrame(columns).with_columns(pl.lit(v).alias(k) for k, v in {**key, "metric": "mean"}.items())
+    columns = {"rho": rhos, "low": np.tanh(z - 0.196), "high": np.tanh(z + 0.196), "statistic": z / 0.1}
+    key = {"mask": "causal", "site": "resid", "pooling": "all", "metric": "mean"}
+    return pl.DataFrame({**columns, "layer": range(len(rhos))}).with_columns(pl.lit(v).alias(k) for k, v in key.items())
 
 
-def test_activation_signals_are_pooled_over_the_data_sets_of_a_model():
-    quality = {"accuracy": np.arange(8.0)}
+def test_strongest_signal_over_the_data_sets_of_a_model_has_a_corrected_p():
     tables = [np.array([0.5, 0.3, -0.2]), np.array([-0.4, 0.3, -0.1])]
-    studies = [model("a", quality, name, correlation=signals(t)) for name, t in zip("xy", tables, strict=True)]
-    studies.append(model("b", quality, "x", correlation=signals(tables[0])))
+    studies = [SimpleNamespace(model="a", dataset=d, signals=signals(t)) for d, t in zip("xy", tables, strict=True)]
+    studies.append(SimpleNamespace(model="b", dataset="x", signals=signals(tables[0])))
     (row,) = signals_across(studies)
     assert (row["model"], row["data_sets"], row["signals"]) == ("a", 2, 3)
     assert (row["same_sign"], row["same_sign_by_chance"]) == (2, 1.5)
-    assert row["largest"] == "causal resid 1 all mean"
+    assert row["strongest"] == "causal resid 1 all mean"
     assert row["rho"] == pytest.approx(0.3)
-    assert row["tau"] == pytest.approx(0)
-
-
-def test_pooling_many_signals_is_pooling_each():
-    rng = np.random.default_rng(0)
-    rho, error = np.tanh(rng.standard_normal((5, 3))), rng.uniform(0.1, 0.5, (5, 3))
-    mean, low, high, tau = pool(rho, error)
-    for row in range(5):
-        one = mean_of_settings(rho[row], error[row])
-        assert (one.rho, one.low, one.high, one.tau) == pytest.approx((mean[row], low[row], high[row], tau[row]))
+    # 2 x atanh(0.3) / 0.1 / sqrt(2), times three signals of two models
+    assert row["p"] == pytest.approx(2 * norm.sf(np.sqrt(2) * np.arctanh(0.3) / 0.1) * 6)

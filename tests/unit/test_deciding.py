@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from iclscope.verdict.deciding import candidates_to_see, needed
+from iclscope.verdict.deciding import needed
 from iclscope.verdict.rules import BEATS, EQUIVALENT, selector_status
 
 
@@ -54,8 +54,3 @@ def test_items_alone_do_not_decide_what_hangs_on_the_candidates():
 def test_nothing_is_needed_to_be_known_without_a_standard_error():
     unknown = {"gain": 0.0, "standard_error": None, "error_candidates": None}
     assert needed(unknown, 0.05, 0.5, 3, 48, 48) is None
-
-
-def test_candidates_to_see_an_effect_bring_the_null_line_down_to_it():
-    assert candidates_to_see(0.2, 0.4, 101) == 401
-    assert candidates_to_see(0.3, 0.2, 101) == 101

@@ -25,26 +25,48 @@ def text_of(tables, topic):
     return next(f.text for f in findings.all_findings(synthetic.results(tables), USEFUL) if f.topic == topic)
 
 
-def test_no_signal_beyond_chance_is_said_with_its_numbers(null):
+def judged(tables, **columns):
+    """Results whose defined signals all have these values."""
+    values = {name: pl.when(pl.col("rho").is_not_null()).then(pl.lit(value)) for name, value in columns.items()}
+    return synthetic.results({**tables, "correlation": tables["correlation"].with_columns(**values)})
+
+
+def test_no_signal_beyond_chance_cannot_tell_and_says_so_with_its_numbers(null):
     results = synthetic.results(null)
     headline = results.headline_of(results.target)
     answer = findings.answer(results, USEFUL)
-    assert headline["significant"] == 0
-    assert answer.startswith("No activation signal predicts gold log probability beyond chance")
+    assert answer.startswith("This run cannot tell: no activation signal is shown to be related to gold log probability")
     assert f"is {abs(headline['best_rho']):.2f} (corrected p = {headline['best_p_maxt']:.2f})" in answer
     assert "no proof of absence" in answer
     assert findings.against_null(results).startswith("No signal crosses the null line")
 
 
-def test_a_planted_signal_is_reported_with_what_it_keeps_where_it_was_not_chosen(planted):
-    results = synthetic.results(planted)
+def test_a_planted_signal_is_reported_with_what_it_is_worth(planted):
+    results = judged(planted, p_beyond=0.01)
     headline = results.headline_of(results.target)
     answer = findings.answer(results, USEFUL)
-    assert headline["significant"] > 0
-    assert answer.startswith("Yes, to a degree")
-    assert f"keeps {headline['nested_rho']:.2f} in its direction" in answer
+    assert answer.startswith("Yes: ")
+    assert "beyond what label, length, NLL and zero-shot answer log probability tell" in answer
+    assert f"is worth {headline['best_value']:.2f}" in answer
     assert "kurtosis of resid" in text_of(planted, "Largest correlation")
     assert "mask bidirectional, pooling answer" in text_of(planted, "Largest correlation")
+
+
+def test_what_the_label_tells_is_not_called_a_prediction(planted):
+    answer = findings.answer(judged(planted, p_beyond=0.5), USEFUL)
+    assert answer.startswith("Only what is known without them: ")
+    assert "none of them beyond what label, length" in answer
+
+
+def test_answers_without_labels_do_not_speak_of_them(planted):
+    answer = findings.answer(judged(planted, p_beyond=0.5, partial_label=None), USEFUL)
+    assert "beyond what length, NLL and zero-shot answer log probability tell" in answer
+
+
+def test_cheap_features_and_what_activations_add_are_said(null):
+    text = text_of(null, "Beside cheap features")
+    assert "predict 0.300 of the variance" in text
+    assert "a difference of +0.050 (95 % interval −0.100 to +0.200)" in text
 
 
 def test_the_metric_behind_accuracy_is_named(null):
@@ -55,20 +77,15 @@ def test_the_metric_behind_accuracy_is_named(null):
 
 
 def test_absence_is_claimed_only_where_every_equivalence_test_says_so(null):
-    def judged(verdict):
-        correlation = null["correlation"].with_columns(
-            equivalence=pl.when(pl.col("rho").is_not_null()).then(pl.lit(verdict))
-        )
-        return findings.answer(synthetic.results({**null, "correlation": correlation}), USEFUL)
-
-    assert "is ruled out for every one of them" in judged("no useful effect")
-    assert "for none of them" in judged("undecided")
+    assert findings.answer(judged(null, small=True), USEFUL).startswith("No: a useful effect")
+    assert findings.answer(judged(null, small=True, p_maxt=0.01), USEFUL).startswith("Too little to be of use")
+    assert "for none of them" in findings.answer(judged(null, small=False), USEFUL)
 
 
 def test_unreliable_quality_cannot_tell(null):
     results = synthetic.results(synthetic.undefined(null))
     assert findings.answer(results, USEFUL).startswith("This run cannot tell")
-    assert findings.overall([results]).startswith("The study cannot tell")
+    assert findings.overall([results]).startswith("Of 1 combination of model and data set: in 1 the data cannot tell")
     reason = "gain over zero-shot alpha is undefined: every candidate has the same quality."
     assert text_of(synthetic.undefined(null), "Noise ceiling").count(reason) == 1
     assert "nothing is ruled out" in text_of(synthetic.undefined(null), "Useful effect")
@@ -79,11 +96,6 @@ def test_reliable_quality_without_a_defined_signal_cannot_tell_either(null):
     tables["headline"] = tables["headline"].with_columns(alpha=null["headline"]["alpha"])
     answer = findings.answer(synthetic.results(tables), USEFUL)
     assert "not one activation signal has a defined correlation (every candidate has the same quality)" in answer
-
-
-def test_a_rho_above_the_ceiling_is_called_chance_in_part(planted):
-    headline = planted["headline"].with_columns(ceiling=pl.lit(0.3))
-    assert "exceeds the noise ceiling of 0.30" in text_of({**planted, "headline": headline}, "Largest correlation")
 
 
 def test_undefined_signals_are_counted_with_their_reason(null):
@@ -114,11 +126,11 @@ def test_a_control_that_correlates_is_an_alarm(null, p, alarm):
 
 def test_overall_counts_the_studies(null, planted):
     silent = synthetic.results(synthetic.undefined(null))
-    text = findings.overall([synthetic.results(null), synthetic.results(planted), silent])
+    text = findings.overall([synthetic.results(null), judged(planted, p_beyond=0.01), silent])
     largest = abs(synthetic.results(planted).strongest["rho"])
-    assert text.startswith("In 1 of 3 combinations of model and data set an activation signal predicts")
-    assert "(1 cannot tell)" in text
-    assert f"The largest |ρ| is {largest:.2f}" in text
+    assert text.startswith("Of 3 combinations of model and data set: in 1 an activation signal predicts quality beyond")
+    assert "in 2 the data cannot tell" in text
+    assert f"The largest |ρ| is {largest:.2f}, worth {0.3 * largest:.2f}" in text
 
 
 def captions(results):

@@ -33,6 +33,7 @@ rule plots:
     conda:
         "../../envs/analysis.yaml"
     params:
+        study_tables=study.study_tables,
         code=code_digest("plots"),
     script:
         "../scripts/plots.py"
@@ -60,6 +61,7 @@ rule comparison:
         "../../envs/analysis.yaml"
     params:
         models=study.models,
+        study_tables=study.study_tables,
         code=code_digest("comparison"),
     script:
         "../scripts/comparison.py"

@@ -55,6 +55,7 @@ rule verdict:
     params:
         settings=study.verdict_settings,
         models=study.models,
+        study_tables=study.study_tables,
         code=code_digest("verdict"),
     script:
         "../scripts/verdict.py"
@@ -95,6 +96,7 @@ rule explorer:
         "../../envs/analysis.yaml"
     params:
         masks=study.masks,
+        study_tables=study.study_tables,
         code=code_digest("explorer"),
     script:
         "../scripts/explorer.py"
@@ -128,6 +130,7 @@ rule page:
     params:
         settings=lambda wildcards: study.part(wildcards.dataset),
         models=study.models,
+        study_tables=study.study_tables,
         code=code_digest("page"),
     script:
         "../scripts/page.py"
@@ -158,6 +161,7 @@ rule index:
     params:
         settings=config,
         models=study.models,
+        study_tables=study.study_tables,
         code=code_digest("index"),
     script:
         "../scripts/index.py"

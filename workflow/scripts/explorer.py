@@ -5,4 +5,5 @@ from iclscope.runtime.jobs import job
 
 with job(snakemake):
     of, files = snakemake.wildcards, explorer.ExplorerFiles.of(snakemake.params.masks, snakemake.input)
-    explorer.run(model=of.model, dataset=of.dataset, files=files, output=snakemake.output[0])
+    number = snakemake.params.study_tables
+    explorer.run(model=of.model, dataset=of.dataset, files=files, study_tables=number, output=snakemake.output[0])

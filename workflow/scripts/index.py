@@ -5,4 +5,5 @@ from iclscope.runtime.jobs import job
 
 with job(snakemake):
     files = pages.IndexFiles.of(list(snakemake.config["datasets"]), snakemake.params.models, snakemake.input)
-    pages.run_index(files, settings=snakemake.params.settings, output=snakemake.output[0])
+    settings, number = snakemake.params.settings, snakemake.params.study_tables
+    pages.run_index(files, settings=settings, study_tables=number, output=snakemake.output[0])

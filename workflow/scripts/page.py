@@ -5,4 +5,5 @@ from iclscope.runtime.jobs import job
 
 with job(snakemake):
     files = pages.PageFiles.of(snakemake.wildcards.dataset, snakemake.params.models, snakemake.input)
-    pages.run_page(files, settings=snakemake.params.settings, output=snakemake.output[0])
+    settings, number = snakemake.params.settings, snakemake.params.study_tables
+    pages.run_page(files, settings=settings, study_tables=number, output=snakemake.output[0])

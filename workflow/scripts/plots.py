@@ -7,4 +7,5 @@ from iclscope.runtime.jobs import job
 
 with job(snakemake):
     of, folder = snakemake.wildcards, Path(snakemake.output[0]).parent
-    figures.run(model=of.model, dataset=of.dataset, tables=dict(snakemake.input.items()), folder=folder)
+    tables, number = dict(snakemake.input.items()), snakemake.params.study_tables
+    figures.run(model=of.model, dataset=of.dataset, tables=tables, study_tables=number, folder=folder)

@@ -188,6 +188,11 @@ class Study:
     # What the study ends with
 
     @property
+    def study_tables(self) -> int:
+        """How many tables of correlations there are: claims hold for all of them together."""
+        return len(self.models) * len(self.datasets)
+
+    @property
     def tables(self) -> dict[str, str]:
         """Final table → its file for one model and data set, which are wildcards."""
         return {table: f"<results>/{table}/{{model}}/{{dataset}}.parquet" for table in FINAL_TABLES}

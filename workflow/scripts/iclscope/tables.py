@@ -334,6 +334,7 @@ SUMMARY = Table(
         Column("model", pl.String, "name of the model in the config"),
         Column("dataset", pl.String, "name of the data set in the config"),
         *_HEADLINE_COLUMNS,
+        Column("status", pl.String, "what may be said of the activation signals; of the primary target", nullable=True),
         Column("best_selector", pl.String, "selector with the largest gain, bounds aside", nullable=True),
         Column("best_gain", _VALUE, "its gain over random", nullable=True),
         Column("best_gain_low", _VALUE, "95 % interval of that gain", nullable=True),

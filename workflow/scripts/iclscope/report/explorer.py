@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from iclscope.matrix.quality import read_scores
+from iclscope.matrix.quality import BALANCED, read_evaluation, score_matrix
 from iclscope.report import html
+from iclscope.statistics.intervals import Z_95
 from iclscope.tables import FEATURES, FINAL_TABLES, METRICS, SAMPLE, SIGNAL_KEY
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import TARGET_UNITS, count, target_name
@@ -21,7 +22,6 @@ MOST_SCORES = 1_000_000  # pairs of candidate and item that a page carries: abou
 MOST_LABELS = 8  # distinct answers that still make a label; of more, only the place among the choices does
 DIGITS = 4  # of signals and quality
 SIGNAL_ROW = (*SIGNAL_KEY, "layer")
-Z_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class ExplorerFiles:
         return cls(tables, **singles, metrics=dict(zip(masks, files["metrics"], strict=True)))
 
 
-def run(*, model: str, dataset: str, files: ExplorerFiles, output: str | Path) -> None:
+def run(*, model: str, dataset: str, files: ExplorerFiles, study_tables: int, output: str | Path) -> None:
     """Write the page of one model on one data set, two folders below the pages of the data sets."""
-    results = Results.read(model, dataset, files.tables)
+    results = Results.read(model, dataset, files.tables, study_tables)
     content = {
         "model": model,
         "dataset": dataset,
@@ -129,7 +129,7 @@ def _features(results: Results, features: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _activations(results: Results, metrics: Mapping[str, str | Path]) -> list[dict[str, Any]]:
-    """Per mask, site and metric the signal with the largest |rho| with the leading target, strongest first."""
+    """Per mask, site and metric the signal with the largest |rho| with the primary target, strongest first."""
     defined = results.signals.filter(pl.col("rho").is_not_null())
     chosen = defined.unique(["mask", "site", "metric"], keep="first", maintain_order=True)
     keys = [column for column in SIGNAL_ROW if column != "mask"]
@@ -152,18 +152,20 @@ def _activations(results: Results, metrics: Mapping[str, str | Path]) -> list[di
 
 def _correlations(results: Results, *conditions: pl.Expr) -> dict[str, list[float | None]]:
     """Rho and corrected p of a signal by target; empty where undefined."""
-    rows = results.correlation.filter(*conditions).select("target", "rho", "p_maxt")
+    p = (pl.col("p_maxt") * results.study_tables).clip(upper_bound=1)
+    rows = results.correlation.filter(*conditions).select("target", "rho", p)
     return {target: _numbers(numbers) for target, *numbers in rows.iter_rows()}
 
 
 def _scores(results: Results, evaluation: str | Path) -> dict[str, list[list[float]]]:
-    """Scores [candidates][items] in the leading and the first target; none if they were too many for a page."""
+    """Scores [candidates][items] in the primary and the first target; none if they were too many for a page."""
     headline = results.headline_of(results.target)
     if headline["candidates"] * headline["items"] > MOST_SCORES:
         return {}
     targets = list(dict.fromkeys([results.target, results.targets[0]]))
-    scores = read_scores(evaluation, targets)
-    return {target: _short(scores[target].matrix) for target in targets}
+    plain = {target: BALANCED.get(target, target) for target in targets}  # a balanced score is no score of one item
+    table = read_evaluation(evaluation, list(plain.values()))
+    return {target: _short(score_matrix(table, base).matrix) for target, base in plain.items()}
 
 
 def _short(matrix: np.ndarray) -> list[list[float]]:

@@ -32,19 +32,23 @@ CHAPTERS = (  # once per model
 ACROSS_MODELS = (across_models.CHAPTER,)  # where there are several models
 
 
-def run(*, model: str, dataset: str, tables: Mapping[str, str | Path], folder: str | Path) -> None:
+def run(
+    *, model: str, dataset: str, tables: Mapping[str, str | Path], study_tables: int, folder: str | Path
+) -> None:
     """Draw every figure of one model on one data set into `folder`, as PNG and SVG.
 
-    tables: correlation, headline, quality, reliability and selection → Parquet file.
+    tables: correlation, headline, quality, reliability and selection → Parquet file. study_tables: see `Results`.
     """
-    results = Results.read(model, dataset, tables)
-    logger.info("figures of %s on %s, leading quality target %s", model, dataset, results.target)
+    results = Results.read(model, dataset, tables, study_tables)
+    logger.info("figures of %s on %s, primary quality target %s", model, dataset, results.target)
     _draw(CHAPTERS, results, folder)
 
 
-def run_comparison(*, dataset: str, models: Mapping[str, Mapping[str, str | Path]], folder: str | Path) -> None:
+def run_comparison(
+    *, dataset: str, models: Mapping[str, Mapping[str, str | Path]], study_tables: int, folder: str | Path
+) -> None:
     """Draw every figure that compares `models` (model → table name → Parquet file) on one data set into `folder`."""
-    studies = [Results.read(model, dataset, tables) for model, tables in models.items()]
+    studies = [Results.read(model, dataset, tables, study_tables) for model, tables in models.items()]
     logger.info("figures of %s with %s", dataset, ", ".join(models))
     _draw(ACROSS_MODELS, studies, folder)
 

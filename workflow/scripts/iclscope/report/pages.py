@@ -121,13 +121,13 @@ class Part:
     sections: Sequence[Section]
 
 
-def run_page(files: PageFiles, settings: Mapping[str, Any], output: str | Path) -> None:
-    """Write the page of one data set; settings: the whole config.
+def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, output: str | Path) -> None:
+    """Write the page of one data set; settings: the config as it concerns it; study_tables: see `Results`.
 
     Text of candidates is not trusted: the templates escape everything.
     """
     judged = _verdict(files.verdict)
-    studies = [Results.read(model, files.dataset, of.tables) for model, of in files.models.items()]
+    studies = [Results.read(model, files.dataset, of.tables, study_tables) for model, of in files.models.items()]
     sample = SAMPLE.read(files.candidates)
     parts = []
     for results in studies:
@@ -148,12 +148,12 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], output: str | Path) 
     )
 
 
-def run_index(files: IndexFiles, settings: Mapping[str, Any], output: str | Path) -> None:
+def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int, output: str | Path) -> None:
     """Write the index, which links to the page of every data set in the same folder; settings: the whole config."""
     judged = _verdict(files.verdict)
     effect = settings["correlation"]["smallest_useful_effect"]
     own = {(dataset, model): one for dataset, models in files.studies.items() for model, one in models.items()}
-    studies = [Results.read(model, dataset, one.tables) for (dataset, model), one in own.items()]
+    studies = [Results.read(model, dataset, one.tables, study_tables) for (dataset, model), one in own.items()]
     sources = [_source(one.tables["headline"], output) for one in own.values()]
     picture = html.data_address(svg(overview.largest_correlations(studies)))
     html.render(
@@ -249,7 +249,7 @@ def _index_row(results: Results, judged: Mapping[str, Any], effect: float) -> di
             two_decimals(headline["ceiling"]),
             two_decimals(headline["null_95"]),
             two_decimals(headline["best_rho"]),
-            p_value(headline["best_p_maxt"]),
+            p_value(results.strongest and results.strongest["p_study"]),
         ],
     }
 

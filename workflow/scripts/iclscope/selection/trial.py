@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from iclscope.matrix import quality
 from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
@@ -30,7 +31,6 @@ from iclscope.statistics.ranks import Float
 from iclscope.statistics.reliability import cronbach_alpha
 from iclscope.statistics.resampling import Weights, generator, random_half
 from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION, ZERO_SHOT
-from iclscope.tasks.samples import read_clusters
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +38,12 @@ SEARCHES = 4  # plain searches per split behind each point of the exchange rate
 
 
 @dataclass(frozen=True)
-class Files:
-    """What selectors look at and are judged by: `metrics` maps each mask to its file; the last two are the samples."""
+class Files(quality.Files):
+    """What selectors look at and are judged by: `metrics` maps each mask to its file."""
 
-    evaluation: str | Path
     metrics: Mapping[str, str | Path]
     features: str | Path
     embeddings: str | Path
-    candidates: str | Path
-    item_rows: str | Path
 
 
 def run(
@@ -58,12 +55,12 @@ def run(
     are: where it stopped early, only the first ones of the samples count.
     """
     resolve(settings["selectors"])  # refuses an unknown name before anything is read
-    scores = read_scores(files.evaluation, targets)
+    scores, groups = read_scores(files, targets)
     shape = next(iter(scores.values())).matrix.shape
     materials = _read_materials(files, shape)
     named = resolve(settings["selectors"], list(dict.fromkeys(materials.metrics.tolist())))
     selectors = list({s.name: s for s in [*named, *resolve(["random", "oracle"])]}.values())
-    clusters = read_clusters(files.item_rows, shape[1])
+    clusters = groups.items
     rng = generator(job.seed, "selection halves")
     judging = np.stack([random_half(clusters, rng) for _ in range(settings["splits"])])
     weights = with_study(

@@ -52,11 +52,6 @@ def needed(
     )
 
 
-def candidates_to_see(effect: float, null_95: float, candidates: int) -> int:
-    """Candidates for which a |rho| of `effect` crosses the null line, which falls as 1 / sqrt(candidates - 1)."""
-    return max(candidates, math.ceil((null_95 / effect) ** 2 * (candidates - 1) + 1))
-
-
 def _times(size: int, variance: float, allowed: float, unit: int = 1) -> int | None:
     """How large a sample of `size` units must be to bring `variance`, which falls with it, down to `allowed`."""
     return unit * math.ceil(size * variance / allowed) if allowed > 0 else None

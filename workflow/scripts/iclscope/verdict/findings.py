@@ -1,6 +1,7 @@
 """What the numbers say, in words: the answer and the findings, as templates filled from the tables.
 
-A sentence claims only what its test supports: `no effect` needs an equivalence test, `beyond chance` a corrected p.
+A sentence claims only what its test supports: `no effect` needs an equivalence test, `related` a p that is corrected
+for the whole study. Claims are about the primary target alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from iclscope.statistics.intervals import LEVEL
+from iclscope.statistics.signals.latent import EXPLAINED, OPEN, PREDICTS, SMALL, STATUSES, USELESS
 from iclscope.verdict.results import Results, strongest_of
 from iclscope.verdict.wording import (
     TARGET_UNITS,
@@ -35,27 +37,77 @@ class Finding:
 
 
 def answer(results: Results, smallest_useful_effect: float) -> str:
-    """The study's answer for one model and data set in two sentences."""
-    headline, top = results.headline_of(results.target), results.strongest
-    target, tested = target_name(results.target), headline["signals"] - headline["undefined"]
+    """The study's answer for one model and data set in two or three sentences, by its status."""
+    headline, target = results.headline_of(results.target), target_name(results.target)
+    tested = headline["signals"] - headline["undefined"]
+    if results.strongest is None:
+        return f"This run cannot tell: {_why_nothing_is_defined(results)}"
     if headline["alpha"] is None:
         return (
-            "This run cannot tell: for every quality target the differences between candidates are no larger than "
-            f"noise, so that nothing could be seen to predict them. More than {headline['items']} items are needed."
+            f"This run cannot tell: the differences between candidates in {target} are no larger than noise, so that "
+            f"nothing could be seen to predict them. More than {plural(headline['items'], 'item')} are needed."
         )
-    if top is None:
-        return f"This run cannot tell: {no_signal_defined(results)} Other masks, metrics or poolings may vary."
-    if headline["significant"]:
+    useful = f"|ρ| ≥ {smallest_useful_effect:g} with quality without noise"
+    if results.status == PREDICTS:
         return (
-            f"Yes, to a degree: {target} is related beyond chance to {count(headline['significant'])} of "
-            f"{plural(tested, 'activation signal')}, most to one with ρ = {two_decimals(top['rho'])} "
-            f"({p_phrase(top['p_maxt'], 'corrected p')}; noise ceiling {two_decimals(headline['ceiling'])}). "
-            f"{_held_out(headline)}"
+            f"Yes: {_so_many(results, PREDICTS)} of {plural(tested, 'activation signal')} predict {target} beyond what "
+            f"{beyond_what(results)} tell, most of all {_top(results, PREDICTS)}. {_worth(headline)}"
         )
+    if results.status == EXPLAINED:
+        return (
+            f"Only what is known without them: {_so_many(results, EXPLAINED)} of {plural(tested, 'activation signal')} "
+            f"are related to {target}, none of them beyond what {beyond_what(results)} tell. The strongest: "
+            f"{_top(results, EXPLAINED)}. {_worth(headline)}"
+        )
+    if results.status == SMALL:
+        return (
+            f"Too little to be of use: {_so_many(results, SMALL)} of {plural(tested, 'activation signal')} are related "
+            f"to {target}, and a useful effect ({useful}) is ruled out for every one."
+        )
+    if results.status == USELESS:
+        return f"No: a useful effect on {target} ({useful}) is ruled out for every one of {count(tested)} signals."
+    related = results.signals.filter(status=SMALL).height
+    seen = (
+        f"{plural(related, 'activation signal')} {'is' if related == 1 else 'are'} related to {target}, but too little "
+        "to be of use"
+        if related
+        else f"no activation signal is shown to be related to {target}"
+    )
     return (
-        f"No activation signal predicts {target} beyond chance: the largest |ρ| of {count(tested)} is "
-        f"{two_decimals(abs(top['rho']))} ({p_phrase(top['p_maxt'], 'corrected p')}). "
-        + _absence(results, smallest_useful_effect)
+        f"This run cannot tell: {seen}; the largest |ρ| of {count(tested)} is "
+        f"{two_decimals(abs(results.strongest['rho']))} ({p_phrase(results.strongest['p_study'], 'corrected p')}). "
+        f"{_absence(results, useful)}"
+    )
+
+
+def beyond_what(results: Results) -> str:
+    """What a signal must predict quality beyond, in words: where answers are generated there is no label."""
+    labelled = results.signals["partial_label"].count() > 0
+    return f"{'label, ' if labelled else ''}length, NLL and zero-shot answer log probability"
+
+
+def _why_nothing_is_defined(results: Results) -> str:
+    if results.reliability_of(results.target)["sd"] == 0:
+        return f"{target_name(results.target)} is the same with every candidate."
+    return f"{no_signal_defined(results)} Other masks, metrics or poolings may vary."
+
+
+def _so_many(results: Results, status: str) -> str:
+    return count(results.signals.filter(status=status).height)
+
+
+def _top(results: Results, status: str) -> str:
+    """The strongest signal with a status, with its numbers."""
+    top = results.signals.filter(status=status).row(0, named=True)
+    return f"{signal_name(top)} (ρ = {two_decimals(top['rho'])}, {p_phrase(top['p_study'], 'corrected p')})"
+
+
+def _worth(headline: Mapping[str, Any]) -> str:
+    """What the largest |rho| is worth, its luck taken off."""
+    within = correlation_interval(headline["best_value_low"], headline["best_value_high"])
+    return (
+        f"The largest of so many is lucky: ρ = {two_decimals(headline['best_rho'])} is worth "
+        f"{two_decimals(headline['best_value'])} (95 % interval {within})."
     )
 
 
@@ -71,34 +123,37 @@ def all_findings(results: Results, smallest_useful_effect: float) -> list[Findin
         Finding("Noise ceiling", _ceiling(results)),
         Finding("Largest correlation", _largest(results)),
         Finding("Useful effect", _equivalence(results, smallest_useful_effect)),
+        Finding("Beside cheap features", _added(results)),
         Finding("Cheaper signals", _features(results)),
         Finding("Control", _control(results)),
         Finding("Value for selection", selectors(results, results.target)),
     ]
 
 
+# What is said of a number of combinations of model and data set, by their status; `{}` is the target.
+OF_COMBINATIONS = {
+    PREDICTS: "an activation signal predicts quality beyond label, length, NLL and zero-shot scores",
+    EXPLAINED: "activation signals tell no more than label, length, NLL and zero-shot scores do",
+    SMALL: "activation signals are related to quality, but too little to be of use",
+    USELESS: "a useful effect is ruled out for every activation signal",
+    OPEN: "the data cannot tell",
+}
+
+
 def overall(studies: Sequence[Results]) -> str:
-    """The answer over all models and data sets in two sentences; the best rho is that of each leading target."""
-    headlines = [results.headline_of(results.target) for results in studies]
-    told = [h for h in headlines if h["alpha"] is not None and h["best_rho"] is not None]
-    found = [h for h in told if h["significant"]]
-    where = f"{plural(len(studies), 'combination')} of model and data set"
+    """The answer over all models and data sets: how many have which status, and the largest |rho|."""
+    found = {status: [r for r in studies if r.status == status] for status in STATUSES}
+    where = plural(len(studies), "combination")
+    parts = [f"in {len(mine)} {OF_COMBINATIONS[status]}" for status, mine in found.items() if mine]
+    text = f"Of {where} of model and data set: {'; '.join(parts)}."
+    told = [r.headline_of(r.target) for r in studies if r.strongest is not None]
     if not told:
-        return (
-            f"The study cannot tell: in none of {where} are there both reliable differences between candidates and a "
-            "signal with a defined correlation. More items are needed."
-        )
+        return text
     largest = max(told, key=lambda h: abs(h["best_rho"]))
-    silent = f" ({len(headlines) - len(told)} cannot tell)" if len(told) < len(headlines) else ""
-    first = (
-        f"In {len(found)} of {where} an activation signal predicts a candidate's quality beyond chance{silent}"
-        if found
-        else f"In none of {where} does an activation signal predict a candidate's quality beyond chance{silent}"
-    )
     return (
-        f"{first}. The largest |ρ| is {two_decimals(abs(largest['best_rho']))}, where chance alone stays below "
-        f"{two_decimals(largest['null_95'])} in 95 of 100 studies and a perfect signal would reach "
-        f"{two_decimals(largest['ceiling'])}."
+        f"{text} The largest |ρ| is {two_decimals(abs(largest['best_rho']))}, worth "
+        f"{two_decimals(abs(largest['best_value']))} once its luck of being the largest is taken off; a perfect signal "
+        f"would reach {two_decimals(largest['ceiling'])} there."
     )
 
 
@@ -136,10 +191,10 @@ def _ceiling(results: Results) -> str:
     lead = results.reliability_of(results.target)
     sentences = []
     if lead["alpha"] is not None:
+        within = correlation_interval(lead["alpha_low"], lead["alpha_high"])
         sentences.append(
-            f"{target_name(results.target).capitalize()} is the most reliable target "
-            f"(α = {two_decimals(lead['alpha'])}), so the figures show it: a perfect signal would reach "
-            f"|ρ| = {two_decimals(lead['ceiling'])}."
+            f"Claims are about {target_name(results.target)}, as declared (α = {two_decimals(lead['alpha'])}, 95 % "
+            f"interval {within}): a perfect signal would reach |ρ| = {two_decimals(lead['ceiling'])}."
         )
     others = results.reliability.filter(pl.col("target") != results.target, pl.col("alpha").is_not_null())
     if not others.is_empty():
@@ -157,27 +212,10 @@ def _largest(results: Results) -> str:
     if top is None:
         return no_signal_defined(results).capitalize()
     within = correlation_interval(top["low"], top["high"])
-    text = (
-        f"The strongest signal is {signal_name(top)}: ρ = {two_decimals(top['rho'])} with "
-        f"{target_name(results.target)} (95 % interval {within}; {p_phrase(top['p_maxt'], 'corrected p')}). "
-        f"{against_null(results)}"
-    )
-    if headline["ceiling"] is not None and abs(top["rho"]) > headline["ceiling"]:
-        text += f" It exceeds the noise ceiling of {two_decimals(headline['ceiling'])}: part of it must be chance."
-    text += " " + _held_out(headline)
-    others = [target_name(t) for t in results.targets if t != results.target and results.headline_of(t)["significant"]]
-    if others:
-        text += f" Signals with a corrected p below {LEVEL} also exist for {enumeration(others)}."
-    return text
-
-
-def _held_out(headline: Mapping[str, Any]) -> str:
-    if headline["nested_rho"] is None:
-        return "What the best signal keeps where it was not chosen is undefined."
     return (
-        f"Chosen on half of the candidates and items and judged on the others, the best signal keeps "
-        f"{two_decimals(headline['nested_rho'])} in its direction; {two_decimals(headline['optimism'])} was the "
-        "luck of being chosen."
+        f"The strongest signal is {signal_name(top)}: ρ = {two_decimals(top['rho'])} with "
+        f"{target_name(results.target)} (95 % interval {within}; {p_phrase(top['p_study'], 'corrected p')}, for all "
+        f"signals of {plural(results.study_tables, 'table')}). {against_null(results)} {_worth(headline)}"
     )
 
 
@@ -200,30 +238,38 @@ def against_null(results: Results) -> str:
     )
 
 
-def _absence(results: Results, smallest_useful_effect: float) -> str:
-    """Whether the absence of evidence is evidence of absence."""
-    verdicts = results.signals["equivalence"].drop_nulls()
-    useless = int((verdicts == "no useful effect").sum())
-    bound = f"|ρ| ≥ {smallest_useful_effect:g}"
-    if useless == len(verdicts) > 0:
-        return f"A useful effect ({bound}) is ruled out for every one of them."
+def _absence(results: Results, useful: str) -> str:
+    """Whether the absence of evidence is evidence of absence; `useful`: the least effect of use, in words."""
+    defined = results.signals.filter(pl.col("rho").is_not_null())
+    small = int(defined["small"].sum())
     return (
-        f"That is no proof of absence: {size(results)} rule out a useful effect ({bound}) for "
-        f"{f'only {count(useless)}' if useless else 'none'} of them."
+        f"That is no proof of absence: {size(results)} rule out a useful effect ({useful}) for "
+        f"{f'only {count(small)}' if small else 'none'} of them."
     )
 
 
 def _equivalence(results: Results, smallest_useful_effect: float) -> str:
-    verdicts = results.signals["equivalence"].drop_nulls()
-    if verdicts.is_empty():
+    defined = results.signals.filter(pl.col("rho").is_not_null())
+    if defined.is_empty():
         return "No signal has a defined correlation, so that nothing is shown and nothing is ruled out."
-    useless, useful = int((verdicts == "no useful effect").sum()), int((verdicts == "useful effect").sum())
-    text = (
-        f"An effect of |ρ| ≥ {smallest_useful_effect:g}, the smallest that was declared useful, is ruled out for "
-        f"{count(useless)} of {plural(len(verdicts), 'defined signal')} and left open for "
-        f"{count(len(verdicts) - useless - useful)}"
+    small = int(defined["small"].sum())
+    return (
+        f"An effect of |ρ| ≥ {smallest_useful_effect:g} with quality without noise, the smallest that was declared "
+        f"useful, is ruled out for {count(small)} of {plural(defined.height, 'defined signal')}."
     )
-    return f"{text}; without correction for their number, {count(useful)} show it." if useful else f"{text}."
+
+
+def _added(results: Results) -> str:
+    """What activations add to cheap features in a cross-validated prediction."""
+    headline = results.headline_of(results.target)
+    if headline["added"] is None:
+        return "What activations add to cheap features is undefined."
+    within = interval(headline["added_low"], headline["added_high"], signed=True)
+    return (
+        f"Of candidates that no fit has seen, {beyond_what(results)} predict {quantity(headline['cheap_share'])} of the "
+        f"variance of quality; with all activation signals together it is {quantity(headline['all_share'])}, a "
+        f"difference of {quantity(headline['added'], signed=True)} (95 % interval {within})."
+    )
 
 
 def _features(results: Results) -> str:
@@ -235,7 +281,7 @@ def _features(results: Results) -> str:
     text = (
         f"Of {plural(features['rho'].count(), 'feature')} that need no activations, {top['metric']} is the strongest: "
         f"ρ = {two_decimals(top['rho'])} (95 % interval {correlation_interval(top['low'], top['high'])}; "
-        f"{p_phrase(top['p_maxt'], 'corrected p')})."
+        f"{p_phrase(top['p_study'], 'corrected p')})."
     )
     if not length.is_empty() and top["metric"] != "length":
         text += f" Plain length has ρ = {two_decimals(length['rho'][0])}."

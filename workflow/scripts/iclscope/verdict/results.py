@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from iclscope.statistics.signals.latent import of_family, statuses
 from iclscope.tables import CORRELATION, FINAL_TABLES, HEADLINE, QUALITY, RELIABILITY, SELECTION
 
 MAIN_POOLING = "all"
@@ -15,7 +17,12 @@ MAIN_POOLING = "all"
 
 @dataclass(frozen=True)
 class Results:
-    """Final tables of one model on one data set; frames as declared in `tables`."""
+    """Final tables of one model on one data set; frames as declared in `tables`.
+
+    The study has so many `study_tables` of correlations, one for each model and data set. In all of them together a
+    claim may be false with probability 0.05: p values are multiplied by their number (Bonferroni), so that the page of
+    one data set and the whole study say the same.
+    """
 
     model: str
     dataset: str
@@ -24,9 +31,10 @@ class Results:
     quality: pl.DataFrame
     reliability: pl.DataFrame
     selection: pl.DataFrame
+    study_tables: int
 
     @classmethod
-    def read(cls, model: str, dataset: str, paths: Mapping[str, str | Path]) -> "Results":
+    def read(cls, model: str, dataset: str, paths: Mapping[str, str | Path], study_tables: int) -> "Results":
         """Read the tables from `paths` (table name → Parquet file); other names in `paths` are left alone."""
         return cls(
             model=model,
@@ -36,6 +44,7 @@ class Results:
             quality=QUALITY.read(paths["quality"]),
             reliability=RELIABILITY.read(paths["reliability"]),
             selection=SELECTION.read(paths["selection"]),
+            study_tables=study_tables,
         )
 
     @property
@@ -45,15 +54,8 @@ class Results:
 
     @cached_property
     def target(self) -> str:
-        """The quality target that leads: the most reliable one, else, if none has a defined alpha, the first.
-
-        Reliability says nothing about which signals work, so that choosing by it is no double dipping.
-        """
-        trusted = self.reliability.filter(pl.col("alpha").is_not_null())
-        if trusted.is_empty():
-            return self.targets[0]
-        # Rounded, because two targets that differ by a constant per item have the same alpha but for the last digit.
-        return trusted["target"][int(trusted["alpha"].round(6).arg_max() or 0)]
+        """The quality target that claims are about: the one that the study declares."""
+        return self.reliability.row(by_predicate=pl.col("primary"), named=True)["target"]
 
     def headline_of(self, target: str) -> dict[str, Any]:
         """The headline row of a target."""
@@ -64,13 +66,33 @@ class Results:
         return self.reliability.row(by_predicate=pl.col("target") == target, named=True)
 
     def family(self, family: str) -> pl.DataFrame:
-        """Correlations of one family (activation, feature or control) with the leading target, strongest first."""
+        """Correlations of one family (activation, feature or control) with the primary target, strongest first.
+
+        With `p_study` and `p_beyond_study`, corrected for the study, and the `status` of each defined signal: nothing is
+        claimed of a target whose differences are no larger than noise.
+        """
         mine = self.correlation.filter(pl.col("target") == self.target, pl.col("family") == family)
-        return mine.sort(pl.col("rho").abs(), descending=True, nulls_last=True, maintain_order=True)
+        columns = {"p_study": "p_maxt", "p_beyond_study": "p_beyond"}
+        mine = mine.with_columns(
+            (pl.col(column) * self.study_tables).clip(upper_bound=1).alias(name) for name, column in columns.items()
+        )
+        p, beyond = (mine[name].fill_null(np.nan).to_numpy() for name in columns)
+        noisy = self.reliability_of(self.target)["alpha"] is None
+        small = mine["small"].fill_null(value=False).to_numpy()
+        said = pl.Series("status", statuses(np.ones(len(p)) if noisy else p, beyond, small))
+        known = pl.when(pl.col("rho").is_not_null()).then(pl.col("status")).alias("status")
+        return mine.with_columns(said).with_columns(known).sort(
+            pl.col("rho").abs(), descending=True, nulls_last=True, maintain_order=True
+        )
+
+    @cached_property
+    def status(self) -> str:
+        """What may be said of the activation signals: the strongest claim about one of them, no use only if of all."""
+        return of_family(self.signals["status"].drop_nulls().to_numpy())
 
     @cached_property
     def signals(self) -> pl.DataFrame:
-        """Correlations of the activation signals with the leading target, strongest first, undefined ones last."""
+        """Correlations of the activation signals with the primary target, strongest first, undefined ones last."""
         return self.family("activation")
 
     @property

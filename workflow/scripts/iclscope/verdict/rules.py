@@ -12,10 +12,12 @@ import iclscope
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job
 from iclscope.statistics.intervals import LEVEL, TINY, Z_90
+from iclscope.statistics.signals.latent import EXPLAINED, OPEN, PREDICTS, SMALL, USELESS
+from iclscope.statistics.signals.power import candidates_needed, independent_signals
 from iclscope.tables import SUMMARY
 from iclscope.verdict import findings
 from iclscope.verdict.across import LOST, SURVIVES, agreement, features_across, signals_across
-from iclscope.verdict.deciding import candidates_to_see, needed
+from iclscope.verdict.deciding import needed
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import (
     TARGET_UNITS,
@@ -39,6 +41,7 @@ def run(
     *,
     studies: Mapping[str, Mapping[str, Mapping[str, str | Path]]],
     settings: Mapping[str, Any],
+    study_tables: int,
     verdict_out: str | Path,
     summary_out: str | Path,
     job: Job,
@@ -47,10 +50,12 @@ def run(
 
     `studies` maps data set → model → table name → Parquet file, for the tables correlation, headline, quality,
     reliability and selection; `settings` holds `smallest_useful_effect`, a correlation, and `margin`, the largest
-    gain over random that is of no use, by the unit of the target (share_of_items, nats).
+    gain over random that is of no use, by the unit of the target (share_of_items, nats). `study_tables`: see `Results`.
     """
     results = [
-        Results.read(model, dataset, tables) for dataset, models in studies.items() for model, tables in models.items()
+        Results.read(model, dataset, tables, study_tables)
+        for dataset, models in studies.items()
+        for model, tables in models.items()
     ]
     judged = verdict(results, settings)
     write_text(verdict_out, json.dumps(judged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -59,7 +64,7 @@ def run(
 
 
 def verdict(studies: Sequence[Results], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict on all combinations of model and data set, each about its leading target; `settings` as in `run`."""
+    """The verdict on all combinations of model and data set, each about its primary target; `settings` as in `run`."""
     effect = settings["smallest_useful_effect"]
     agreements = list(agreement(studies, effect))
     models: dict[str, dict[str, Any]] = {}
@@ -72,9 +77,14 @@ def verdict(studies: Sequence[Results], settings: Mapping[str, Any]) -> dict[str
             "level": LEVEL,
             "smallest_useful_effect": effect,
             "margin": settings["margin"],
-            "target": "the most reliable quality target leads",
-            "predicts": "a corrected p (Westfall-Young maxT over all activation signals) is below the level",
-            "no useful effect": "the 90 % interval of every defined activation signal lies within the smallest effect",
+            "target": "the declared primary quality target; all others are exploratory",
+            "corrected p": "studentised maxT over all activation signals of a table, times the tables of the study",
+            PREDICTS: "the corrected p of a signal is at most the level, and so is that beyond the nuisances",
+            EXPLAINED: "the corrected p of a signal is at most the level, that beyond the nuisances of none",
+            "nuisances": "label, length, NLL and zero-shot answer log probability (Freedman-Lane permutations)",
+            SMALL: "a signal is related, and the 90 % interval of every signal, without noise, within the least effect",
+            USELESS: "no signal is related, and the same holds",
+            OPEN: "none of these, or the noise ceiling is below the least one",
             BEATS: "gain above 0 and corrected p (Holm over all selectors) below the level",
             WORSE: "gain below 0 and corrected p below the level",
             EQUIVALENT: "the 90 % interval of the gain lies within the margin of the target's unit",
@@ -86,7 +96,7 @@ def verdict(studies: Sequence[Results], settings: Mapping[str, Any]) -> dict[str
         "headline": findings.overall(studies),
         "models": models,
         "agreement_between_models": agreements,
-        "features_across_settings": features_across(studies),
+        "features_across_data_sets": features_across(studies),
         "signals_across_data_sets": signals_across(studies),
     }
 
@@ -106,18 +116,9 @@ def summary(results: Results) -> pl.DataFrame:
             best_gain_high="high",
         )
     )
-    named = results.headline.with_columns(model=pl.lit(results.model), dataset=pl.lit(results.dataset))
+    status = pl.when("primary").then(pl.lit(results.status))
+    named = results.headline.with_columns(model=pl.lit(results.model), dataset=pl.lit(results.dataset), status=status)
     return named.join(best, on="target", how="left", maintain_order="left").select(SUMMARY.schema.names())
-
-
-def correlation_status(headline: Mapping[str, Any]) -> str:
-    """Whether activation signals predict quality, from a row of the headline table."""
-    defined = headline["signals"] - headline["undefined"]
-    if headline["alpha"] is None or not defined:
-        return "cannot tell"
-    if headline["significant"]:
-        return "predicts"
-    return "no useful effect" if headline["useless"] == defined else UNDECIDED
 
 
 def selector_status(row: Mapping[str, Any], margin: float) -> str:
@@ -158,20 +159,26 @@ def _judge(results: Results, agreements: Sequence[Mapping[str, Any]], settings: 
         for row in agreements
         if row["dataset"] == results.dataset and results.model in row["models"] and row["target"] == results.target
     ]
-    null = headline["null_95"]
     return {
         "target": results.target,
-        "status": correlation_status(headline),
+        "status": results.status,
         "conclusion": findings.answer(results, effect),
         "numbers": headline,
-        "candidates_to_see_smallest_effect": None
-        if null is None
-        else candidates_to_see(effect, null, headline["candidates"]),
+        "candidates_for_smallest_effect": _candidates_for(results, effect),
         "margin": margin,
         "selectors": selectors,
         "ship": to_ship(selectors, margin),
         "sentences": [*_on_selectors(results, selectors, margin), *(_on_agreement(row, results.model) for row in mine)],
     }
+
+
+def _candidates_for(results: Results, effect: float) -> int | None:
+    """Candidates with which a signal of this `effect` would be found in 80 of 100 studies, noise staying as it is."""
+    headline = results.headline_of(results.target)
+    if headline["null_95"] is None or headline["alpha"] is None:
+        return None
+    signals = independent_signals(headline["null_95"], headline["candidates"]) * results.study_tables
+    return candidates_needed(effect, signals, headline["alpha"])
 
 
 def _judge_selectors(results: Results, margin: float) -> dict[str, dict[str, Any]]:

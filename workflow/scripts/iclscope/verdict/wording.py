@@ -12,6 +12,9 @@ TARGETS = {
     "gold_logprob": "gold log probability",
     "margin": "margin",
     "gain": "gain over zero-shot",
+    "accuracy_balanced": "balanced accuracy",
+    "gold_logprob_balanced": "balanced gold log probability",
+    "margin_balanced": "balanced margin",
 }
 TARGET_UNITS = {
     "accuracy": "share of items",
@@ -19,6 +22,9 @@ TARGET_UNITS = {
     "gold_logprob": "nats",
     "margin": "nats",
     "gain": "nats",
+    "accuracy_balanced": "share of items",
+    "gold_logprob_balanced": "nats",
+    "margin_balanced": "nats",
 }
 
 

@@ -20,7 +20,7 @@ BEST = 5  # candidates of the first model that are marked
 
 
 def shared_target(studies: Sequence[Results]) -> str:
-    """The quality target that all models are compared in: the most reliable one of the first model."""
+    """The quality target that all models are compared in: the primary one."""
     return studies[0].target
 
 

@@ -8,7 +8,7 @@ CHAPTER = Chapter("controls", "controls", "Cheaper signals and controls")
 
 @CHAPTER.sheet
 def features(material: Material) -> Sheet:
-    """Features and controls against the leading target."""
+    """Features and controls against the primary target."""
     results = material.results
     header = (
         "signal",
@@ -19,7 +19,8 @@ def features(material: Material) -> Sheet:
         "given length",
         "and label",
         "and NLL",
-        "remark",
+        "and zero-shot",
+        "what may be said",
     )
     both = [*results.family("feature").iter_rows(named=True), *results.family("control").iter_rows(named=True)]
     rows = [
@@ -28,11 +29,12 @@ def features(material: Material) -> Sheet:
             two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             p_value(row["p"]),
-            p_value(row["p_maxt"]),
+            p_value(row["p_study"]),
             two_decimals(row["partial_length"]),
             two_decimals(row["partial_label"]),
             two_decimals(row["partial_nll"]),
-            row["reason"] or row["equivalence"] or "",
+            two_decimals(row["partial_zero_shot"]),
+            row["reason"] or row["status"] or "",
         )
         for row in both
     ]

@@ -30,7 +30,7 @@ def _caption_by_layer(results: Results) -> Caption:
     conclusion = against_null(results)
     return Caption(
         "Correlation by layer, one panel per attention mask",
-        f"Spearman's ρ of activation signals with {target}, {_leading_because(results)}; {size(results)}. Blue: the "
+        f"Spearman's ρ of activation signals with {target}, {_primary(results)}; {size(results)}. Blue: the "
         "mask's strongest signal (metric · site · pooling) with its 95 % interval; grey lines: every metric and site "
         f"under pooling {results.main_pooling}; grey area: the range over all poolings. {_references(headline)} "
         f"{conclusion}",
@@ -44,8 +44,8 @@ def _references(headline: Mapping[str, Any]) -> str:
     dashed = (
         "There is no null line."
         if null is None
-        else f"Dashed: the null line, {two_decimals(null)}, which the largest |ρ| of the whole family stays under by "
-        "chance in 95 of 100 studies."
+        else f"Dashed: the null line, {two_decimals(null)}, which the largest |ρ| of all signals stays under by chance "
+        "in 95 of 100 such tables; where items disagree about a signal, more is needed."
     )
     dotted = (
         "The noise ceiling is undefined." if ceiling is None else f"Dotted: the noise ceiling, {two_decimals(ceiling)}."
@@ -53,11 +53,11 @@ def _references(headline: Mapping[str, Any]) -> str:
     return f"{dashed} {dotted}"
 
 
-def _leading_because(results: Results) -> str:
+def _primary(results: Results) -> str:
     alpha = results.reliability_of(results.target)["alpha"]
     if alpha is None:
-        return "the first quality target, because none has a defined alpha"
-    return f"the most reliable quality target (α = {two_decimals(alpha)})"
+        return "the primary quality target, whose differences are no larger than noise"
+    return f"the primary quality target (α = {two_decimals(alpha)})"
 
 
 @CHAPTER.figure("correlation by layer", tables=("correlation", "headline"), caption=_caption_by_layer)
@@ -126,16 +126,13 @@ def _highlight(ax: Axes, signals: pl.DataFrame, top: Mapping[str, Any], largest:
 
 def _caption_of_heatmap(results: Results) -> Caption:
     headline, target = results.headline_of(results.target), target_name(results.target)
-    marked = (
-        f"So marked: {plural(headline['significant'], 'signal')}."
-        if headline["significant"]
-        else "No signal reaches that, so there is no dot."
-    )
+    related = results.signals.filter(pl.col("p_study") <= LEVEL).height
+    marked = f"So marked: {plural(related, 'signal')}." if related else "No signal reaches that, so there is no dot."
     return Caption(
         "Correlation by metric, site and layer",
-        f"Spearman's ρ with {target}, {_leading_because(results)}; {size(results)}. Each cell shows the pooling with "
-        f"the largest |ρ|, so that no signal is hidden; hatched: undefined. A dot marks a corrected p below "
-        f"{LEVEL}. {marked} The null line is {two_decimals(headline['null_95'])}, the noise ceiling "
+        f"Spearman's ρ with {target}, {_primary(results)}; {size(results)}. Each cell shows the pooling with "
+        f"the largest |ρ|, so that no signal is hidden; hatched: undefined. A dot marks a p of at most {LEVEL}, "
+        f"corrected for all signals of the study. {marked} The null line is {two_decimals(headline['null_95'])}, the noise ceiling "
         f"{two_decimals(headline['ceiling'])}.",
         f"Heat maps of Spearman's rho with {target}, metrics by layers, one for each attention mask. {marked}",
     )
@@ -145,7 +142,7 @@ def _caption_of_heatmap(results: Results) -> Caption:
 def rho_heatmap(results: Results) -> Figure:
     """Rho of every metric at every layer and site, one panel per mask, under the pooling where it is strongest.
 
-    So no signal of the family can hide. Hatched where no pooling defines it, a dot where the corrected p is below 0.05.
+    So no signal of the family can hide. Hatched where no pooling defines it, a dot where the corrected p is at most 0.05.
     """
     signals = results.signals
     masks = _masks(results)
@@ -174,7 +171,7 @@ def _heat_panel(ax: Axes, part: pl.DataFrame, rows: list[tuple[str, str]], layer
     for row in part.filter(pl.col("rho").is_not_null()).iter_rows(named=True):
         cell = rows.index((row["site"], row["metric"])), layers.index(row["layer"])
         rho[cell] = row["rho"]
-        if row["p_maxt"] is not None and row["p_maxt"] < 0.05:
+        if row["p_study"] <= LEVEL:
             ax.plot(cell[1], cell[0], "o", color=INK, markeredgecolor="white", markeredgewidth=0.4, markersize=2.6)
     whole = Rectangle((-0.5, -0.5), len(layers), len(rows), facecolor="#eeeeee", hatch="////", linewidth=0)
     ax.add_patch(whole)
@@ -194,33 +191,33 @@ def _heat_panel(ax: Axes, part: pl.DataFrame, rows: list[tuple[str, str]], layer
     return mesh
 
 
-def _caption_of_optimism(results: Results) -> Caption:
+def _caption_of_luck(results: Results) -> Caption:
     headline, target = results.headline_of(results.target), target_name(results.target)
-    held_out, lost = headline["nested_rho"], headline["optimism"]
+    value, luck = headline["best_value"], headline["luck"]
     conclusion = (
-        f"For {target}, {two_decimals(lost)} of {two_decimals(held_out + lost)} is the luck of being chosen."
-        if held_out is not None
+        f"For {target}, {two_decimals(luck)} of {two_decimals(abs(headline['best_rho']))} is the luck of being the "
+        f"largest."
+        if value is not None
         else f"For {target} it is undefined."
     )
     return Caption(
-        "How much of the best correlation is the luck of being chosen",
-        f"Of {plural(headline['signals'] - headline['undefined'], 'activation signal')}; {size(results)}. Hollow: the "
-        "largest |ρ| on a random half of candidates and items; filled: ρ of the same signal on the other halves, mean "
-        "over splits; the line between them is the optimism. Diamond: the largest |ρ| on everything, to be read "
-        f"against the ticks: the null line of the whole family and the noise ceiling. {conclusion}",
-        f"Dot plot of the largest correlation where it was chosen and where it was not, by target. {conclusion}",
+        "How much of the largest correlation is the luck of being the largest",
+        f"Of {plural(headline['signals'] - headline['undefined'], 'activation signal')}; {size(results)}. Diamond: the "
+        "largest |ρ|; dot: what it is worth, given that it was chosen for being the largest, with its 95 % interval, in "
+        f"the direction of the choice. Ticks: the null line and the noise ceiling. {conclusion}",
+        f"Dot plot of the largest correlation and of what it is worth, by target. {conclusion}",
     )
 
 
-@CHAPTER.figure("optimism of the best", tables=("headline",), caption=_caption_of_optimism)
-def optimism(results: Results) -> Figure:
-    """The best signal of the grid: its |rho| on everything, on the half where it was chosen, and on the other."""
+@CHAPTER.figure("luck of the largest", tables=("headline",), caption=_caption_of_luck)
+def luck(results: Results) -> Figure:
+    """The largest |rho| of each target, and what it is worth without the luck of being the largest."""
     figure = new_figure(height=1.1 + 0.36 * len(results.targets))
     ax = figure.subplots()
     for height, target in enumerate(results.targets):
-        _optimism_row(ax, height, results.headline_of(target))
+        _luck_row(ax, height, results.headline_of(target))
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
     ax.axvline(0, color=INK, linewidth=0.7)
     ax.set_yticks(range(len(results.targets)), [target_name(target) for target in results.targets])
     ax.get_yticklabels()[results.targets.index(results.target)].set_color(BLUE)
@@ -231,26 +228,24 @@ def optimism(results: Results) -> Figure:
     return figure
 
 
-def _optimism_row(ax: Axes, height: int, headline: Mapping[str, Any]) -> None:
-    """One target: null line and ceiling as ticks, the loss from choosing to judging as an arrow between two dots."""
+def _luck_row(ax: Axes, height: int, headline: Mapping[str, Any]) -> None:
+    """One target: null line and ceiling as ticks, the largest |rho|, and its worth with an interval."""
     for name, colour, label in (("null_95", VERMILION, "null line"), ("ceiling", INK, "noise ceiling")):
         if headline[name] is not None:
             ax.vlines(headline[name], height - 0.3, height + 0.3, color=colour, linewidth=1.6, label=label)
-    if headline["best_rho"] is not None:
-        ax.plot(abs(headline["best_rho"]), height, "D", color=GREY, markersize=5, label="largest |ρ|, everything")
-    held_out, lost = headline["nested_rho"], headline["optimism"]
-    if held_out is None or lost is None:
+    if headline["best_value"] is None:
         ax.text(0.01, height, "undefined", va="center", color=INK)
         return
-    ax.plot([held_out, held_out + lost], [height, height], color=BLUE, linewidth=1.0)
-    hollow: dict[str, Any] = {"markerfacecolor": "white", "label": "largest |ρ|, half where it was chosen"}
-    ax.plot(held_out + lost, height, "o", color=BLUE, markersize=6, **hollow)
-    ax.plot(held_out, height, "o", color=BLUE, markersize=6, label="the same signal, other half")
+    sign = 1 if headline["best_rho"] > 0 else -1
+    value, low, high = (sign * headline[name] for name in ("best_value", "best_value_low", "best_value_high"))
+    ax.plot([low, high], [height, height], color=BLUE, linewidth=1.0)
+    ax.plot(abs(headline["best_rho"]), height, "D", color=GREY, markersize=5, label="largest |ρ|")
+    ax.plot(value, height, "o", color=BLUE, markersize=6, label="what it is worth")
 
 
 @CHAPTER.sheet
 def top_signals(material: Material) -> Sheet | None:
-    """The strongest activation signals for the leading target; None if no correlation is defined."""
+    """The strongest activation signals for the primary target; None if no correlation is defined."""
     results = material.results
     defined = results.signals.filter(pl.col("rho").is_not_null()).head(TOP_SIGNALS)
     if defined.is_empty():
@@ -265,10 +260,13 @@ def top_signals(material: Material) -> Sheet | None:
         "95 % interval",
         "p alone",
         "corrected p",
-        "ρ / √α",
+        "without noise",
         "given length",
         "and label",
         "and NLL",
+        "and zero-shot",
+        "corrected p beyond",
+        "what may be said",
     )
     rows = [
         (
@@ -280,24 +278,27 @@ def top_signals(material: Material) -> Sheet | None:
             two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
             p_value(row["p"]),
-            p_value(row["p_maxt"]),
-            two_decimals(row["rho_disattenuated"]),
+            p_value(row["p_study"]),
+            two_decimals(row["latent_rho"]),
             two_decimals(row["partial_length"]),
             two_decimals(row["partial_label"]),
             two_decimals(row["partial_nll"]),
+            two_decimals(row["partial_zero_shot"]),
+            p_value(row["p_beyond_study"]),
+            row["status"],
         )
         for row in defined.iter_rows(named=True)
     ]
     caption = (
         f"The {len(rows)} activation signals with the largest |ρ| with {target_name(results.target)}; from “given "
-        "length” on, partial correlations"
+        "length” on, partial correlations; p is corrected for all signals of the study"
     )
-    return Sheet(caption, header, rows, words=range(4))
+    return Sheet(caption, header, rows, words=(*range(4), len(header) - 1))
 
 
 @CHAPTER.sheet
 def undefined_signals(material: Material) -> Sheet | None:
-    """Why activation signals have no correlation with the leading target; None if all have one."""
+    """Why activation signals have no correlation with the primary target; None if all have one."""
     signals = material.results.signals
     empty = signals.filter(pl.col("rho").is_null())
     if empty.is_empty():

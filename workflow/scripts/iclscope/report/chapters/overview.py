@@ -9,7 +9,7 @@ from iclscope.report.parts import Caption, Sheet
 from iclscope.report.style import BLUE, INK, PALE, VERMILION, new_figure, styled
 from iclscope.verdict.findings import size
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import correlation_interval, count, target_name, two_decimals
+from iclscope.verdict.wording import correlation_interval, count, p_value, target_name, two_decimals
 
 
 def caption(studies: Sequence[Results]) -> Caption:
@@ -24,9 +24,9 @@ def caption(studies: Sequence[Results]) -> Caption:
         )
     return Caption(
         "The largest correlation, between chance and noise",
-        "Blue dot: the largest |ρ| of all activation signals with the most reliable quality target. Grey bar: what "
-        "max |ρ| stays under by chance in 95 of 100 studies of this size. Black tick: noise ceiling, the most that a "
-        "perfect signal would reach. A dot inside the grey bar is what chance alone would show.",
+        "Blue dot: the largest |ρ| of all activation signals with the primary quality target. Grey bar: what max |ρ| "
+        "stays under by chance in 95 of 100 tables of this size. Black tick: noise ceiling, the most that a perfect "
+        "signal would reach. A dot inside the grey bar is what chance alone would show.",
         f"One row per data set and model. {'; '.join(parts)}.",
     )
 
@@ -77,14 +77,13 @@ def tables(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
     pooled = [
         (
             row["metric"],
-            target_name(row["target"]),
-            f"{row['positive']} of {row['settings']}",
+            f"{row['positive']} of {row['data_sets']}",
             two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
+            correlation_interval(row["next_low"], row["next_high"]),
             two_decimals(row["tau"]),
         )
-        for row in verdict.get("features_across_settings", [])
-        if row["target"] in targets
+        for row in verdict.get("features_across_data_sets", [])
     ]
     tables = {
         "agreement": Sheet(
@@ -93,37 +92,35 @@ def tables(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             agreement,
             words=(0, 1, 2, 7),
         ),
-        "signals": _signals_across(verdict, targets),
+        "signals": _signals_across(verdict),
         "pooled": Sheet(
-            "Signals that need no activations, over all data sets and models (random-effects mean)",
-            ("signal", "target", "ρ above 0", "mean ρ", "95 % interval", "spread τ"),
+            "Signals that need no activations, over data sets, models averaged (Hartung-Knapp; three data sets at least)",
+            ("signal", "ρ above 0", "mean ρ", "95 % interval", "another data set", "spread τ"),
             pooled,
-            words=(0, 1),
+            words=(0,),
         ),
     }
     return {name: table for name, table in tables.items() if table.rows}
 
 
-def _signals_across(verdict: Mapping[str, Any], targets: Collection[str]) -> Sheet:
+def _signals_across(verdict: Mapping[str, Any]) -> Sheet:
     """Activation signals of each model over its data sets."""
     rows = [
         (
             row["model"],
-            target_name(row["target"]),
-            row["largest"],
+            row["strongest"],
             count(row["signals"]),
             count(row["same_sign"]),
             count(round(row["same_sign_by_chance"])),
             two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            two_decimals(row["tau"]),
+            p_value(row["p"]),
         )
         for row in verdict.get("signals_across_data_sets", [])
-        if row["target"] in targets
     ]
     return Sheet(
-        "Activation signals over all data sets: how many keep their sign, and the largest mean ρ (random effects)",
-        ("model", "target", "largest", "signals", "same sign", "by chance", "mean ρ", "95 % interval", "spread τ"),
+        "Activation signals over all data sets: how many keep their sign, and the strongest, p corrected for all of them",
+        ("model", "strongest", "signals", "same sign", "by chance", "mean ρ", "95 % interval", "corrected p"),
         rows,
-        words=range(3),
+        words=range(2),
     )

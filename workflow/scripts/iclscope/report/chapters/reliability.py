@@ -16,7 +16,16 @@ from iclscope.report.style import BLUE, GREEN, GREY, INK, VERMILION, new_figure
 from iclscope.statistics.reliability import CEILING_WANTED
 from iclscope.verdict.findings import size
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import TARGET_UNITS, count, enumeration, plural, quantity, target_name, two_decimals
+from iclscope.verdict.wording import (
+    TARGET_UNITS,
+    correlation_interval,
+    count,
+    enumeration,
+    plural,
+    quantity,
+    target_name,
+    two_decimals,
+)
 
 CHAPTER = Chapter("reliability", "reliability", "Quality and its reliability")
 
@@ -100,7 +109,7 @@ def _caption_of_curve(results: Results) -> Caption:
     return Caption(
         "Noise ceiling against the number of items",
         "The largest correlation with quality that a perfect signal would reach, had the study more or fewer items "
-        f"(Spearman-Brown, from Cronbach's α of {size(results)}). Dots: this study; dotted: 0.95; blue: the target of "
+        f"(Spearman-Brown, from α of {size(results)}). Dots: this study; dotted: 0.95; blue: the target of "
         f"the other figures. {conclusion}",
         f"Rising curves of the noise ceiling against the number of items, one for each quality target. {conclusion}",
     )
@@ -157,6 +166,7 @@ def targets(material: Material) -> Sheet:
         "mean",
         "SD",
         "α",
+        "95 % interval",
         "split half",
         "ceiling",
         "items for 0.95",
@@ -170,6 +180,7 @@ def targets(material: Material) -> Sheet:
             quantity(row["mean"]),
             quantity(row["sd"]),
             two_decimals(row["alpha"]),
+            correlation_interval(row["alpha_low"], row["alpha_high"]),
             two_decimals(row["split_half"]),
             two_decimals(row["ceiling"]),
             count(row["items_needed"]),

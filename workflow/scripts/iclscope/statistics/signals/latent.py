@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.signals.generalisability import Noise
 from iclscope.statistics.signals.studentised import Spread
@@ -19,7 +20,6 @@ SMALL = "related, too small to use"
 USELESS = "no useful effect"
 OPEN = "cannot tell"
 STATUSES = (PREDICTS, EXPLAINED, SMALL, USELESS, OPEN)  # from the strongest claim to none
-LEVEL = 0.05
 
 
 class Interval(NamedTuple):

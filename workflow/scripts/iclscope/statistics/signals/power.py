@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from iclscope.statistics.intervals import LEVEL, Z_90
 from iclscope.statistics.ranks import Float
 
-LEVEL = 0.05
-Z_90 = float(norm.ppf(0.95))
 ENOUGH = 0.8  # the usual power of a planned study
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(31)  # expectation over a standard normal deviate
 
