@@ -23,8 +23,8 @@ from iclscope.matrix import quality
 from iclscope.runtime.jobs import Job
 from iclscope.selection import trial
 from iclscope.signals import correlation
-from iclscope.statistics.corrections import permute
-from iclscope.statistics.ranks import centred_ranks
+from iclscope.statistics.ranks import centred_ranks, unit
+from iclscope.statistics.signals.shuffles import Shuffles, permute
 from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
 from record import ROOT, peak_memory
 
@@ -36,11 +36,15 @@ METRIC_NAMES = (
     "mean", "variance", "skewness", "kurtosis", "skewness_token", "kurtosis_token", "max_abs", "log_max_median",
     "massive", "top_share", "l2_norm", "hoyer",
 )  # fmt: skip
-SELECTORS = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["selection"]["selectors"]
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 SETTINGS = {
-    "quality": {"targets": ["accuracy", "accuracy_norm", "gold_logprob", "margin", "gain"], "split_halves": 200},
-    "correlation": {"permutations": 10_000, "bootstrap": 2_000, "nested_splits": 20, "smallest_useful_effect": 0.2},
-    "selection": {"selectors": [*SELECTORS, "search_32", "search_128"], "splits": 50, "bootstrap": 2_000},
+    "quality": CONFIG["quality"],
+    "correlation": CONFIG["correlation"],
+    "selection": {
+        "selectors": [*CONFIG["selection"]["selectors"], "search_32", "search_128"],
+        "splits": 50,
+        "bootstrap": 2_000,
+    },
 }
 LOOPED = 3  # signals on which the scipy loop is timed
 SEED = 1
@@ -94,11 +98,12 @@ def _features(rng: np.random.Generator) -> pl.DataFrame:
 def _sample(size: int, rng: np.random.Generator) -> pl.DataFrame:
     words = np.array([f"word{n}" for n in range(5_000)])
     questions = [" ".join(words[rng.integers(0, len(words), 100)]) for _ in range(size)]
-    text = dict.fromkeys(("split", "kind", "description", "target_delimiter", "prefix", "document"), "")
-    numbers = ("source_row", "gold", "question_start", "question_end", "answer_start", "answer_end", "tokens")
+    text = {"kind": "choice"} | dict.fromkeys(("split", "description", "target_delimiter", "prefix", "document"), "")
+    numbers = ("source_row", "question_start", "question_end", "answer_start", "answer_end", "tokens")
     frame = pl.DataFrame({"id": range(size), "question": questions}).with_columns(
         *(pl.lit(value).alias(name) for name, value in text.items()),
         *(pl.lit(0).alias(name) for name in numbers),
+        gold=rng.integers(0, 2, size),
         choices=pl.lit(["no", "yes"]),
         cluster=pl.lit(None),
     )
@@ -128,26 +133,27 @@ def run(stage: str, folder: Path) -> None:
     made = {name: folder / f"{name}.parquet" for name in ("quality", "reliability", "correlation", "headline")}
     metrics = {mask: folder / f"metrics_{mask}.parquet" for mask in MASKS}
     common = {"settings": SETTINGS[stage], "job": Job(SEED, {})}
-    read = {"evaluation": path["evaluation"], "features": path["features"], "item_rows": path["items"]}
+    scored = {"evaluation": path["evaluation"], "candidates": path["candidates"], "item_rows": path["items"]}
+    read = {**scored, "features": path["features"], "metrics": metrics}
     start, cpu = time.perf_counter(), time.process_time()
     if stage == "quality":
         quality.run(
             **common,
-            evaluation=path["evaluation"],
+            files=quality.Files(**scored),
             quality_out=made["quality"],
             reliability_out=made["reliability"],
         )
     elif stage == "correlation":
         correlation.run(
             **common,
-            files=correlation.Files(**read, metrics=metrics, reliability=made["reliability"]),
+            files=correlation.Files(**read, reliability=made["reliability"]),
             correlation_out=made["correlation"],
             headline_out=made["headline"],
         )
     else:
         trial.run(
             **common,
-            files=trial.Files(**read, metrics=metrics, embeddings=path["embeddings"], candidates=path["candidates"]),
+            files=trial.Files(**read, embeddings=path["embeddings"]),
             targets=SETTINGS["quality"]["targets"],
             selection_out=folder / "selection.parquet",
         )
@@ -164,7 +170,10 @@ def maxt_against_scipy() -> dict[str, float]:
     values, score = rng.standard_normal((signals, CANDIDATES)), rng.standard_normal(CANDIDATES)
     ranks, target = centred_ranks(values), centred_ranks(score)
     start = time.perf_counter()
-    null = permute(ranks, target, permutations, np.random.default_rng(1))
+    rows, scaled = unit(ranks).astype(np.float32), unit(target)
+    shuffles = Shuffles(CANDIDATES, permutations, 1)
+    error = shuffles.error(rows, scaled)
+    null = permute(rows, scaled, shuffles, np.abs(np.arctanh(rows @ scaled)) / error, error)
     ours = time.perf_counter() - start
     start = time.perf_counter()
     for row in range(LOOPED):

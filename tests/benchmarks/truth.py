@@ -1,10 +1,8 @@
-"""Do the statistics find the truth? Repeated studies with planted answers, as the tables of docs/explanation/truth.md.
+"""Are gains of selectors true? Repeated studies with planted answers, as a table of docs/explanation/truth.md.
 
-PYTHONPATH=workflow/scripts python tests/benchmarks/truth.py correlation|null|selection STUDIES
+PYTHONPATH=workflow/scripts python tests/benchmarks/truth.py STUDIES
 
-Correlation: ability of C candidates, scores of N items with reliability alpha, PLANTED signals that correlate with
-ability as rho, all normal. Null: UNRELATED signals that do not. Selection: selectors instead of signals; the true gain
-of a selector is its mean over all studies, since a gain on items that were not chosen on has no bias.
+The true gain of a selector is its mean over all studies, since a gain on items that were not chosen on has no bias.
 """
 
 import sys
@@ -18,17 +16,11 @@ import polars as pl
 from iclscope.selection.picks import ByChance, OneForAll, OnePerItem, with_study
 from iclscope.selection.selectors import Materials, Selector, resolve
 from iclscope.selection.trial import Trial
-from iclscope.statistics.corrections import permute
-from iclscope.statistics.intervals import Z_95, analytic_interval, disattenuate, fisher_interval
-from iclscope.statistics.nested import best_of_grid
-from iclscope.statistics.ranks import centred_ranks, spearman
-from iclscope.statistics.reliability import cronbach_alpha
-from iclscope.statistics.resampling import Weights, random_half, rho_spread
+from iclscope.statistics.intervals import Z_95
+from iclscope.statistics.ranks import centred_ranks
+from iclscope.statistics.resampling import Weights, random_half
 
-RHO, ALPHA, CANDIDATES = (0.0, 0.2, 0.4), (0.3, 0.7, 0.95), (100, 1000)
-ITEMS = 40
-PLANTED, UNRELATED = 5, 50
-LEVEL = 0.05
+ALPHA, ITEMS = (0.3, 0.7, 0.95), 40
 POOLS = (48, 200)  # candidates that selectors choose from
 METRICS = 20
 
@@ -56,74 +48,6 @@ def scores_of(ability: np.ndarray, items: int, alpha: float, rng: np.random.Gene
 def signals_of(ability: np.ndarray, rho: float, count: int, rng: np.random.Generator) -> np.ndarray:
     """Signals [count, C] that correlate with ability as `rho`."""
     return rho * ability + np.sqrt(1 - rho**2) * rng.standard_normal((count, len(ability)))
-
-
-def correlation_study(rho: float, alpha: float, candidates: int, seed: int, draws: int = 250) -> dict[str, float]:
-    """One study: estimates of ceiling and rho, and how many of the intervals cover the truth."""
-    rng, truth = np.random.default_rng(seed), Truth.of(rho, alpha)
-    ability = rng.standard_normal(candidates)
-    scores = scores_of(ability, ITEMS, alpha, rng)
-    quality = centred_ranks(scores.mean(axis=1))
-    planted = centred_ranks(signals_of(ability, rho, PLANTED, rng))
-    found = cronbach_alpha(scores)
-    estimate = spearman(planted, quality)
-    spread = rho_spread(planted, scores, Weights.draw(candidates, np.arange(ITEMS), draws, rng))
-    intervals = {
-        "coverage": fisher_interval(estimate, Z_95 * spread),
-        "analytic coverage": analytic_interval(estimate, candidates),
-    }
-    return {
-        "ceiling": np.sqrt(max(found, 0)),
-        "rho": estimate.mean(),
-        "disattenuated": disattenuate(estimate, found).mean(),
-        **{
-            name: np.mean((low <= truth.with_quality) & (truth.with_quality <= high))
-            for name, (low, high) in intervals.items()
-        },
-    }
-
-
-def null_study(alpha: float, candidates: int, seed: int, permutations: int = 999, splits: int = 2) -> dict[str, float]:
-    """One study without any effect: whether an alarm was raised, and the largest |rho| where chosen and where not."""
-    rng = np.random.default_rng(seed)
-    scores = scores_of(rng.standard_normal(candidates), ITEMS, alpha, rng)
-    ranks, quality = centred_ranks(rng.standard_normal((UNRELATED, candidates))), centred_ranks(scores.mean(axis=1))
-    null = permute(ranks, quality, permutations, rng)
-    nested = best_of_grid(ranks, scores, np.arange(ITEMS), splits, rng)
-    return {
-        "family-wise error": float(null.p_maxt(spearman(ranks, quality)).min() <= LEVEL),
-        "uncorrected": float(null.p().min() <= LEVEL),
-        "largest rho": nested.chosen,
-        "where not chosen": nested.held_out,
-    }
-
-
-def correlation_rows(studies: int) -> Iterator[dict[str, float]]:
-    """A row per rho, alpha and number of candidates."""
-    for candidates, alpha, rho in product(CANDIDATES, ALPHA, RHO):
-        found = pl.DataFrame([correlation_study(rho, alpha, candidates, seed) for seed in range(studies)])
-        truth = Truth.of(rho, alpha)
-        mean = {name: float(np.nanmean(found[name].to_numpy())) for name in found.columns}
-        yield {
-            "C": candidates,
-            "alpha": alpha,
-            "planted rho": rho,
-            "ceiling": truth.ceiling,
-            "found": mean["ceiling"],
-            "rho": truth.with_quality,
-            "found ": mean["rho"],
-            "without noise": truth.with_ability,
-            "found  ": mean["disattenuated"],
-            "coverage": mean["coverage"],
-            "analytic": mean["analytic coverage"],
-        }
-
-
-def null_rows(studies: int) -> Iterator[dict[str, float]]:
-    """A row per alpha and number of candidates, where nothing is related to quality."""
-    for candidates, alpha in product(CANDIDATES, ALPHA):
-        found = pl.DataFrame([null_study(alpha, candidates, seed) for seed in range(studies)])
-        yield {"C": candidates, "alpha": alpha, **found.mean().row(0, named=True)}
 
 
 def selection_study(alpha: float, candidates: int, seed: int, splits: int = 20, draws: int = 400) -> pl.DataFrame:
@@ -181,7 +105,5 @@ def table(rows: Iterator[dict[str, float | str]]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    kind, studies = sys.argv[1:]
-    make = {"correlation": correlation_rows, "null": null_rows, "selection": selection_rows}[kind]
-    for line in table(make(int(studies))):
+    for line in table(selection_rows(int(sys.argv[1]))):
         print(line, flush=True)

@@ -367,7 +367,9 @@ def undefined(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     names = CORRELATION.schema.names()
     empty = [c for c in names[names.index("rho") :] if c != "reason"]
     reason = pl.lit("every candidate has the same quality").alias("reason")
-    blank = [pl.lit(None).alias(c) for c in ("alpha", "alpha_low", "alpha_high", "split_half", "ceiling", "items_needed")]
+    blank = [
+        pl.lit(None).alias(c) for c in ("alpha", "alpha_low", "alpha_high", "split_half", "ceiling", "items_needed")
+    ]
     headline = (
         "alpha", "ceiling", "null_95", "best_rho", "best_signal", "best_p_maxt",
         "best_value", "best_value_low", "best_value_high", "luck", "length_rho", *ADDED,

@@ -58,20 +58,20 @@ def build(
 ) -> dict[str, Path]:
     """Write figures and every page as the workflow would; returns page name → file. more: further tables by name."""
     paths = {**synthetic.write(tables, folder), **(more or {})}
-    figures.run(model="any", dataset="data", tables=paths, folder=folder / "plots")
+    figures.run(model="any", dataset="data", tables=paths, study_tables=1, folder=folder / "plots")
     (folder / "run.json").write_text(json.dumps(RUN))
     if verdict:
         (folder / "verdict.json").write_text(json.dumps(verdict))
     pages_of = {model: folder / f"report/candidates/{model}/data.html" for model in models}
     material = ExplorerFiles(paths, **inputs(tables, design, folder))
     for model, file in pages_of.items():
-        explorer.run(model=model, dataset="data", files=material, output=file)
+        explorer.run(model=model, dataset="data", files=material, study_tables=1, output=file)
     pictures = pages.by_stem(sorted((folder / "plots").glob("*.svg")))
     own = {model: ModelFiles(paths, file, pictures) for model, file in pages_of.items()}
     common = {"run_record": folder / "run.json", "verdict": folder / "verdict.json" if verdict else None}
     page, index = folder / "report/data.html", folder / "report/index.html"
-    pages.run_page(PageFiles("data", own, paths["candidates"], **common), SETTINGS, page)
-    pages.run_index(IndexFiles({"data": own}, **common), SETTINGS, index)
+    pages.run_page(PageFiles("data", own, paths["candidates"], **common), SETTINGS, 1, page)
+    pages.run_index(IndexFiles({"data": own}, **common), SETTINGS, 1, index)
     return {"page": page, "index": index, **pages_of}
 
 

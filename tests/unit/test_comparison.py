@@ -47,7 +47,7 @@ def test_caption_states_size_lines_and_conclusion(studies):
 def test_both_formats_are_written(studies, tmp_path):
     tables = {name: getattr(studies[0], name) for name in synthetic.WRITTEN}
     paths = synthetic.write({**tables, "candidates": synthetic.frames(synthetic.SMALL)["candidates"]}, tmp_path)
-    figures.run_comparison(dataset="data", models={"a": paths, "b": paths}, folder=tmp_path / "plots")
+    figures.run_comparison("data", {"a": paths, "b": paths}, 1, tmp_path / "plots")
     assert {path.suffix for path in (tmp_path / "plots").iterdir()} == {".png", ".svg"}
 
 
@@ -55,8 +55,8 @@ def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
     tables = synthetic.frames(synthetic.SMALL)
     paths = synthetic.write(tables, tmp_path)
     models = dict.fromkeys(("small", "large"), paths)
-    figures.run_comparison(dataset="data", models=models, folder=tmp_path / "plots")
-    figures.run(model="any", dataset="data", tables=paths, folder=tmp_path / "plots")
+    figures.run_comparison("data", models, 1, tmp_path / "plots")
+    figures.run(model="any", dataset="data", tables=paths, study_tables=1, folder=tmp_path / "plots")
     (tmp_path / "run.json").write_text("{}")
     pictures = pages.by_stem(sorted((tmp_path / "plots").glob("*.svg")))
     files = pages.PageFiles(
@@ -67,7 +67,7 @@ def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
         verdict=None,
         comparison=pictures,
     )
-    pages.run_page(files, SETTINGS, tmp_path / "data.html")
+    pages.run_page(files, SETTINGS, 1, tmp_path / "data.html")
     page = (tmp_path / "data.html").read_text(encoding="utf-8")
     assert "Quality of the candidates across models" in page
     assert "small and large: ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1.00" in page

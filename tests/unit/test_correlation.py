@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import false_discovery_control, spearmanr
+from scipy.stats import false_discovery_control, norm, spearmanr
 
 import planted
 from iclscope.matrix import quality
@@ -100,7 +100,8 @@ def test_rho_p_and_false_discovery_rates_agree_with_scipy(study):
     expected = spearmanr(values, made.scores.mean(axis=1)).statistic
     mine = signals.filter(mask="causal", site="mlp_out", layer=0, metric="mean").row(0, named=True)
     assert mine["rho"] == pytest.approx(expected)
-    assert mine["p"] == pytest.approx(spearmanr(values, made.scores.mean(axis=1)).pvalue, abs=0.06)
+    assert mine["p"] == pytest.approx(2 * norm.sf(abs(mine["statistic"])), abs=0.03)  # items are a sample, too:
+    assert mine["p"] > spearmanr(values, made.scores.mean(axis=1)).pvalue
     np.testing.assert_allclose(signals["q_bh"], false_discovery_control(signals["p"].to_numpy(), method="bh"))
     np.testing.assert_allclose(signals["q_by"], false_discovery_control(signals["p"].to_numpy(), method="by"))
 

@@ -24,7 +24,7 @@ def page_of(folder, tables):
     paths = synthetic.write(tables, folder)
     files = explorer.ExplorerFiles(paths, **synthetic_pages.inputs(tables, DESIGN, folder))
     output = folder / "report/candidates/model/data.html"
-    explorer.run(model="model", dataset="data", files=files, output=output)
+    explorer.run(model="model", dataset="data", files=files, study_tables=1, output=output)
     return output.read_text(encoding="utf-8")
 
 

@@ -43,7 +43,7 @@ def texts(figure):
 def test_run_writes_every_figure_readable_at_page_width_and_always_the_same(tables, tmp_path):
     paths = synthetic.write(tables, tmp_path)
     for folder in ("one", "two"):
-        figures.run(model="model", dataset="data", tables=paths, folder=tmp_path / folder)
+        figures.run(model="model", dataset="data", tables=paths, study_tables=1, folder=tmp_path / folder)
     written = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert written == sorted(f"{name}.{suffix}" for name in DRAWINGS for suffix in ("png", "svg"))
     for name in written:
@@ -160,24 +160,24 @@ def test_a_study_without_one_defined_number_is_drawn_and_says_so(tables, tmp_pat
 def test_one_mask_and_one_target_make_one_panel():
     tables = synthetic.frames(replace(synthetic.SMALL, masks=("causal",), poolings=("last",)))
     only = {name: frame.filter(target="margin") for name, frame in tables.items() if name in synthetic.WRITTEN}
+    only["reliability"] = only["reliability"].with_columns(primary=True)
     results = synthetic.results(only)
     assert len(correlation.rho_by_layer(results).axes) == 1
     assert len(reliability.quality_distribution(results).axes) == 1
     assert len(selection.selector_gain(results).axes) == 1
 
 
-def test_optimism_joins_where_the_best_was_chosen_and_where_it_was_not(results):
-    ax = correlation.optimism(results).axes[0]
+def test_luck_of_the_largest_shows_its_worth_with_an_interval(results):
+    ax = correlation.luck(results).axes[0]
     lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 2 and len(set(line.get_xdata())) == 2]
     assert len(lines) == len(results.targets)
     for line, target in zip(lines, results.targets, strict=True):
         row = results.headline_of(target)
-        assert sorted(line.get_xdata()) == pytest.approx(
-            sorted([row["nested_rho"], row["nested_rho"] + row["optimism"]])
-        )
+        sign = np.sign(row["best_rho"])
+        assert list(line.get_xdata()) == pytest.approx([sign * row["best_value_low"], sign * row["best_value_high"]])
     assert [label.get_text() for label in ax.get_yticklabels()][2] == "gold log probability"
 
 
-def test_optimism_of_what_is_undefined_is_said_to_be(tables):
-    figure = correlation.optimism(synthetic.results(synthetic.undefined(tables)))
+def test_luck_of_what_is_undefined_is_said_to_be(tables):
+    figure = correlation.luck(synthetic.results(synthetic.undefined(tables)))
     assert texts(figure).count("undefined") == len(tables["reliability"])

@@ -35,7 +35,9 @@ def test_no_signal_beyond_chance_cannot_tell_and_says_so_with_its_numbers(null):
     results = synthetic.results(null)
     headline = results.headline_of(results.target)
     answer = findings.answer(results, USEFUL)
-    assert answer.startswith("This run cannot tell: no activation signal is shown to be related to gold log probability")
+    assert answer.startswith(
+        "This run cannot tell: no activation signal is shown to be related to gold log probability"
+    )
     assert f"is {abs(headline['best_rho']):.2f} (corrected p = {headline['best_p_maxt']:.2f})" in answer
     assert "no proof of absence" in answer
     assert findings.against_null(results).startswith("No signal crosses the null line")

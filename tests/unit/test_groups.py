@@ -55,7 +55,9 @@ def test_a_pool_says_the_same_as_its_samples(paths, tmp_path):
     with_clusters(paths["candidates"], ["b", "a", "b", None, "a", None])
     roles = {"candidate": paths["candidates"], "item": paths["items"]}
     rows = [SAMPLE.read(path).with_columns(role=pl.lit(role)) for role, path in roles.items()]
-    POOL.write(pl.concat(rows).select(POOL.schema.names()).sample(fraction=1, shuffle=True), tmp_path / "pool.parquet", {})
+    POOL.write(
+        pl.concat(rows).select(POOL.schema.names()).sample(fraction=1, shuffle=True), tmp_path / "pool.parquet", {}
+    )
     mine, other = Groups.of_pool(tmp_path / "pool.parquet", (6, 5)), Groups.read(*paths.values(), (6, 5))
     for name in ("gold", "items", "candidates"):
         np.testing.assert_array_equal(getattr(mine, name), getattr(other, name))

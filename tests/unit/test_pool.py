@@ -142,7 +142,9 @@ def test_no_passage_plays_both_roles(task, parts):
     pool = pool_of(task, parts, {"cluster": "passage"})
     passages = {role: set(pool.filter(role=role)["cluster"]) for role in ("candidate", "item")}
     assert not passages["candidate"] & passages["item"]
-    assert len(passages["candidate"] | passages["item"]) == len({row["passage"] for part in parts.values() for row in part})
+    assert len(passages["candidate"] | passages["item"]) == len(
+        {row["passage"] for part in parts.values() for row in part}
+    )
     assert min(map(len, passages.values())) >= 3
 
 

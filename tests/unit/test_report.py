@@ -119,7 +119,7 @@ def test_index_and_page_link_to_each_other(pages):
 
 def test_pages_state_question_answer_settings_and_run_record(page):
     assert iclscope.__doc__ in page.text
-    assert "beyond chance" in page.text
+    assert "the data cannot tell" in page.text or "This run cannot tell" in page.text
     assert "correlation.smallest_useful_effect 0.2" in page.text
     assert "datasets.data.max_tokens.items 64" in page.text
     assert "config_digest 0123abcd" in page.text
@@ -166,7 +166,7 @@ def test_the_verdict_speaks_where_there_is_one(tables, tmp_path):
         "rho_disattenuated": None,
         "status": "survives",
     }
-    pooled = {"metric": "length", "settings": 2, "positive": 1, "tau": 0.0}
+    pooled = {"metric": "length", "data_sets": 2, "positive": 1, "tau": None, "next_low": None, "next_high": None}
     verdict = {
         "models": {"small": {"data": entry}},
         "headline": "Nothing predicts <quality>.",
@@ -174,7 +174,7 @@ def test_the_verdict_speaks_where_there_is_one(tables, tmp_path):
             {**agreement, "target": "gold_logprob", **numbers},
             {**agreement, "target": "margin", **numbers, "rho": 0.77},
         ],
-        "features_across_settings": [{**pooled, "target": "gold_logprob", **numbers}],
+        "features_across_data_sets": [{**pooled, **numbers}],
     }
     page, index = build(tmp_path, tables, verdict=verdict)
     assert "No useful signal was found." in page.text
@@ -182,9 +182,9 @@ def test_the_verdict_speaks_where_there_is_one(tables, tmp_path):
     assert page.text.count("no better than random") == 1  # the verdict is about the leading target alone
     assert "Nothing predicts <quality>." in index.text
     assert "small and large gold log probability 48 0.50 0.10 to 0.80 undefined survives" in index.text
-    assert "length gold log probability 1 of 2 0.50" in index.text
+    assert "length 1 of 2 0.50 0.10 to 0.80 undefined undefined" in index.text
     assert "0.77" not in index.text  # of a target that leads nowhere
-    assert "No activation signal predicts" in page.text  # the model without a verdict answers for itself
+    assert "This run cannot tell: no activation signal" in page.text  # the model without a verdict answers for itself
 
 
 def test_long_demonstrations_are_shortened_but_keep_their_answer(tables):

@@ -210,12 +210,16 @@ CONTRADICTIONS = {
         },
         r"selection\.selectors: search_8 needs 8 items, half of datasets\.boolq\.items are 6",
     ),
+    "primary target that is not there": (
+        {"quality/targets": ["margin", "gain"]},
+        r"quality\.primary: gold_logprob_balanced is none of quality\.targets; add it there",
+    ),
     "only targets of choices for generated answers": (
-        {"quality/targets": ["margin", "accuracy_norm"]},
+        {"quality/targets": ["margin", "accuracy_norm"], "quality/primary": "margin"},
         r"quality\.targets: margin, accuracy_norm need choices, and datasets\.asdiv has generated answers; add one",
     ),
     "only a target of choices for generated answers of the harness": (
-        {"datasets": {"d": HUB_DATA}, "quality/targets": ["margin"]},
+        {"datasets": {"d": HUB_DATA}, "quality/targets": ["margin"], "quality/primary": "margin"},
         r"quality\.targets: margin need choices, and datasets\.d has generated",
     ),
     "only selectors of choices for generated answers": (
@@ -322,7 +326,10 @@ def test_every_mistake_gets_its_sentence():
             {"selection/selectors": ["search_1", "search_120"], **dict.fromkeys(ITEMS, 240)}, id="searches of any size"
         ),
         pytest.param({"selection/selectors": ["search_25"], **dict.fromkeys(ITEMS, 49)}, id="search with a half"),
-        pytest.param({"quality/targets": ["margin", "gain"]}, id="a target that generated answers lack"),
+        pytest.param(
+            {"quality/targets": ["margin", "gain"], "quality/primary": "margin"},
+            id="a target that generated answers lack",
+        ),
         pytest.param({"datasets/Index2": FILES_DATA, "datasets/my-index": FILES_DATA}, id="names like the overview's"),
         pytest.param({"datasets/d": {**FILES_DATA, "candidates_split": "train"}}, id="a split of the files"),
     ],

@@ -1,13 +1,16 @@
-"""Optional stopping: Cronbach's alpha of the blocks so far against a hand-worked example."""
+"""Optional stopping: the lower limit of alpha of the blocks so far, against a hand-worked example."""
 
 import json
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import t
 
+import planted
 from iclscope.matrix import stopping
-from iclscope.tables import EVALUATION
+from iclscope.statistics.signals.generalisability import noise_of
+from iclscope.tables import EVALUATION, POOL
 
 # Three candidates x three items: the items vary by 1, 1 and 1/3, and the candidates' sums 3, 5 and 8 by 19/3.
 GOLD = np.array([[0.0, 1.0, 2.0], [1.0, 2.0, 2.0], [2.0, 3.0, 3.0]])
@@ -39,14 +42,22 @@ def write_blocks(folder):
     return files
 
 
-def test_writes_the_alpha_of_every_target_that_has_scores(tmp_path):
-    output = tmp_path / "record.json"
-    stopping.write_reliability(blocks=write_blocks(tmp_path), reliability_out=output)
+def test_writes_the_lower_limit_of_alpha_of_every_target_that_has_scores(tmp_path):
+    output, pool = tmp_path / "record.json", tmp_path / "pool.parquet"
+    rows = [
+        planted.sample(f"{role}s", 5, kind="generation").with_columns(role=pl.lit(role))
+        for role in ("candidate", "item")
+    ]
+    POOL.write(pl.concat(rows).select(POOL.schema.names()), pool, {})
+    stopping.write_reliability(blocks=write_blocks(tmp_path), pool=pool, reliability_out=output)
     record = json.loads(output.read_text())
     assert record["items"] == 3
-    gold = pytest.approx(ALPHA)
+    noise = noise_of(GOLD, np.arange(3))
+    assert noise.alpha == pytest.approx(ALPHA)
+    # log(1 - alpha) is about normal; 5 % of lower limits lie above the truth
+    low = pytest.approx(1 - (1 - ALPHA) * np.exp(t.ppf(0.95, noise.freedom) * noise.log_error))
     # always wrong: nothing varies, and nothing is known; margin and acc_norm are no scores of this data set
-    assert record["alpha"] == {"accuracy": None, "gold_logprob": gold, "gain": gold}
+    assert record["alpha"] == {"accuracy": None, "gold_logprob": low, "gain": low}
 
 
 def test_lists_the_blocks_that_were_enough(tmp_path):

@@ -25,6 +25,8 @@ def random_value(dtype, rng):
         return {field.name: random_value(field.dtype, rng) for field in dtype.fields}
     if dtype.is_float():
         return rng.choice([rng.normal(), 0.0, np.nan, np.inf])
+    if dtype == pl.Boolean:
+        return bool(rng.integers(2))
     if dtype.is_integer():
         return int(rng.integers(-100, 100))
     return str(rng.choice(TEXTS))

@@ -9,5 +9,4 @@ from iclscope.verdict.results import paths_by_study
 with job(snakemake):
     dataset, folder = snakemake.wildcards.dataset, Path(snakemake.output[0]).parent
     tables = paths_by_study(snakemake.input, [dataset], snakemake.params.models)[dataset]
-    number = snakemake.params.study_tables
-    figures.run_comparison(dataset=dataset, models=tables, study_tables=number, folder=folder)
+    figures.run_comparison(dataset, tables, snakemake.params.study_tables, folder)

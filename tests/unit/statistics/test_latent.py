@@ -12,6 +12,7 @@ from iclscope.statistics.signals.latent import (
     latent_interval,
     of_family,
     statuses,
+    too_small,
 )
 from iclscope.statistics.signals.studentised import Spread
 
@@ -68,7 +69,7 @@ def test_a_ceiling_that_may_be_zero_leaves_limits_open():
 
 def said(p, beyond, low, high, ceiling=0.9):
     useful = Interval(np.zeros(1), np.array([low]), np.array([high]))
-    return statuses(np.array([p]), np.array([beyond]), useful, ceiling, 0.2, 0.5)[0]
+    return statuses(np.array([p]), np.array([beyond]), too_small(useful, ceiling, 0.2, 0.5))[0]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def said(p, beyond, low, high, ceiling=0.9):
         ((0.20, 0.20, -0.1, 0.19), USELESS),
         ((0.20, 0.20, -0.1, 0.21), OPEN),
         ((0.20, 0.20, -0.1, 0.1, 0.4), OPEN),
-        ((0.20, 0.20, -0.1, 0.1, None), OPEN),
+        ((0.20, 0.20, -0.1, 0.1, 0.0), OPEN),
         ((0.01, 0.01, 0.05, 0.19, 0.4), PREDICTS),
     ],
 )

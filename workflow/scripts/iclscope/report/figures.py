@@ -32,9 +32,7 @@ CHAPTERS = (  # once per model
 ACROSS_MODELS = (across_models.CHAPTER,)  # where there are several models
 
 
-def run(
-    *, model: str, dataset: str, tables: Mapping[str, str | Path], study_tables: int, folder: str | Path
-) -> None:
+def run(*, model: str, dataset: str, tables: Mapping[str, str | Path], study_tables: int, folder: str | Path) -> None:
     """Draw every figure of one model on one data set into `folder`, as PNG and SVG.
 
     tables: correlation, headline, quality, reliability and selection → Parquet file. study_tables: see `Results`.
@@ -45,7 +43,7 @@ def run(
 
 
 def run_comparison(
-    *, dataset: str, models: Mapping[str, Mapping[str, str | Path]], study_tables: int, folder: str | Path
+    dataset: str, models: Mapping[str, Mapping[str, str | Path]], study_tables: int, folder: str | Path
 ) -> None:
     """Draw every figure that compares `models` (model → table name → Parquet file) on one data set into `folder`."""
     studies = [Results.read(model, dataset, tables, study_tables) for model, tables in models.items()]

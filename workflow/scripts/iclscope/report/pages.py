@@ -249,7 +249,7 @@ def _index_row(results: Results, judged: Mapping[str, Any], effect: float) -> di
             two_decimals(headline["ceiling"]),
             two_decimals(headline["null_95"]),
             two_decimals(headline["best_rho"]),
-            p_value(results.strongest and results.strongest["p_study"]),
+            p_value(results.strongest["p_study"] if results.strongest else None),
         ],
     }
 

@@ -37,6 +37,7 @@ from iclscope.tasks.samples import Groups
 logger = logging.getLogger(__name__)
 
 FEWEST_CANDIDATES = 6
+BEST = ("null_95", "best_value", "best_value_low", "best_value_high", "luck")  # where not one signal is defined: empty
 REPEATS = 10  # halvings of the items, and foldings of the candidates, behind the value that activations add
 
 
@@ -72,9 +73,7 @@ class Analysis:
     def draws(self, scores: Scores) -> ItemDraws | None:
         """Quality over other items; None where it is the same for every candidate."""
         rng = generator(self.seed, "correlation bootstrap")
-        return ItemDraws.of(
-            scores.matrix, self.groups.items, self.settings["bootstrap"], rng, self.groups.candidates
-        )
+        return ItemDraws.of(scores.matrix, self.groups.items, self.settings["bootstrap"], rng, self.groups.candidates)
 
 
 def run(
@@ -110,7 +109,7 @@ def run(
     named = {target: results[SHIFTED.get(target, target)] for target in scores}
     frames = [frame.with_columns(pl.lit(target).alias("target")) for target, (frame, _) in named.items()]
     rows = [
-        row | {"target": target, "primary": trusts[target]["primary"]} | _added(scores[target], trusts[target], analysis)
+        row | {"target": target} | _of_primary(scores[target], trusts[target], analysis)
         for target, (_, row) in named.items()
     ]
     CORRELATION.write(pl.concat(frames).select(CORRELATION.schema.names()), correlation_out, job.provenance)
@@ -188,8 +187,8 @@ def _best(ranks: Ranks, found: Assessed) -> dict[str, Any]:
     }
 
 
-def _added(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> dict[str, float | None]:
-    """How much better activations with nuisances predict quality than these alone; of the primary target only."""
+def _of_primary(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> dict[str, Any]:
+    """Whether a target is the primary one and, if so, how much better activations with nuisances predict it."""
     names = {"cheap": "cheap_share", "all": "all_share", "gain": "added", "low": "added_low", "high": "added_high"}
     found: Value | None = None
     if trust["primary"]:
@@ -199,7 +198,8 @@ def _added(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> dict
             analysis.nuisances.basis, ranks, scores.matrix, groups.items, REPEATS,
             generator(analysis.seed, "incremental"), groups.candidates,
         )  # fmt: skip
-    return {column: found and getattr(found, name) for name, column in names.items()}
+    values = {column: found and getattr(found, name) for name, column in names.items()}
+    return {"primary": trust["primary"], **values}
 
 
 def _spread_out(signals: Signals, values: Mapping[str, NDArray[Any]]) -> pl.DataFrame:
@@ -210,14 +210,13 @@ def _spread_out(signals: Signals, values: Mapping[str, NDArray[Any]]) -> pl.Data
     return signals.about.with_row_index("row").join(found, on="row", how="left", maintain_order="left").drop("row")
 
 
-def _headline(
-    frame: pl.DataFrame, scores: Scores, trust: Mapping[str, Any], best: Mapping[str, Any]
-) -> dict[str, Any]:
+def _headline(frame: pl.DataFrame, scores: Scores, trust: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
     """The headline row of one target, without its name; `best` has what is known of the strongest signal."""
     signals = frame.filter(pl.col("family") == "activation")
     ranked = signals.filter(pl.col("rho").is_not_null()).sort(pl.col("rho").abs(), descending=True, maintain_order=True)
     top = ranked.row(0, named=True) if ranked.height else None
     return {
+        **dict.fromkeys(BEST),
         "candidates": scores.matrix.shape[0],
         "items": scores.matrix.shape[1],
         "signals": signals.height,

@@ -1,7 +1,6 @@
 """Intervals of a correlation, and what follows from them."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
 from iclscope.statistics.ranks import Float

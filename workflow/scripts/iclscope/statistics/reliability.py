@@ -48,7 +48,9 @@ def reliability_of(
     if noise is None:
         return Reliability(reason=f"every candidate has the same quality, {scores.mean():.4g}")
     if noise.alpha <= TINY:
-        return Reliability(reason=f"differences between candidates are no larger than noise (alpha = {noise.alpha:.2f})")
+        return Reliability(
+            reason=f"differences between candidates are no larger than noise (alpha = {noise.alpha:.2f})"
+        )
     low, high = noise.alpha_interval()
     return Reliability(
         alpha=noise.alpha,

@@ -109,9 +109,7 @@ class Groups:
         return cls._of({role: rows[role,] for role in FEWEST}, shape, dict.fromkeys(FEWEST, pool))
 
     @classmethod
-    def _of(
-        cls, rows: Mapping[str, pl.DataFrame], shape: tuple[int, int], paths: Mapping[str, str | Path]
-    ) -> "Groups":
+    def _of(cls, rows: Mapping[str, pl.DataFrame], shape: tuple[int, int], paths: Mapping[str, str | Path]) -> "Groups":
         first = {}
         for (role, frame), size in zip(rows.items(), shape, strict=True):
             first[role] = frame.sort("id").head(size)

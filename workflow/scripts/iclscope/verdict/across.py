@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-
 from scipy.stats import norm
 
 from iclscope.statistics.gains.across_data_sets import combine, pool

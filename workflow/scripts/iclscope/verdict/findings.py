@@ -266,8 +266,8 @@ def _added(results: Results) -> str:
         return "What activations add to cheap features is undefined."
     within = interval(headline["added_low"], headline["added_high"], signed=True)
     return (
-        f"Of candidates that no fit has seen, {beyond_what(results)} predict {quantity(headline['cheap_share'])} of the "
-        f"variance of quality; with all activation signals together it is {quantity(headline['all_share'])}, a "
+        f"Of candidates that no fit has seen, {beyond_what(results)} predict {quantity(headline['cheap_share'])} of "
+        f"the variance of quality; with all activation signals together it is {quantity(headline['all_share'])}, a "
         f"difference of {quantity(headline['added'], signed=True)} (95 % interval {within})."
     )
 

@@ -68,8 +68,8 @@ class Results:
     def family(self, family: str) -> pl.DataFrame:
         """Correlations of one family (activation, feature or control) with the primary target, strongest first.
 
-        With `p_study` and `p_beyond_study`, corrected for the study, and the `status` of each defined signal: nothing is
-        claimed of a target whose differences are no larger than noise.
+        With `p_study` and `p_beyond_study`, corrected for the study, and the `status` of each defined signal: nothing
+        is claimed of a target whose differences are no larger than noise.
         """
         mine = self.correlation.filter(pl.col("target") == self.target, pl.col("family") == family)
         columns = {"p_study": "p_maxt", "p_beyond_study": "p_beyond"}
@@ -81,8 +81,10 @@ class Results:
         small = mine["small"].fill_null(value=False).to_numpy()
         said = pl.Series("status", statuses(np.ones(len(p)) if noisy else p, beyond, small))
         known = pl.when(pl.col("rho").is_not_null()).then(pl.col("status")).alias("status")
-        return mine.with_columns(said).with_columns(known).sort(
-            pl.col("rho").abs(), descending=True, nulls_last=True, maintain_order=True
+        return (
+            mine.with_columns(said)
+            .with_columns(known)
+            .sort(pl.col("rho").abs(), descending=True, nulls_last=True, maintain_order=True)
         )
 
     @cached_property

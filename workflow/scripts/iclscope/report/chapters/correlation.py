@@ -132,8 +132,8 @@ def _caption_of_heatmap(results: Results) -> Caption:
         "Correlation by metric, site and layer",
         f"Spearman's ρ with {target}, {_primary(results)}; {size(results)}. Each cell shows the pooling with "
         f"the largest |ρ|, so that no signal is hidden; hatched: undefined. A dot marks a p of at most {LEVEL}, "
-        f"corrected for all signals of the study. {marked} The null line is {two_decimals(headline['null_95'])}, the noise ceiling "
-        f"{two_decimals(headline['ceiling'])}.",
+        f"corrected for all signals of the study. {marked} The null line is "
+        f"{two_decimals(headline['null_95'])}, the noise ceiling {two_decimals(headline['ceiling'])}.",
         f"Heat maps of Spearman's rho with {target}, metrics by layers, one for each attention mask. {marked}",
     )
 
@@ -142,7 +142,7 @@ def _caption_of_heatmap(results: Results) -> Caption:
 def rho_heatmap(results: Results) -> Figure:
     """Rho of every metric at every layer and site, one panel per mask, under the pooling where it is strongest.
 
-    So no signal of the family can hide. Hatched where no pooling defines it, a dot where the corrected p is at most 0.05.
+    So no signal of the family can hide. Hatched where no pooling defines it; a dot: the corrected p is at most 0.05.
     """
     signals = results.signals
     masks = _masks(results)
@@ -203,8 +203,8 @@ def _caption_of_luck(results: Results) -> Caption:
     return Caption(
         "How much of the largest correlation is the luck of being the largest",
         f"Of {plural(headline['signals'] - headline['undefined'], 'activation signal')}; {size(results)}. Diamond: the "
-        "largest |ρ|; dot: what it is worth, given that it was chosen for being the largest, with its 95 % interval, in "
-        f"the direction of the choice. Ticks: the null line and the noise ceiling. {conclusion}",
+        "largest |ρ|; dot: what it is worth, given that it was chosen for being the largest, with its 95 % interval, "
+        f"in the direction of the choice. Ticks: the null line and the noise ceiling. {conclusion}",
         f"Dot plot of the largest correlation and of what it is worth, by target. {conclusion}",
     )
 

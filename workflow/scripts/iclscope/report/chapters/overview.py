@@ -94,7 +94,7 @@ def tables(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
         ),
         "signals": _signals_across(verdict),
         "pooled": Sheet(
-            "Signals that need no activations, over data sets, models averaged (Hartung-Knapp; three data sets at least)",
+            "Signals that need no activations, over data sets, models averaged (Hartung-Knapp, from three on)",
             ("signal", "ρ above 0", "mean ρ", "95 % interval", "another data set", "spread τ"),
             pooled,
             words=(0,),
@@ -119,7 +119,7 @@ def _signals_across(verdict: Mapping[str, Any]) -> Sheet:
         for row in verdict.get("signals_across_data_sets", [])
     ]
     return Sheet(
-        "Activation signals over all data sets: how many keep their sign, and the strongest, p corrected for all of them",
+        "Activation signals over all data sets: how many keep their sign, and the strongest (p corrected for all)",
         ("model", "strongest", "signals", "same sign", "by chance", "mean ρ", "95 % interval", "corrected p"),
         rows,
         words=range(2),
