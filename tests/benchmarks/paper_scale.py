@@ -130,7 +130,9 @@ def run(stage: str, folder: Path) -> None:
     """Run one stage on the tables of `folder` and print its seconds and peak memory as JSON."""
     names = ("evaluation", "features", "embeddings", "candidates", "items")
     path = {name: folder / f"{name}.parquet" for name in names}
-    made = {name: folder / f"{name}.parquet" for name in ("quality", "reliability", "correlation", "headline")}
+    made = {
+        name: folder / f"{name}.parquet" for name in ("quality", "reliability", "variance", "correlation", "headline")
+    }
     metrics = {mask: folder / f"metrics_{mask}.parquet" for mask in MASKS}
     common = {"settings": SETTINGS[stage], "job": Job(SEED, {})}
     scored = {"evaluation": path["evaluation"], "candidates": path["candidates"], "item_rows": path["items"]}
@@ -142,6 +144,7 @@ def run(stage: str, folder: Path) -> None:
             files=quality.Files(**scored),
             quality_out=made["quality"],
             reliability_out=made["reliability"],
+            variance_out=made["variance"],
         )
     elif stage == "correlation":
         correlation.run(

@@ -1,4 +1,4 @@
-"""Is the first sentence of a study true? Whole studies with planted answers, through the package's own files and stages.
+"""Is the first sentence of a study true? Whole studies with planted answers, through the package's own stages.
 
 PYTHONPATH=workflow/scripts python tests/benchmarks/truth_of_study.py STUDIES
 
@@ -29,6 +29,7 @@ from iclscope.tables import (
     RELIABILITY,
     SAMPLE,
     SELECTION,
+    VARIANCE,
 )  # fmt: skip
 from iclscope.verdict import findings
 from iclscope.verdict.results import Results
@@ -92,10 +93,12 @@ def _write(of, frame: pl.DataFrame, path: Path) -> None:
 
 def results_of(folder: Path, model: str, dataset: str) -> Results:
     """Quality and correlation of what is in the folder, as the verdict reads them."""
-    path = {name: folder / f"{name}.parquet" for name in ("evaluation", "features", "quality", "reliability")}
+    path = {
+        name: folder / f"{name}.parquet" for name in ("evaluation", "features", "quality", "reliability", "variance")
+    }
     scored = {"evaluation": path["evaluation"], "candidates": folder / "candidates.parquet"}
     scored["item_rows"] = folder / "items.parquet"
-    made, job = {"quality_out": path["quality"], "reliability_out": path["reliability"]}, Job(1, {})
+    made, job = {f"{name}_out": path[name] for name in ("quality", "reliability", "variance")}, Job(1, {})
     quality.run(files=quality.Files(**scored), settings=TARGETS, **made, job=job)
     read = {**scored, "features": path["features"], "reliability": path["reliability"]}
     files = correlation.Files(**read, metrics={"causal": folder / "causal.parquet"})
@@ -106,6 +109,7 @@ def results_of(folder: Path, model: str, dataset: str) -> Results:
         "headline": HEADLINE.read(out["headline_out"]),
         "quality": QUALITY.read(path["quality"]),
         "reliability": RELIABILITY.read(path["reliability"]),
+        "variance": VARIANCE.read(path["variance"]),
     }
     empty = pl.DataFrame(schema=SELECTION.schema)
     return Results(model, dataset, **tables, selection=empty, study_tables=MODELS * DATA_SETS)
@@ -123,11 +127,10 @@ def study(rho: float, candidates: int, items: int, seed: int) -> dict[str, float
             write(Path(name), planted, candidates, items, np.random.default_rng([seed, number]))
             studies.append(results_of(Path(name), f"model {number % MODELS}", f"data {number // MODELS}"))
     text = findings.overall(studies)
+    has_planted = [rho > 0 and number < MODELS for number in range(len(studies))]
     claims = pl.concat(
-        results.signals.select(
-            "layer", "status", planted=pl.lit(rho > 0 and number < MODELS) & (pl.col("layer") == PLANTED)
-        )
-        for number, results in enumerate(studies)
+        results.signals.select("status", planted=pl.lit(has) & (pl.col("layer") == PLANTED))
+        for has, results in zip(has_planted, studies, strict=True)
     )
     claimed = pl.col("status").is_in([PREDICTS, EXPLAINED, SMALL])
     row = {"false claim": float(claims.filter(claimed & ~pl.col("planted")).height > 0)}

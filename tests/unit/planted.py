@@ -49,7 +49,7 @@ def write(folder: Path, plan: Plan) -> Planted:
     difficulty = rng.standard_normal(plan.items)
     scores = ability[:, None] + difficulty - 3 + noise * rng.standard_normal((plan.candidates, plan.items))
     planted = Planted(ability, scores)
-    for name in ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability"):
+    for name in ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability", "variance"):
         planted.paths[name] = folder / f"{name}.parquet"
     EVALUATION.write(evaluation(scores, difficulty - 3.5, plan.generated), planted.paths["evaluation"], {})
     FEATURES.write(_features(plan, rng), planted.paths["features"], {})

@@ -14,7 +14,7 @@ import polars as pl
 from scipy.stats import norm, rankdata
 
 from iclscope.runtime.parquet import Table
-from iclscope.tables import CORRELATION, HEADLINE, QUALITY, RELIABILITY, SAMPLE, SELECTION
+from iclscope.tables import CORRELATION, HEADLINE, QUALITY, RELIABILITY, SAMPLE, SELECTION, VARIANCE
 from iclscope.verdict.results import Results
 
 WRITTEN = {
@@ -23,6 +23,7 @@ WRITTEN = {
     "quality": QUALITY,
     "reliability": RELIABILITY,
     "selection": SELECTION,
+    "variance": VARIANCE,
 }
 ADDED = ("cheap_share", "all_share", "added", "added_low", "added_high")
 PRIMARY = "gold_logprob"
@@ -81,6 +82,7 @@ def frames(design: Design) -> dict[str, pl.DataFrame]:
         "quality": _quality(scores),
         "reliability": reliability,
         "selection": _selection(scores, rng),
+        "variance": _variance(scores),
         "candidates": sample(design.candidates),
     }
 
@@ -123,6 +125,18 @@ def _quality(scores: Mapping[str, np.ndarray]) -> pl.DataFrame:
         for target, matrix in scores.items()
     ]
     return pl.concat([pl.DataFrame(part, schema=QUALITY.schema) for part in parts])
+
+
+def _variance(scores: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    sources = {"score": ("candidate", "item", "push", "rest"), "quality": ("level", "push", "both", "rest")}
+    rows = [
+        {"target": target, "of": of, "source": name, "variance": matrix.var() * (0.4, 0.3, -0.1, 0.2)[number]}
+        for target, matrix in scores.items()
+        if target != "gain"
+        for of, names in sources.items()
+        for number, name in enumerate(names)
+    ]
+    return pl.DataFrame(rows, schema=VARIANCE.schema)
 
 
 def _reliability(design: Design, scores: Mapping[str, np.ndarray], zero_shot: Mapping[str, float]) -> pl.DataFrame:

@@ -20,13 +20,16 @@ SELECTION = {"selector": "nll", "kind": "static", "gain": 0.1, "p_holm": 0.5, "s
 
 def stages(made, folder):
     """Run all stages behind the verdict; table name → path."""
-    paths = made.paths | {name: folder / f"{name}.parquet" for name in ("correlation", "headline", "selection")}
+    paths = made.paths | {
+        name: folder / f"{name}.parquet" for name in ("correlation", "headline", "selection", "variance")
+    }
     common = {"metrics": made.metrics, "features": paths["features"], "evaluation": paths["evaluation"]}
     quality.run(
         files=quality.Files(paths["evaluation"], paths["candidates"], paths["items"]),
         settings={"targets": TARGETS, "primary": "gold_logprob", "split_halves": 10},
         quality_out=paths["quality"],
         reliability_out=paths["reliability"],
+        variance_out=paths["variance"],
         job=Job(1, {}),
     )
     correlation.run(

@@ -1,9 +1,10 @@
-"""Says what the study will cost before anything runs, without the weights of a model on the hub.
+"""Says what the study will cost, and what it can show, before anything runs: no weights of a model on the hub.
 
 Inputs:  <results>/samples/{dataset}/pool.parquet  of all data sets
          config and tokenizer of all models
 Outputs: <resources>/architectures/{model}/source.json  config and tokenizer of a model on the hub
          <results>/plan.parquet, <results>/plan.txt
+         <results>/power.parquet, power.txt, power.png and .svg; of results that are there it takes the noise
 """
 
 
@@ -44,6 +45,39 @@ rule estimate:
         code=code_digest("plan"),
     script:
         "../scripts/plan.py"
+
+
+rule power_table:
+    input:
+        pools=lambda wildcards: [study.pool(dataset) for dataset in study.whole],
+    output:
+        table_out="<results>/power.parquet",
+        text_out="<results>/power.txt",
+        figures_out=["<results>/power.png", "<results>/power.svg"],
+    log:
+        "<logs>/power_table.log",
+    benchmark:
+        "<benchmarks>/power.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        settings=config,
+        pilots=study.pilots(),
+        code=code_digest("power"),
+    script:
+        "../scripts/power.py"
+
+
+rule power:
+    input:
+        "<results>/power.txt",
+    log:
+        "<logs>/power.txt",
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    shell:
+        "tee {log} < {input}"
 
 
 rule plan:

@@ -166,6 +166,23 @@ class Study:
         asked = self.matrix_settings(dataset)
         return all((alphas[target] or 0) >= asked["reliability"] for target in asked["targets"] if target in alphas)
 
+    @property
+    def whole(self) -> list[str]:
+        """Data sets that take all rows as candidates or as items, of which only the pool knows how many there are."""
+        entries = self.config["datasets"].items()
+        return [name for name, entry in entries if samples.ALL in (entry["candidates"], entry["items"])]
+
+    def pilots(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Data set → table → file that is there → when it was written: results that a plan may learn from."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for dataset in self.datasets:
+            found[dataset] = {}
+            for table in ("variance", "headline"):
+                paths = [Path(self.results, table, model, f"{dataset}.parquet") for model in self.models]
+                there = {str(path): path.stat().st_mtime_ns for path in paths if path.is_file()}
+                found[dataset][table] = there
+        return found
+
     # What is read off the models
 
     @property

@@ -14,7 +14,7 @@ PER_TOKEN = (
     "mean", "variance", "skewness", "kurtosis", "mean_abs", "median_abs",
     "max_abs", "max_abs_neuron", "entropy_abs", "top_share", "massive",
 )  # fmt: skip
-FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "selection")
+FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "selection", "variance")
 
 _CANDIDATE = Column("candidate", pl.Int32, "candidate id: rank in the seeded permutation")
 _LAYER = Column("layer", pl.Int16, "block index, 0 is the first")
@@ -232,6 +232,24 @@ RELIABILITY = Table(
     ("target",),
 )
 
+VARIANCE = Table(
+    "variance",
+    "Where quality comes from: variance components of one score, and of quality, its mean over these items",
+    (
+        Column("target", pl.String, "quality target that is a plain mean over items"),
+        Column("of", pl.String, "score: of one pair of candidate and item; quality: of a candidate's mean"),
+        Column(
+            "source",
+            pl.String,
+            "of a score: candidate, item, push (towards the item's gold label), rest (candidate x item); of quality: "
+            "level (on all labels alike), push (towards the labels that more items have), both (twice their "
+            "covariance), rest (noise)",
+        ),
+        Column("variance", _VALUE, "unbiased estimate, below zero at times where there is nothing", "squared score"),
+    ),
+    ("target", "of", "source"),
+)
+
 CORRELATION = Table(
     "correlation",
     "Spearman correlation of every signal with every quality target",
@@ -361,10 +379,26 @@ PLAN = Table(
     ("stage", "model", "dataset"),
 )
 
+POWER = Table(
+    "power",
+    "What studies of a size can show, a row per data set, number of candidates and of items",
+    (
+        Column("dataset", pl.String, "name of the data set in the config"),
+        Column("source", pl.String, "where its variance components are from"),
+        Column("candidates", pl.Int32, "number of candidates"),
+        Column("items", pl.Int32, "number of items"),
+        Column("configured", pl.Boolean, "whether this is the size in the config"),
+        Column("alpha", _VALUE, "reliability of quality"),
+        Column("detect", _VALUE, "probability that a signal with the smallest useful effect is found"),
+        Column("exclude", _VALUE, "probability that useful effects are ruled out where there are none"),
+    ),
+    ("dataset", "candidates", "items"),
+)
+
 TABLES = {
     table.name: table
     for table in (
         POOL, SAMPLE, EVALUATION, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES, EMBEDDINGS,
-        QUALITY, RELIABILITY, CORRELATION, HEADLINE, SELECTION, SUMMARY, PLAN,
+        QUALITY, RELIABILITY, VARIANCE, CORRELATION, HEADLINE, SELECTION, SUMMARY, PLAN, POWER,
     )
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """The score matrix Y[candidate, item] of each quality target, and the quality of a candidate: its mean over items."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +14,8 @@ from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.statistics.reliability import Reliability, reliability_of
 from iclscope.statistics.resampling import generator
-from iclscope.statistics.signals.components import balanced
-from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, ZERO_SHOT
+from iclscope.statistics.signals.components import balanced, components_of, sources
+from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, VARIANCE, ZERO_SHOT
 from iclscope.tasks.samples import Groups
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ COLUMNS = {
 # Targets that count every gold label alike, however many items have it, and the target that counts every item alike.
 # Scores of these are made so that their plain mean over items is the balanced quality, see `components.balanced`.
 BALANCED = {"accuracy_balanced": "accuracy", "gold_logprob_balanced": "gold_logprob", "margin_balanced": "margin"}
+
+FEWEST_OF_LABEL = 2  # items with which something is known of how they differ
 
 CHOICE_METRICS = {"accuracy": "acc", "accuracy_norm": "acc_norm", "accuracy_balanced": "acc"}
 
@@ -114,8 +116,8 @@ def _lacks(evaluation: pl.DataFrame, target: str, gold: NDArray[np.int64] | None
         if gold is None:
             return "generated answers have no labels"
         rarest = int(np.unique(gold, return_counts=True)[1].min())
-        if rarest < 2:
-            return f"a label has {rarest} item, and every label needs 2"
+        if rarest < FEWEST_OF_LABEL:
+            return f"a label has {rarest} item, and every label needs {FEWEST_OF_LABEL}"
     return None
 
 
@@ -145,9 +147,15 @@ def read_scores(files: Files, targets: Sequence[str]) -> tuple[dict[str, Scores]
 
 
 def run(
-    *, files: Files, settings: Mapping[str, Any], quality_out: str | Path, reliability_out: str | Path, job: Job
+    *,
+    files: Files,
+    settings: Mapping[str, Any],
+    quality_out: str | Path,
+    reliability_out: str | Path,
+    variance_out: str | Path,
+    job: Job,
 ) -> None:
-    """Write quality and reliability of every target; `settings` is the config's `quality`."""
+    """Write quality and reliability of every target, and where they come from; `settings` is the config's `quality`."""
     scores, groups = read_scores(files, settings["targets"])
     judged: dict[str, Reliability] = {}
     for target, (matrix, _) in scores.items():
@@ -165,6 +173,22 @@ def run(
         for target, s in scores.items()
     ]
     RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, job.provenance)
+    parts = pl.DataFrame(list(variance_rows(scores, groups.gold)), schema=VARIANCE.schema)
+    VARIANCE.write(parts, variance_out, job.provenance)
+
+
+def variance_rows(scores: Mapping[str, Scores], gold: NDArray[np.int64] | None) -> Iterator[dict[str, Any]]:
+    """Rows of the variance table for the targets that are plain means over items; `gold` [N] are their labels, if any.
+
+    Where a label has a single item, no push towards labels can be told from that item: then there is none.
+    """
+    if gold is not None and np.unique(gold, return_counts=True)[1].min() < FEWEST_OF_LABEL:
+        gold = None
+    for target, (matrix, _) in scores.items():
+        if target not in BALANCED and target not in SHIFTED:
+            for of, parts in (("score", components_of(matrix, gold)), ("quality", sources(matrix, gold))):
+                for source, variance in vars(parts).items():
+                    yield {"target": target, "of": of, "source": source, "variance": variance}
 
 
 def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:

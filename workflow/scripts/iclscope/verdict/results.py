@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from iclscope.statistics.signals.latent import of_family, statuses
-from iclscope.tables import CORRELATION, FINAL_TABLES, HEADLINE, QUALITY, RELIABILITY, SELECTION
+from iclscope.tables import CORRELATION, FINAL_TABLES, HEADLINE, QUALITY, RELIABILITY, SELECTION, VARIANCE
 
 MAIN_POOLING = "all"
 
@@ -31,6 +31,7 @@ class Results:
     quality: pl.DataFrame
     reliability: pl.DataFrame
     selection: pl.DataFrame
+    variance: pl.DataFrame
     study_tables: int
 
     @classmethod
@@ -44,6 +45,7 @@ class Results:
             quality=QUALITY.read(paths["quality"]),
             reliability=RELIABILITY.read(paths["reliability"]),
             selection=SELECTION.read(paths["selection"]),
+            variance=VARIANCE.read(paths["variance"]),
             study_tables=study_tables,
         )
 

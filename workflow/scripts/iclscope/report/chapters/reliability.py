@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from iclscope.report.drawing import LABEL_BOX
 from iclscope.report.parts import Caption, Chapter, Material, Sheet
-from iclscope.report.style import BLUE, GREEN, GREY, INK, VERMILION, new_figure
+from iclscope.report.style import BLUE, GREEN, GREY, INK, PALE, VERMILION, new_figure
 from iclscope.statistics.reliability import CEILING_WANTED
 from iclscope.verdict.findings import size
 from iclscope.verdict.results import Results
@@ -154,6 +154,86 @@ def _dot_labels(ax: Axes, x: float, labels: Mapping[float, list[str]]) -> None:
         previous = min(height - 0.03, previous - 0.055)
         text = f"{', '.join(labels[height])} {two_decimals(height)}"
         ax.text(x, previous, text, va="center", fontsize=7, color=INK, bbox=LABEL_BOX, zorder=5)
+
+
+# What a source of the variance of quality is called.
+SOURCES = {
+    "level": "good on all labels alike",
+    "push": "push towards the commonest label",
+    "both": "the two going together",
+    "rest": "noise of these items",
+}
+SOURCE_COLOURS = {"level": BLUE, "push": VERMILION, "both": PALE, "rest": GREY}
+
+
+def _shares(results: Results) -> dict[str, dict[str, float]]:
+    """Target → source → share of the variance of its quality; targets whose quality varies."""
+    table = results.variance.filter(of="quality")
+    shares = {}
+    for (target,), part in table.group_by("target", maintain_order=True):
+        total = part["variance"].sum()
+        if total > 0:
+            shares[str(target)] = {row["source"]: row["variance"] / total for row in part.iter_rows(named=True)}
+    return shares
+
+
+def _caption_of_sources(results: Results) -> Caption:
+    parts = [
+        f"{target_name(target)}: {round(100 * share['level'])} % level, {round(100 * share['push'])} % push, "
+        f"{round(100 * share['rest'])} % noise"
+        for target, share in _shares(results).items()
+    ]
+    conclusion = f"{'; '.join(parts)}." if parts else "Quality does not vary."
+    return Caption(
+        "Where differences in quality come from",
+        f"Shares of the variance of quality, a mean over these items ({size(results)}). Blue: how good a candidate is "
+        "on all gold labels alike; orange: a push towards the labels that more of these items have, which on other "
+        "items would be worth nothing; pale: that the two go together (left of zero: that they oppose each other); grey: "
+        f"noise, which falls with the number of items. {conclusion}",
+        f"Stacked bars of the sources of the variance of quality, one for each quality target. {conclusion}",
+    )
+
+
+@CHAPTER.figure("sources of quality", tables=("variance",), caption=_caption_of_sources)
+def sources_of_quality(results: Results) -> Figure:
+    """Shares of the variance of quality by source, a bar per target; negative shares to the left."""
+    shares = _shares(results)
+    figure = new_figure(height=1.2 + 0.34 * max(1, len(shares)))
+    ax = figure.subplots()
+    for height, share in enumerate(shares.values()):
+        ends = {True: 0.0, False: 0.0}  # of the bars to the right of zero and to the left
+        for source, part in share.items():
+            label = SOURCES[source] if not height else None
+            colour = SOURCE_COLOURS[source]
+            ax.barh(height, part, left=ends[part > 0], height=0.6, color=colour, edgecolor="white", label=label)
+            ends[part > 0] += part
+    if shares:
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    else:
+        ax.text(0.5, 0.5, "quality does not vary", ha="center", transform=ax.transAxes, color=INK)
+    ax.axvline(0, color=INK, linewidth=0.7)
+    ax.set_yticks(range(len(shares)), [target_name(target) for target in shares])
+    ax.set(ylim=(len(shares) - 0.5, -0.5), xlabel="share of the variance of quality")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    return figure
+
+
+@CHAPTER.sheet
+def components(material: Material) -> Sheet | None:
+    """Variance components of one score and of quality; None if no target is a plain mean over items."""
+    table = material.results.variance
+    if table.is_empty():
+        return None
+    header = ("target", "candidate", "item", "push", "candidate × item", "level", "push of quality", "both", "noise")
+    names = [("score", name) for name in ("candidate", "item", "push", "rest")]
+    names += [("quality", name) for name in ("level", "push", "both", "rest")]
+    rows = []
+    for (target,), part in table.group_by("target", maintain_order=True):
+        found = {(of, source): value for _, of, source, value in part.iter_rows()}
+        rows.append((target_name(str(target)), *(quantity(found[name]) for name in names)))
+    caption = "Variance components of one score (first four) and of quality, its mean over these items"
+    return Sheet(caption, header, rows)
 
 
 @CHAPTER.sheet
