@@ -28,8 +28,8 @@ def _(Path, mo):
 @app.cell
 def _(chosen, pl, plt):
     # The figure "correlation by layer" in ten lines: a panel per mask, its strongest series in blue.
-    headline = pl.read_parquet(f"results/headline/{chosen.value}").select("target", "null_95", pl.col("alpha").round(6))
-    target, null, _ = headline.sort("alpha", descending=True, nulls_last=True, maintain_order=True).row(0)
+    headline = pl.read_parquet(f"results/headline/{chosen.value}").filter("primary")
+    target, null = headline.select("target", "null_95").row(0)
     correlation = pl.read_parquet(f"results/correlation/{chosen.value}")
     signals = correlation.filter(target=target, family="activation").sort("layer")
     figure, axes = plt.subplots(signals["mask"].n_unique(), sharex=True, squeeze=False, figsize=(7, 10), layout="tight")

@@ -19,7 +19,7 @@ def test_default_study_on_a_handful_of_rows(embedded_folder, tmp_path):
     def shrink(config):
         config["datasets"] = {"commonsenseqa": config["datasets"]["commonsenseqa"] | {"candidates": 6, "items": 4}}
         config["masks"] = ["causal"]
-        config["correlation"] |= {"permutations": 100, "bootstrap": 100, "nested_splits": 2}
+        config["correlation"] |= {"permutations": 100, "bootstrap": 100}
         config["selection"] |= {"selectors": ["random", "nearest"], "splits": 2, "bootstrap": 100}
 
     study.configure(shrink)

@@ -34,7 +34,7 @@ def paper(tmp_path_factory):
         entry |= {"source": "files", "candidates": CANDIDATES, "items": ITEMS, "max_new_tokens": 4}
         entry["block"] = {"candidates": CANDIDATES // 2, "items": ITEMS}
         entry["files"] = {split: f"local/{name}/{file}.jsonl" for split, file in SPLITS.items()}
-    config["correlation"] |= {"permutations": 200, "bootstrap": 100, "nested_splits": 2}
+    config["correlation"] |= {"permutations": 200, "bootstrap": 100}
     few = [name for name in config["selection"]["selectors"] if name not in LARGE_SEARCHES]
     config["selection"] |= {"splits": 4, "bootstrap": 100, "selectors": few}
     (study.folder / "config/paper.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

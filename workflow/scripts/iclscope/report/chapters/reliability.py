@@ -188,8 +188,8 @@ def _caption_of_sources(results: Results) -> Caption:
         "Where differences in quality come from",
         f"Shares of the variance of quality, a mean over these items ({size(results)}). Blue: how good a candidate is "
         "on all gold labels alike; orange: a push towards the labels that more of these items have, which on other "
-        "items would be worth nothing; pale: that the two go together (left of zero: that they oppose each other); grey: "
-        f"noise, which falls with the number of items. {conclusion}",
+        "items would be worth nothing; pale: that the two go together (left of zero: that they oppose each other); "
+        f"grey: noise, which falls with the number of items. {conclusion}",
         f"Stacked bars of the sources of the variance of quality, one for each quality target. {conclusion}",
     )
 
