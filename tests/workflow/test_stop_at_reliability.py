@@ -12,7 +12,7 @@ QUALITY = "results/quality/tiny/animals.parquet"
 def stop_at(study, alpha):
     def change(config):
         config["evaluation"] |= {"block": {"candidates": 8, "items": 2}, "stop_at_reliability": alpha}
-        config["quality"]["targets"] = ["gold_logprob"]
+        config["quality"] |= {"targets": ["gold_logprob"], "primary": "gold_logprob"}
         config["selection"]["selectors"] = ["random", "oracle", "length"]  # a search needs more items
 
     study.configure(change)
