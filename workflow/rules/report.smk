@@ -55,6 +55,7 @@ rule verdict:
     params:
         settings=study.verdict_settings,
         models=study.models,
+        seed=config["seed"],
         code=code_digest("verdict"),
     script:
         "../scripts/verdict.py"

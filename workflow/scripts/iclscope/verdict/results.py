@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from iclscope.tables import CORRELATION, FINAL_TABLES, HEADLINE, QUALITY, RELIABILITY, SELECTION
+from iclscope.tables import CORRELATION, FINAL_TABLES, GAINS, HEADLINE, QUALITY, RELIABILITY, SELECTION
 
 MAIN_POOLING = "all"
 
@@ -24,6 +24,7 @@ class Results:
     quality: pl.DataFrame
     reliability: pl.DataFrame
     selection: pl.DataFrame
+    gains: pl.DataFrame
 
     @classmethod
     def read(cls, model: str, dataset: str, paths: Mapping[str, str | Path]) -> "Results":
@@ -36,6 +37,7 @@ class Results:
             quality=QUALITY.read(paths["quality"]),
             reliability=RELIABILITY.read(paths["reliability"]),
             selection=SELECTION.read(paths["selection"]),
+            gains=GAINS.read(paths["gains"]),
         )
 
     @property
@@ -54,6 +56,11 @@ class Results:
             return self.targets[0]
         # Rounded, because two targets that differ by a constant per item have the same alpha but for the last digit.
         return trusted["target"][int(trusted["alpha"].round(6).arg_max() or 0)]
+
+    @property
+    def pool(self) -> int:
+        """Candidates in the random pools in which the selectors are judged."""
+        return int(self.selection["pool"][0])
 
     def headline_of(self, target: str) -> dict[str, Any]:
         """The headline row of a target."""
