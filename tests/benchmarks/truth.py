@@ -7,21 +7,20 @@ The true gain of a selector is its mean over all studies, since a gain on items 
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from iclscope.selection.picks import ByChance, OneForAll, OnePerItem, with_study
 from iclscope.selection.selectors import Materials, Selector, resolve
 from iclscope.selection.trial import Trial
-from iclscope.statistics.intervals import Z_95
+from iclscope.selection.worth import Judge
 from iclscope.statistics.ranks import centred_ranks
-from iclscope.statistics.resampling import Weights, random_half
 
 ALPHA, ITEMS = (0.3, 0.7, 0.95), 40
-POOLS = (48, 200)  # candidates that selectors choose from
+STUDIED, POOL = (48, 200), 12  # candidates of a study of selectors, and of the pools that these choose from
 METRICS = 20
 
 
@@ -50,38 +49,36 @@ def signals_of(ability: np.ndarray, rho: float, count: int, rng: np.random.Gener
     return rho * ability + np.sqrt(1 - rho**2) * rng.standard_normal((count, len(ability)))
 
 
-def selection_study(alpha: float, candidates: int, seed: int, splits: int = 20, draws: int = 400) -> pl.DataFrame:
+def selection_study(alpha: float, candidates: int, seed: int, splits: int = 20) -> pl.DataFrame:
     """One study: the selection table of selectors that know nothing, something, or the scores of some items."""
     rng = np.random.default_rng(seed)
     ability = rng.standard_normal(candidates)
     scores = scores_of(ability, ITEMS, alpha, rng)
     activation = centred_ranks(signals_of(ability, 0.0, METRICS, rng))
     activation[0] = centred_ranks(signals_of(ability, 0.4, 1, rng))[0]
-    clusters = np.arange(ITEMS)
-    weights = with_study(Weights.draw(candidates, clusters, draws, rng))
     fixed = {
-        "random": ByChance(np.ones(candidates)),
-        "unrelated": OneForAll(rng.standard_normal(candidates)),
-        "related (0.4)": OneForAll(signals_of(ability, 0.4, 1, rng)[0]),
-        "per item, unrelated": OnePerItem.of(rng.standard_normal((candidates, ITEMS)), weights),
-        "per item, related (0.4)": OnePerItem.of(signals_of(ability, 0.4, ITEMS, rng).T, weights),
+        "unrelated": rng.standard_normal(candidates),
+        "related (0.4)": signals_of(ability, 0.4, 1, rng)[0],
+        "per item, unrelated": rng.standard_normal((candidates, ITEMS)),
+        "per item, related (0.4)": signals_of(ability, 0.4, ITEMS, rng).T,
     }
-    learning = resolve(["oracle", "search_8", "activation", "ridge"])
-    selectors = [*(Selector(name, lambda *_: None) for name in fixed), *learning]
-    materials = Materials(
-        pl.DataFrame({"length": [1] * candidates}), *(None,) * 4, activation, np.array(["m"] * METRICS)
-    )
-    judging = np.stack([random_half(clusters, rng) for _ in range(splits)])
-    return Trial(selectors, fixed, materials, judging, weights, seed).value(scores)
+    features = pl.DataFrame({"length": [1] * candidates})
+    materials = Materials(features, *(None,) * 4, activation, np.array(["m"] * METRICS))
+    clusters = np.arange(candidates), np.arange(ITEMS)
+    learning = ["search_half", "search_8", "activation", "ridge"]
+    learned = Trial.of({"selectors": learning, "splits": splits, "pool": POOL}, materials, clusters[1], seed)
+    kinds = {name: "query" if name.startswith("per item") else "static" for name in fixed}
+    known = [Selector(name, lambda *_: None, kind) for name, kind in kinds.items()]
+    trial = replace(learned, selectors=[*known, *learned.selectors], fixed=fixed)
+    named = kinds | {selector.name: "static" for selector in resolve(learning)}
+    return trial.value(scores, Judge(named, POOL, trial.searches, *clusters, 100, seed))[0]
 
 
 def selection_rows(studies: int) -> Iterator[dict[str, float | str]]:
-    """A row per reliability, size of the pool and selector."""
-    for candidates, alpha in product(POOLS, ALPHA):
+    """A row per reliability, candidates of the study and selector."""
+    for candidates, alpha in product(STUDIED, ALPHA):
         tables = pl.concat(selection_study(alpha, candidates, seed) for seed in range(studies))
         for (name,), mine in tables.group_by("selector", maintain_order=True):
-            if name == "random":
-                continue
             true = mine["gain"].mean()
             yield {
                 "C": candidates,
@@ -90,7 +87,7 @@ def selection_rows(studies: int) -> Iterator[dict[str, float | str]]:
                 "true gain": true,
                 "spread": mine["gain"].std(),
                 "standard error": float(np.sqrt((mine["standard_error"] ** 2).mean())),
-                "coverage": float(((mine["gain"] - true).abs() <= Z_95 * mine["standard_error"]).mean()),
+                "coverage": float(mine.select((pl.col("low") <= true) & (pl.col("high") >= true)).mean().item()),
             }
 
 

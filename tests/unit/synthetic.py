@@ -14,7 +14,17 @@ import polars as pl
 from scipy.stats import norm, rankdata
 
 from iclscope.runtime.parquet import Table
-from iclscope.tables import CORRELATION, HEADLINE, QUALITY, RELIABILITY, SAMPLE, SELECTION, VARIANCE
+from iclscope.tables import (
+    BEST_POSSIBLE,
+    CORRELATION,
+    GAINS,
+    HEADLINE,
+    QUALITY,
+    RELIABILITY,
+    SAMPLE,
+    SELECTION,
+    VARIANCE,
+)
 from iclscope.verdict.results import Results
 
 WRITTEN = {
@@ -24,6 +34,7 @@ WRITTEN = {
     "reliability": RELIABILITY,
     "selection": SELECTION,
     "variance": VARIANCE,
+    "gains": GAINS,
 }
 ADDED = ("cheap_share", "all_share", "added", "added_low", "added_high")
 PRIMARY = "gold_logprob"
@@ -81,7 +92,8 @@ def frames(design: Design) -> dict[str, pl.DataFrame]:
         "headline": _headline(design, correlation, reliability, null_95),
         "quality": _quality(scores),
         "reliability": reliability,
-        "selection": _selection(scores, rng),
+        "selection": (selection := _selection(scores, rng)),
+        "gains": _gains(selection),
         "variance": _variance(scores),
         "candidates": sample(design.candidates),
     }
@@ -303,12 +315,15 @@ def _headline(
     return pl.DataFrame(rows, schema=HEADLINE.schema)
 
 
+POOL, SIZES = 12, (4, 8, 12, 24, 48)
+
+
 def _selection(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl.DataFrame:
     kinds = {
         "random": ("static", 0.0),
-        "oracle": ("bound", 1.0),
         "search_8": ("static", 0.5),
         "search_16": ("static", 0.7),
+        "search_half": ("static", 0.9),
         "length": ("static", -0.1),
         "nearest": ("query", 0.2),
         "activation": ("static", 0.05),
@@ -316,33 +331,53 @@ def _selection(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl
     rows = []
     for target, matrix in scores.items():
         sd = matrix.mean(axis=1).std()
-        for selector, (kind, share) in kinds.items():
-            gain = share * 1.8 * sd + (0.1 * sd * rng.standard_normal() if selector != "random" else 0.0)
-            interval = (None, None) if selector == "random" else (gain - sd, gain + sd)
-            judged = selector != "random" and kind != "bound"
+        for place, (selector, (kind, share)) in enumerate(kinds.items()):
+            judged = selector != "random"
+            gain = share * 1.8 * sd + (0.1 * sd * rng.standard_normal() if judged else 0.0)
             p = float(2 * norm.sf(1.96 * abs(gain) / sd)) if judged else None
             rows.append(
                 {
                     "target": target,
                     "selector": selector,
                     "kind": kind,
+                    "pool": POOL,
                     "value": matrix.mean() + gain,
                     "gain": gain,
-                    "low": interval[0],
-                    "high": interval[1],
-                    "top_5": 0.8 * gain,
-                    "top_10": 0.6 * gain,
-                    "regret": max(1.8 * sd - gain, 0.0),
-                    "splits": 50,
+                    "low": gain - sd if judged else None,
+                    "high": gain + sd if judged else None,
                     "standard_error": sd / 1.96 if judged else None,
                     "error_candidates": 0.8 * sd / 1.96 if judged else None,
+                    "freedom": 4.0 if judged else None,
                     "p": p,
                     "p_holm": min(1.0, 5 * p) if judged else None,
+                    "regret": 1.8 * sd - gain,
                     "search_items": 20 * share if share > 0 else None,
+                    "search_low": 5 * share if share > 0 else None,
+                    "search_high": None,
                     "cost": 48 * 30 * share,
+                    "covariance": ((np.arange(len(kinds)) == place) * (sd / 1.96) ** 2 * judged).tolist(),
+                    "reason": None,
                 }
             )
     return pl.DataFrame(rows, schema=SELECTION.schema)
+
+
+def _gains(selection: pl.DataFrame) -> pl.DataFrame:
+    """Gains that grow with the pool, up to a single pick without an interval."""
+    rows = []
+    for row in selection.filter(pl.col("selector") != "random").iter_rows(named=True):
+        for size in SIZES:
+            gain, picked = row["gain"] * np.log(size) / np.log(POOL), size == SIZES[-1]
+            low, high = (None, None) if picked else (gain - row["standard_error"], gain + row["standard_error"])
+            point = {"pool": size, "gain": gain, "low": low, "high": high, "p": row["p"]}
+            rows.append({"target": row["target"], "selector": row["selector"], **point})
+    for (target,), mine in selection.group_by("target", maintain_order=True):
+        best = mine["regret"][0]  # of random choice
+        for size in SIZES[:-1]:
+            gain = best * np.log(size) / np.log(POOL)
+            point = {"pool": size, "gain": gain, "low": 0.8 * gain, "high": 1.3 * gain, "p": None}
+            rows.append({"target": target, "selector": BEST_POSSIBLE, **point})
+    return pl.DataFrame(rows, schema=GAINS.schema)
 
 
 def sample(number: int) -> pl.DataFrame:

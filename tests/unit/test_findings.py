@@ -6,7 +6,7 @@ import pytest
 import synthetic
 from iclscope.report.chapters import overview
 from iclscope.report.figures import CHAPTERS
-from iclscope.verdict import findings
+from iclscope.verdict import findings, selectors
 
 USEFUL = 0.2
 
@@ -112,11 +112,13 @@ def test_selectors_beyond_chance_are_those_that_survive_holm(null):
         selection = null["selection"].with_columns(
             p_holm=pl.when(pl.col("selector") == "search_16").then(p).otherwise(1.0)
         )
-        return findings.selectors(synthetic.results({**null, "selection": selection}), "accuracy")
+        return selectors.finding(synthetic.results({**null, "selection": selection}), "accuracy")
 
     assert "is the gain of search_16." in with_p(0.01)
-    assert "none of 5 selectors gains beyond chance" in with_p(0.06)
-    assert "oracle +" in with_p(0.06)
+    assert "none of 6 selectors gains beyond chance" in with_p(0.06)
+    assert "The best candidate of such a pool gains +" in with_p(0.06)
+    nothing = {**null, "gains": null["gains"].filter(pl.col("selector") != "best_possible")}
+    assert "gains is unknown" in selectors.finding(synthetic.results(nothing), "accuracy")
 
 
 @pytest.mark.parametrize(("p", "alarm"), [(0.001, True), (0.5, False)])
@@ -147,7 +149,8 @@ def test_every_caption_states_its_numbers_and_its_conclusion(frames, request):
         assert f"{results.headline_of(results.target)['candidates']} candidates and 48 items" in made[name].text
         assert f"{results.headline_of(results.target)['null_95']:.2f}" in made[name].text
     assert findings.against_null(results) in made["rho_by_layer"].text
-    assert "search_16" in made["selector_gain"].text
+    assert "search_half" in made["selector_gain"].text
+    assert "pools of 12" in made["gain_by_pool"].text
     for caption in (*made.values(), overview.caption([results])):
         assert caption.alt
         assert "None" not in caption.text

@@ -66,9 +66,9 @@ def test_balanced_random_draws_every_label_with_the_same_chance(materials):
     assert len(set(chance)) == 2
 
 
-def test_oracle_prefers_the_best_on_all_items_of_its_half(materials):
+def test_the_largest_search_prefers_the_best_on_all_items_of_its_half(materials):
     chosen = np.random.default_rng(1).standard_normal((C, 6))
-    np.testing.assert_allclose(prefer("oracle", materials, chosen), chosen.mean(axis=1))
+    np.testing.assert_allclose(prefer("search_half", materials, chosen), chosen.mean(axis=1))
 
 
 def test_search_looks_at_as_many_items_as_its_name_says(materials):

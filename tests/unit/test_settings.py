@@ -187,7 +187,7 @@ CONTRADICTIONS = {
     "pooling unknown": ({"metrics/poolings": ["first"]}, r"metrics\.poolings: 'first' is not one of all, no_sink"),
     "selector unknown": (
         {"selection/selectors": ["random", "best"]},
-        r"selection\.selectors: 'best' is not one of random, random_balanced, oracle, .*search",
+        r"selection\.selectors: 'best' is not one of random, random_balanced, search_half, .*search",
     ),
     "encoder missing": (
         {"selection/selectors": ["nearest_encoder"]},

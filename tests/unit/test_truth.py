@@ -8,8 +8,7 @@ STUDIES = 60
 
 
 def test_intervals_of_gains_cover():
-    tables = pl.concat(truth.selection_study(0.7, 48, seed, splits=8, draws=120) for seed in range(STUDIES))
-    for (name,), mine in tables.group_by("selector"):
-        if name != "random":
-            missed = (mine["gain"] - mine["gain"].mean()).abs() > 1.96 * mine["standard_error"]
-            assert missed.mean() <= 0.15, name
+    tables = pl.concat(truth.selection_study(0.7, 48, seed, splits=8) for seed in range(STUDIES))
+    for (_,), mine in tables.group_by("selector", maintain_order=True):
+        true = mine["gain"].mean()
+        assert mine.select((pl.col("low") > true) | (pl.col("high") < true)).mean().item() <= 0.15

@@ -11,17 +11,23 @@ from iclscope.selection import trial
 from iclscope.signals import correlation
 from iclscope.tables import SUMMARY
 from iclscope.verdict import rules
-from iclscope.verdict.rules import margin_of, selector_status, to_ship
+from iclscope.verdict.results import Results
+from iclscope.verdict.selectors import of_unit, selector_status
 
 TARGETS = ["accuracy", "gold_logprob"]
-SELECTORS = ["random", "oracle", "search_16", "length", "nll"]
-SELECTION = {"selector": "nll", "kind": "static", "gain": 0.1, "p_holm": 0.5, "standard_error": 0.1}
+SELECTORS = ["random", "search_half", "search_16", "length", "nll"]
+SELECTION = {"selector": "nll", "gain": 0.1, "p_holm": 0.5, "standard_error": 0.1, "freedom": 1e6}
+SETTINGS = {
+    "smallest_useful_effect": 0.2,
+    "margin": {"share_of_items": 0.02, "nats": 0.3},
+    "price": {"share_of_items": 0.0, "nats": 0.0},
+}
 
 
 def stages(made, folder):
     """Run all stages behind the verdict; table name → path."""
     paths = made.paths | {
-        name: folder / f"{name}.parquet" for name in ("correlation", "headline", "selection", "variance")
+        name: folder / f"{name}.parquet" for name in ("correlation", "headline", "selection", "gains", "variance")
     }
     common = {"metrics": made.metrics, "features": paths["features"], "evaluation": paths["evaluation"]}
     quality.run(
@@ -46,8 +52,9 @@ def stages(made, folder):
             **common, embeddings=paths["embeddings"], candidates=paths["candidates"], item_rows=paths["items"]
         ),
         targets=TARGETS,
-        settings={"selectors": SELECTORS, "splits": 10, "bootstrap": 100},
+        settings={"selectors": SELECTORS, "pool": 12, "splits": 10, "bootstrap": 100},
         selection_out=paths["selection"],
+        gains_out=paths["gains"],
         job=Job(1, {}),
     )
     return paths
@@ -64,7 +71,7 @@ def judged(tmp_path_factory):
         models[name] = stages(made, folder / name)
     rules.run(
         studies={"boolq": models},
-        settings={"smallest_useful_effect": 0.2, "margin": {"share_of_items": 0.02, "nats": 0.3}},
+        settings=SETTINGS,
         study_tables=2,
         verdict_out=folder / "verdict.json",
         summary_out=folder / "summary.parquet",
@@ -85,8 +92,9 @@ def judged(tmp_path_factory):
         ({"gain": -0.1, "standard_error": 0.05}, "equivalent to random"),
         ({"p_holm": None, "standard_error": None}, "undecided"),
         ({"p_holm": None, "standard_error": None, "gain": 1e-17}, "equivalent to random"),  # it is random choice
+        ({"standard_error": 0.05, "freedom": 3.0}, "undecided"),  # 0.1 + 2.353 * 0.05
         ({"selector": "random", "p_holm": None}, "reference"),
-        ({"selector": "oracle", "kind": "bound", "p_holm": None}, "bound"),
+        ({"gain": None, "p_holm": None}, "undefined"),
     ],
 )
 def test_status_of_a_selector_follows_the_rules(change, status):
@@ -100,8 +108,8 @@ def test_planted_answers_are_found(judged):
     assert mine["status"] == "predicts"
     statuses = {name: entry["status"] for name, entry in mine["selectors"].items()}
     assert list(statuses) == SELECTORS
-    assert (statuses["random"], statuses["oracle"]) == ("reference", "bound")
-    assert statuses["search_16"] == "beats random"
+    assert statuses["random"] == "reference"
+    assert statuses["search_16"] == statuses["search_half"] == "beats random"
     assert statuses["length"] == statuses["nll"] == "undecided"
     assert mine["conclusion"].startswith("Yes: ")
 
@@ -111,7 +119,9 @@ def test_sentences_name_what_beats_random_and_what_is_open(judged):
     sentences = record["models"]["large"]["boolq"]["sentences"]
     assert any(s.startswith("Better than random choice") and "search_16 (+" in s for s in sentences)
     (open_,) = [s for s in sentences if s.startswith("Undecided")]
-    wanted = r"Undecided: length and nll\. For a decision, .*: [\d.,]+ .* for (length|nll) and [\d.,]+ .*pools of 60\."
+    wanted = (
+        r"Undecided: length and nll\. For a decision in four of five .*: [\d.,]+ .* for (length|nll) and [\d.,]+ .*\."
+    )
     assert re.match(wanted, open_)
     assert any("rank with small as ρ = 0." in s and s.endswith("swap of models is shown.") for s in sentences)
 
@@ -144,7 +154,7 @@ def test_summary_has_the_headline_and_the_best_selector_of_every_target(judged):
     _, frame = judged
     assert frame.select("model", "target").rows() == [(m, t) for m in ("small", "large") for t in TARGETS]
     row = frame.row(by_predicate=(pl.col("model") == "large") & (pl.col("target") == "gold_logprob"), named=True)
-    assert row["best_selector"] == "search_16"
+    assert row["best_selector"] == "search_half"
     assert row["best_gain_low"] < row["best_gain"] < row["best_gain_high"]
     assert row["best_signal"] == "causal resid 1 all kurtosis"
     assert row["status"] == "predicts"
@@ -162,23 +172,45 @@ def test_what_would_decide_stands_with_every_open_selector(judged):
 
 def test_margin_has_the_unit_of_the_target():
     margins = {"share_of_items": 0.02, "nats": 0.3}
-    assert [margin_of(t, margins) for t in ("accuracy", "accuracy_norm", "margin", "gain")] == [0.02, 0.02, 0.3, 0.3]
+    assert [of_unit(t, margins) for t in ("accuracy", "accuracy_norm", "margin", "gain")] == [0.02, 0.02, 0.3, 0.3]
 
 
-def test_cheapest_of_the_good_selectors_is_shipped():
-    selectors = {
-        "best": {"status": "beats random", "gain": 0.40, "cost": 900},
-        "cheap": {"status": "beats random", "gain": 0.37, "cost": 300},
-        "poor": {"status": "beats random", "gain": 0.20, "cost": 10},
-        "lucky": {"status": "undecided", "gain": 0.50, "cost": 0},
-    }
-    assert to_ship(selectors, margin=0.05) == "cheap"
-    assert to_ship(selectors, margin=0.01) == "best"
-    assert to_ship({"lucky": selectors["lucky"]}, margin=0.05) == "random"
-
-
-def test_verdict_names_the_selector_to_ship(judged):
+def test_verdict_ships_the_cheapest_of_those_that_gain_most_and_says_how_sure_it_is(judged):
     record, _ = judged
     mine = record["models"]["large"]["boolq"]
-    assert mine["ship"] == "search_16"
-    assert any(s.startswith("To ship: search_16, which costs") for s in mine["sentences"])
+    assert (mine["ship"], mine["pool"]) == ("search_16", 12)
+    assert mine["selectors"]["search_16"]["cost"] < mine["selectors"]["search_half"]["cost"]
+    (said,) = [s for s in mine["sentences"] if s.startswith("To ship: search_16, which costs")]
+    assert "in a pool of 12 candidates" in said
+    assert "with a probability of more than 99 %" in said
+
+
+def test_beliefs_are_chances_that_add_up_and_shrink_the_gain(judged):
+    record, _ = judged
+    entries = record["models"]["large"]["boolq"]["selectors"]
+    assert sum(entry["best"] for entry in entries.values()) == pytest.approx(1)
+    for name in ("search_half", "search_16", "length", "nll"):
+        entry = entries[name]
+        assert entry["expected_low"] < entry["expected"] < entry["expected_high"]
+        assert 0 <= entry["positive"] <= 1
+        assert entry["net"] == entry["expected"]  # at no price
+    assert entries["search_half"]["expected"] < entries["search_half"]["gain"]
+    assert entries["random"]["expected_regret"] > 1
+
+
+def priced(judged_paths, price):
+    """The verdict's entry where reading a million tokens must bring `price` nats."""
+    results = [Results.read("large", "boolq", judged_paths, 1)]
+    settings = SETTINGS | {"price": {"share_of_items": 0.0, "nats": price}}
+    return rules.verdict(results, settings, seed=1)["models"]["large"]["boolq"]
+
+
+def test_price_decides_what_is_shipped(tmp_path):
+    made = planted.write(tmp_path, planted.Plan(alpha=0.95, layers=2))
+    paths = stages(made, tmp_path)
+    free, dear = priced(paths, 0.0), priced(paths, 1e6)
+    assert free["ship"] == "search_16"
+    assert dear["ship"] == "random"
+    assert any("after 1,000,000 nats for each million tokens" in s for s in dear["sentences"])
+    cost, entry = dear["selectors"]["nll"]["cost"], dear["selectors"]["nll"]
+    assert entry["net"] == pytest.approx(entry["expected"] - cost, rel=1e-6)

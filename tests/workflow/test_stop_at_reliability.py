@@ -13,7 +13,7 @@ def stop_at(study, alpha):
     def change(config):
         config["evaluation"] |= {"block": {"candidates": 8, "items": 2}, "stop_at_reliability": alpha}
         config["quality"] |= {"targets": ["gold_logprob"], "primary": "gold_logprob"}
-        config["selection"]["selectors"] = ["random", "oracle", "length"]  # a search needs more items
+        config["selection"]["selectors"] = ["random", "search_half", "length"]  # a search needs more items
 
     study.configure(change)
 

@@ -56,6 +56,7 @@ rule verdict:
         settings=study.verdict_settings,
         models=study.models,
         study_tables=study.study_tables,
+        seed=config["seed"],
         code=code_digest("verdict"),
     script:
         "../scripts/verdict.py"

@@ -2,6 +2,7 @@
 
 Inputs:  features, embeddings, metrics of all masks, the score matrix, candidates and items
 Outputs: <results>/selection/{model}/{dataset}.parquet  a row per target and selector
+         <results>/gains/{model}/{dataset}.parquet      a row per target, selector and number of candidates to pick from
 """
 
 
@@ -15,6 +16,7 @@ rule selection:
         item_rows="<results>/samples/{dataset}/items.parquet",
     output:
         selection_out=ensure("<results>/selection/{model}/{dataset}.parquet", non_empty=True),
+        gains_out=ensure("<results>/gains/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/selection/{model}-{dataset}.log",
     benchmark:

@@ -14,7 +14,8 @@ PER_TOKEN = (
     "mean", "variance", "skewness", "kurtosis", "mean_abs", "median_abs",
     "max_abs", "max_abs_neuron", "entropy_abs", "top_share", "massive",
 )  # fmt: skip
-FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "selection", "variance")
+FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "variance", "selection", "gains")
+BEST_POSSIBLE = "best_possible"  # stands among the selectors of the table gains
 
 _CANDIDATE = Column("candidate", pl.Int32, "candidate id: rank in the seeded permutation")
 _LAYER = Column("layer", pl.Int16, "block index, 0 is the first")
@@ -326,23 +327,48 @@ SELECTION = Table(
     (
         _TARGET,
         Column("selector", pl.String, "name of the selector"),
-        Column("kind", pl.String, "static: one candidate for all items; query: a candidate per item; bound"),
-        Column("value", _VALUE, "mean held-out score of what it picks"),
-        Column("gain", _VALUE, "value minus the mean score of a random candidate"),
-        Column("low", _VALUE, "95 % interval of the gain, pigeonhole bootstrap", nullable=True),
-        Column("high", _VALUE, "95 % interval of the gain, pigeonhole bootstrap", nullable=True),
-        Column("top_5", _VALUE, "gain of the mean over the 5 candidates that it prefers most"),
-        Column("top_10", _VALUE, "gain of the mean over the 10 candidates that it prefers most"),
-        Column("regret", _VALUE, "value of the oracle minus value"),
-        Column("splits", pl.Int32, "random halves of the items it was averaged over"),
-        Column("standard_error", _VALUE, "standard error of the gain, pigeonhole bootstrap", nullable=True),
+        Column("kind", pl.String, "static: one candidate for all items; query: a candidate per item"),
+        Column("pool", pl.Int32, "candidates in the random pools that it picks from"),
+        Column("value", _VALUE, "mean score of what it picks, over pools", nullable=True),
+        Column("gain", _VALUE, "value minus the mean score of a random candidate", nullable=True),
+        Column("low", _VALUE, "95 % interval of the gain, for other candidates and items like these", nullable=True),
+        Column("high", _VALUE, "95 % interval of the gain", nullable=True),
+        Column("standard_error", _VALUE, "standard error of the gain", nullable=True),
         Column("error_candidates", _VALUE, "the part of it that is due to the candidates; squares add", nullable=True),
-        Column("p", _VALUE, "two-sided p of the gain; empty for random and for bounds", nullable=True),
+        Column("freedom", _VALUE, "degrees of freedom of the standard error (Satterthwaite)", nullable=True),
+        Column("p", _VALUE, "two-sided p of the gain; empty where nothing varies", nullable=True),
         Column("p_holm", _VALUE, "p corrected for all selectors of the target, Holm", nullable=True),
+        Column("regret", _VALUE, "the best possible gain minus the gain; empty where that is unknown", nullable=True),
         Column("search_items", _VALUE, "items a search needs to gain as much; empty: more", "items", nullable=True),
+        Column("search_low", _VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
+        Column("search_high", _VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("cost", _VALUE, "tokens that a model reads before the choice is made, answers left out", "tokens"),
+        Column(
+            "covariance",
+            pl.List(_VALUE),
+            "covariance of the gain's error with that of every selector of the target, in the order of the rows",
+            nullable=True,
+        ),
+        Column("reason", pl.String, "why the gain is undefined", nullable=True),
     ),
     ("target", "selector"),
+)
+
+GAINS = Table(
+    "gains",
+    "Gain over random choice against the number of candidates to pick from: in random pools of each size, and of all",
+    (
+        _TARGET,
+        Column("selector", pl.String, "name of the selector; best_possible: the expected maximum of true quality"),
+        Column("pool", pl.Int32, "candidates in a pool"),
+        Column("gain", _VALUE, "expected score of what it picks minus the mean score of a random candidate"),
+        Column("low", _VALUE, "95 % interval; empty for the single pick from all candidates", nullable=True),
+        Column("high", _VALUE, "95 % interval; empty for the single pick from all candidates", nullable=True),
+        Column(
+            "p", _VALUE, "two-sided p of this gain alone; of a single pick, by the candidates' tails", nullable=True
+        ),
+    ),
+    ("target", "selector", "pool"),
 )
 
 SUMMARY = Table(
@@ -353,7 +379,7 @@ SUMMARY = Table(
         Column("dataset", pl.String, "name of the data set in the config"),
         *_HEADLINE_COLUMNS,
         Column("status", pl.String, "what may be said of the activation signals; of the primary target", nullable=True),
-        Column("best_selector", pl.String, "selector with the largest gain, bounds aside", nullable=True),
+        Column("best_selector", pl.String, "selector with the largest gain", nullable=True),
         Column("best_gain", _VALUE, "its gain over random", nullable=True),
         Column("best_gain_low", _VALUE, "95 % interval of that gain", nullable=True),
         Column("best_gain_high", _VALUE, "95 % interval of that gain", nullable=True),
@@ -399,6 +425,6 @@ TABLES = {
     table.name: table
     for table in (
         POOL, SAMPLE, EVALUATION, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES, EMBEDDINGS,
-        QUALITY, RELIABILITY, VARIANCE, CORRELATION, HEADLINE, SELECTION, SUMMARY, PLAN, POWER,
+        QUALITY, RELIABILITY, VARIANCE, CORRELATION, HEADLINE, SELECTION, GAINS, SUMMARY, PLAN, POWER,
     )
 }  # fmt: skip

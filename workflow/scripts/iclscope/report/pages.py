@@ -132,8 +132,7 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, o
     parts = []
     for results in studies:
         own, judgement = files.models[results.model], _verdict_of(judged, results)
-        statuses = {name: entry["status"] for name, entry in judgement.get("selectors", {}).items()}
-        material = Material(results, sample, statuses, own.tables.get("massive"))
+        material = Material(results, sample, judgement.get("selectors", {}), own.tables.get("massive"))
         sections = _sections(material, own, output)
         parts.append(_part(results, judgement, settings, _address(own.explorer, output), sections))
     html.render(

@@ -35,13 +35,13 @@ class Sheet:
 class Material:
     """What the tables of a chapter are made from, for one model on one data set.
 
-    candidates: the sample; statuses: selector → its verdict in the leading target, for those that have one; massive:
-    the table of massive activations, where there is one.
+    candidates: the sample; selectors: the verdict's entry of each in the leading target, for those that have one;
+    massive: the table of massive activations, where there is one.
     """
 
     results: Results
     candidates: pl.DataFrame
-    statuses: Mapping[str, str] = field(default_factory=dict)
+    selectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     massive: str | Path | None = None
 
 

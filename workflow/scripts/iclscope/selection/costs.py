@@ -8,32 +8,36 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of every demonstration [C] and of every item's prompt without one [N], and how many attention masks are
-    read under.
+    """Tokens of every demonstration [C] and of every item's prompt without one [N], how many attention masks are read
+    under, and the number of candidates in the `pool` that is chosen from.
 
-    Answers, a few tokens each, are left out; nothing is read twice.
+    Candidates of a pool have the mean length. Answers, a few tokens each, are left out; nothing is read twice.
     """
 
     demonstrations: NDArray[np.int64]
     prompts: NDArray[np.int64]
     masks: int
+    pool: int
 
     def read(self) -> float:
-        """Every candidate once."""
-        return float(self.demonstrations.sum())
+        """Every candidate of the pool once."""
+        return self.pool * float(self.demonstrations.mean())
 
     def read_masked(self) -> float:
-        """Every candidate once under each mask."""
+        """Every candidate of the pool once under each mask."""
         return self.masks * self.read()
 
     def read_all(self) -> float:
-        """Every candidate and every item once."""
+        """Every candidate of the pool and every item once."""
         return self.read() + float(self.prompts.sum())
 
-    def trials(self, items: float, share: float = 1.0) -> float:
-        """A `share` of the candidates tried as the demonstration of `items` items: each once, and a prompt per pair."""
-        return share * (self.read() + len(self.demonstrations) * items * float(self.prompts.mean()))
+    def trials(self, items: float) -> float:
+        """Every candidate of the pool tried as the demonstration of `items` items: it once, and a prompt per pair."""
+        return self._tried(self.pool, items)
 
     def lessons(self) -> float:
-        """Half of the candidates tried on half of the items: what a selector learns from."""
-        return self.trials(len(self.prompts) / 2, share=0.5)
+        """What a selector learns from: half of the study's candidates, tried on half of the items."""
+        return self._tried(len(self.demonstrations) / 2, len(self.prompts) / 2)
+
+    def _tried(self, candidates: float, items: float) -> float:
+        return candidates * (float(self.demonstrations.mean()) + items * float(self.prompts.mean()))

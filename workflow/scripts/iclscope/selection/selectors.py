@@ -6,6 +6,7 @@ half; one that learns what good candidates look like does so from half of the ca
 running.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -102,8 +103,9 @@ Prefer = Callable[..., Float | None]
 class Selector:
     """A named selector; one that does not learn gets no lesson, so that one call serves all splits.
 
-    `kind` is static, query or bound, as in the selection table; `cost` counts the tokens that are read for a choice.
-    With `by_chance`, preferences are chances to be drawn.
+    `kind` is static or query, as in the selection table; `cost` counts the tokens that are read for a choice. With
+    `by_chance`, preferences are chances to be drawn. `tried` is the number of items of the choosing half on which the
+    very candidates that it prefers were scored, infinite for all of them.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Selector:
     kind: str = "static"
     learns: bool = False
     by_chance: bool = False
+    tried: float = 0
     cost: Callable[[Tokens], float] = lambda tokens: 0.0
 
 
@@ -134,8 +137,8 @@ def resolve(names: Sequence[str], metrics: Sequence[str] = ()) -> list[Selector]
             mine = [REGISTRY[name]]
         elif match := SEARCH.fullmatch(name):
             items = int(match[1])
-            tried = partial(Tokens.trials, items=items)
-            mine = [Selector(name, partial(search, items=items), learns=True, cost=tried)]
+            cost = partial(Tokens.trials, items=items)
+            mine = [Selector(name, partial(search, items=items), learns=True, tried=items, cost=cost)]
         else:
             known = ", ".join(REGISTRY)
             raise StudyError(f"selection.selectors: {name!r} is none of {known} and search_K with a number K")
@@ -169,9 +172,9 @@ def random_balanced(materials: Materials, lesson: None, rng: np.random.Generator
     return 1 / times[label]
 
 
-@register("oracle", kind="bound", learns=True, cost=lambda tokens: tokens.trials(len(tokens.prompts) / 2))
-def oracle(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float:
-    """The best candidate on the whole choosing half: no one-for-all selector can know more."""
+@register("search_half", learns=True, tried=math.inf, cost=lambda tokens: tokens.trials(len(tokens.prompts) / 2))
+def search_half(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float:
+    """The best candidate on half of the items: the largest search that other items can judge."""
     return lesson.scores.mean(axis=1)
 
 

@@ -1,12 +1,12 @@
 """What a selector is worth: the score of the demonstrations it picks, on items it has not seen, minus random.
 
-Items are halved many times: a selector learns on one half and is judged on the other. Items of one cluster stay on
-the same side. Candidates that a selector prefers equally share the pick.
+A pick is made from a pool, and what is judged is the expectation over random pools of the candidates. A selector that
+learns does so on one half of the items and is judged on the other, many times; items of one cluster stay on the same
+side. Candidates that a selector prefers equally share the pick.
 """
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,27 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from iclscope.matrix import quality
-from iclscope.matrix.quality import SHIFTED, Scores, read_scores
+from iclscope.matrix.quality import SHIFTED, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.selection.costs import Tokens
-from iclscope.selection.picks import TOP, ByChance, Half, OneForAll, OnePerItem, Pick, Tally, shares, with_study
 from iclscope.selection.selectors import Lesson, Materials, Selector, resolve
+from iclscope.selection.worth import Compared, Judge
 from iclscope.signals.grid import read_features, read_metrics
-from iclscope.statistics.corrections import holm
-from iclscope.statistics.intervals import TINY, Z_95
+from iclscope.statistics.gains.agreement import TrueVariance
+from iclscope.statistics.gains.best_possible import best_possible_gain
+from iclscope.statistics.gains.pools import Gains, by_chance, one_for_all, one_per_item, pool_sizes
 from iclscope.statistics.ranks import Float
-from iclscope.statistics.reliability import cronbach_alpha
-from iclscope.statistics.resampling import Weights, generator, random_half
-from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION, ZERO_SHOT
+from iclscope.statistics.resampling import generator, random_half
+from iclscope.tables import EMBEDDINGS, EVALUATION, GAINS, SAMPLE, SELECTION, ZERO_SHOT
 
 logger = logging.getLogger(__name__)
 
-SEARCHES = 4  # plain searches per split behind each point of the exchange rate
+FEWEST = 4  # candidates that share no passage
+SMALLEST, POOLS = 2, 4  # candidates in a pool, and pools that the candidates of a study make, at the least
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,15 @@ class Files(quality.Files):
 
 
 def run(
-    *, files: Files, targets: Sequence[str], settings: Mapping[str, Any], selection_out: str | Path, job: Job
+    *,
+    files: Files,
+    targets: Sequence[str],
+    settings: Mapping[str, Any],
+    selection_out: str | Path,
+    gains_out: str | Path,
+    job: Job,
 ) -> None:
-    """Write the selection table of one model and data set.
+    """Write the tables selection and gains of one model and data set.
 
     `targets` is the config's `quality.targets`, `settings` its `selection`. The evaluation says how many items there
     are: where it stopped early, only the first ones of the samples count.
@@ -58,108 +64,131 @@ def run(
     scores, groups = read_scores(files, targets)
     shape = next(iter(scores.values())).matrix.shape
     materials = _read_materials(files, shape)
-    named = resolve(settings["selectors"], list(dict.fromkeys(materials.metrics.tolist())))
-    selectors = list({s.name: s for s in [*named, *resolve(["random", "oracle"])]}.values())
-    clusters = groups.items
-    rng = generator(job.seed, "selection halves")
-    judging = np.stack([random_half(clusters, rng) for _ in range(settings["splits"])])
-    weights = with_study(
-        Weights.draw(shape[0], clusters, settings["bootstrap"], generator(job.seed, "selection bootstrap"))
-    )
-    fixed = _picks_without_scores(selectors, materials, weights, job.seed)
-    trial = Trial(selectors, fixed, materials, judging, weights, job.seed)
-    tokens = _read_tokens(files.evaluation, materials.features, len(files.metrics))
+    alone = np.arange(shape[0])
+    clusters = alone if groups.candidates is None else groups.candidates, groups.items
+    if (independent := int(clusters[0].max()) + 1) < FEWEST:
+        raise StudyError(f"only {independent} independent candidates, {FEWEST} are needed: raise datasets.*.candidates")
+    trial = Trial.of(settings, materials, clusters[1], job.seed)
+    metrics = list(dict.fromkeys(materials.metrics.tolist()))
+    named = {s.name: s.kind for s in resolve(settings["selectors"], metrics)}
+    pool = pool_of(settings["pool"], shape[0])
+    judge = Judge(named, pool, trial.searches, *clusters, settings["bootstrap"], job.seed)
+    tokens = _read_tokens(files, materials.features, pool)
     costs = pl.DataFrame(
-        [(s.name, s.cost(tokens)) for s in selectors], {"selector": pl.String, "cost": pl.Float64}, orient="row"
+        [(s.name, s.cost(tokens)) for s in trial.selectors], {"selector": pl.String, "cost": pl.Float64}, orient="row"
     )
-    valued: dict[str, tuple[str, pl.DataFrame]] = {}
-    frames = []
+    valued: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
+    selection, gains = [], []
     for target in progress(list(scores), description="selection", unit="targets"):
         base = SHIFTED.get(target, target)
         if base not in valued:
-            valued[base] = target, trial.value(scores[target].matrix)
-        first, frame = valued[base]
-        shift = _shift(scores, first, target, judging)
-        frame = frame.with_columns(pl.lit(target).alias("target"), pl.col("value") + shift)
-        frame = frame.join(costs, on="selector", how="left", maintain_order="left")
-        frames.append(frame.filter(pl.col("selector").is_in([s.name for s in named])))
-    SELECTION.write(pl.concat(frames).select(SELECTION.schema.names()), selection_out, job.provenance)
+            valued[base] = trial.value(scores[target].matrix, judge)
+        frames = [frame.with_columns(pl.lit(target).alias("target")) for frame in valued[base]]
+        level = scores[target].matrix.mean()
+        worth = frames[0].with_columns(value=pl.col("gain") + level)
+        selection.append(worth.join(costs, on="selector", how="left", maintain_order="left"))
+        gains.append(frames[1])
+    SELECTION.write(pl.concat(selection).select(SELECTION.schema.names()), selection_out, job.provenance)
+    GAINS.write(pl.concat(gains).select(GAINS.schema.names()), gains_out, job.provenance)
+
+
+def pool_of(declared: int, candidates: int) -> int:
+    """Candidates in the pools in which selectors are judged: as `declared`, but at most a quarter of all.
+
+    A selector that learns chooses among half of the candidates, and an interval takes two pools without a common one.
+    """
+    pool = max(SMALLEST, min(declared, candidates // POOLS))
+    if pool < declared:
+        logger.info("pools of %s candidates, not %s: a quarter of the study's %s", pool, declared, candidates)
+    return pool
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How selectors are compared, whatever the target; `selectors` must include random and oracle.
+    """How selectors are compared, whatever the target.
 
-    `fixed` holds the picks of selectors that do not learn; `judging` [splits, N] says which items judge; row 0 of
-    `weights` is the study itself. In a bootstrap draw a selector keeps the preference it has learned.
+    `selectors` hold plain searches with each number of items in `searches`, what they are asked for aside; `fixed` has
+    the preferences of those that do not learn; `judging` [splits, N] says which items judge; `sizes` are those of the
+    pools.
     """
 
     selectors: Sequence[Selector]
-    fixed: Mapping[str, Pick]
+    fixed: Mapping[str, Float]
     materials: Materials
     judging: NDArray[np.bool_]
-    weights: Weights
+    searches: NDArray[np.int64]
+    sizes: Sequence[int]
     seed: int
 
-    def value(self, scores: Float) -> pl.DataFrame:
-        """The selection table of the target with `scores` Y [C, N], without its name and without costs."""
-        rngs = {selector.name: generator(self.seed, f"selector {selector.name}") for selector in self.selectors}
-        teacher_rng, search_rng = generator(self.seed, "teachers"), generator(self.seed, "exchange rate")
-        tallies = {selector.name: Tally() for selector in self.selectors}
-        sizes = _search_sizes(scores.shape[1] // 2)
-        curves, levels, random = [], [], []
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], materials: Materials, clusters: NDArray[np.int64], seed: int) -> "Trial":
+        """The trial that the config's `selection` asks for; `clusters` [N] are those of the items."""
+        candidates = materials.features.height
+        rng = generator(seed, "selection halves")
+        judging = np.stack([random_half(clusters, rng) for _ in range(settings["splits"])])
+        searches = _search_sizes(int((~judging).sum(axis=1).min()))
+        names = [*settings["selectors"], *(f"search_{items}" for items in searches)]
+        selectors = resolve(names, list(dict.fromkeys(materials.metrics.tolist())))
+        sizes = sorted({*pool_sizes(candidates), pool_of(settings["pool"], candidates)})
+        fixed = _preferences_without_scores(selectors, materials, seed)
+        return cls(selectors, fixed, materials, judging, searches, sizes, seed)
+
+    def value(self, scores: Float, judge: Judge) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The tables selection and gains of the target with `scores` Y [C, N], without name, levels and costs."""
+        clusters = judge.candidate_clusters, judge.item_clusters
+        variance = TrueVariance.of(scores, *clusters)
+        compared = self.compare(scores, variance.reliability)
+        rng = generator(self.seed, "best possible")
+        best = best_possible_gain(scores, self.sizes[:-1], *clusters, judge.draws, rng)
+        return judge.selection(compared, best), judge.curve(compared, scores.mean(axis=1), best)
+
+    def compare(self, scores: Float, reliability: float) -> Compared:
+        """Gains of all selectors that have something to go by; `reliability` is the share of Var(q) that is not noise.
+
+        A selector that does not learn is judged on all items at once.
+        """
+        everyone, candidates = np.ones(scores.shape[1], dtype=bool), len(scores)
+        names, parts, offered = [], [], []
+        for name, preference in self.fixed.items():
+            selector = next(s for s in self.selectors if s.name == name)
+            if selector.kind == "query":
+                parts.append(one_per_item(preference, scores, self.sizes, reliability))
+            elif selector.by_chance:
+                parts.append(by_chance(preference, scores, self.sizes, reliability))
+            else:
+                none = np.zeros(1)
+                parts.append(one_for_all(preference[None], scores, everyone, self.sizes, reliability, none))
+            names.append(name)
+            offered.append(np.inf if selector.by_chance else candidates)
+        known, learned, fewest = self._learned(scores, reliability)
+        gains = Gains.stack([*parts, learned])
+        return Compared([*names, *known], gains, np.array([*offered, *fewest], dtype=np.float64))
+
+    def _learned(self, scores: Float, reliability: float) -> tuple[list[str], Gains, Float]:
+        """Names and gains of those that learn, over all splits, and among how many candidates each chooses."""
+        learners = [s for s in self.selectors if s.learns]
+        fewest = np.full(len(learners), np.inf)
+
+        def splits() -> Iterator[Gains]:
+            for judges, preferences in zip(self.judging, self._preferences(learners, scores), strict=True):
+                np.minimum(fewest, (preferences > -np.inf).sum(axis=1), out=fewest)
+                tried = np.minimum([s.tried for s in learners], (~judges).sum())
+                yield one_for_all(preferences, scores, judges, self.sizes, reliability, tried)
+
+        gains = Gains.mean(splits())
+        known = fewest > 0
+        return [s.name for s, there in zip(learners, known, strict=True) if there], gains.of(known), fewest[known]
+
+    def _preferences(self, learners: Sequence[Selector], scores: Float) -> Iterator[Float]:
+        """What each split teaches [learners, C]; nobody is offered by one that has nothing to go by."""
+        rngs = {selector.name: generator(self.seed, f"selector {selector.name}") for selector in learners}
+        teacher_rng = generator(self.seed, "teachers")
+        nothing = np.full(len(scores), -np.inf)
         for judges in self.judging:
-            half = Half.of(scores, judges, self.weights)
             teachers = teacher_rng.permutation(len(scores)) < len(scores) // 2
             lesson = Lesson(self.materials, scores[:, ~judges], teachers)
-            for selector in self.selectors:
-                picked = self._pick(selector, lesson, rngs[selector.name])
-                if picked is not None:
-                    tallies[selector.name].add(picked, half)
-            curves.append(search_curve(lesson.scores, half, sizes, search_rng))
-            levels.append(half.quality.mean())
-            random.append(half.random)
-        for name, picks in self.fixed.items():
-            if isinstance(picks, OnePerItem):
-                tallies[name] = picks.tally(scores, self.judging, self.weights, random)
-        known = {name: tally for name, tally in tallies.items() if tally.splits}
-        return self._table(known, scores, float(np.mean(levels)), (sizes, np.mean(curves, axis=0)))
-
-    def _pick(self, selector: Selector, lesson: Lesson, rng: np.random.Generator) -> OneForAll | ByChance | None:
-        """What a selector picks for all items of one split; None if it has nothing to go by or picks per item."""
-        if not selector.learns:
-            picks = self.fixed.get(selector.name)
-            return None if isinstance(picks, OnePerItem) else picks
-        preference = selector.prefer(self.materials, lesson, rng)
-        return None if preference is None else OneForAll(preference)
-
-    def _table(
-        self, tallies: Mapping[str, Tally], scores: Float, level: float, curve: tuple[NDArray[np.int64], Float]
-    ) -> pl.DataFrame:
-        """Rows of the selection table; `level` is the mean score, `curve` that of the plain search."""
-        spread = float(scores.mean(axis=1).var(ddof=1))
-        noise = 1 - float(np.clip(np.nan_to_num(cronbach_alpha(scores)), 0, 1))
-        rows = []
-        for selector in self.selectors:
-            if selector.name not in tallies:
-                continue
-            tally = tallies[selector.name]
-            errors = tally.errors(self.weights, spread, noise, selector.learns)
-            rows.append(
-                {
-                    "selector": selector.name,
-                    "kind": selector.kind,
-                    "value": level + tally.gain,
-                    "gain": tally.gain,
-                    **{f"top_{size}": tally.top_gain(size) for size in TOP},
-                    "regret": tallies["oracle"].gain - tally.gain,
-                    "splits": tally.splits,
-                    "standard_error": errors and math.hypot(*errors),
-                    "error_candidates": errors and errors[0],
-                    "search_items": search_items(tally.gain, *curve),
-                }
-            )
-        return _with_intervals(pl.DataFrame(rows, schema={name: SELECTION.schema[name] for name in rows[0]}))
+            found = [selector.prefer(self.materials, lesson, rngs[selector.name]) for selector in learners]
+            yield np.stack([nothing if preference is None else preference for preference in found])
 
 
 def _search_sizes(most: int) -> NDArray[np.int64]:
@@ -167,67 +196,22 @@ def _search_sizes(most: int) -> NDArray[np.int64]:
     return np.unique([*2 ** np.arange(int(np.log2(most)) + 1), most])
 
 
-def search_curve(chosen: Float, half: Half, sizes: NDArray[np.int64], rng: np.random.Generator) -> Float:
-    """Gain over random of the best candidate on K items of the half `chosen` [C, n], for every K of `sizes`."""
-    rank = np.stack([rng.permutation(chosen.shape[1]) for _ in range(SEARCHES)])  # [searches, n]
-    tried = rank[:, None] < np.minimum(sizes, chosen.shape[1])[:, None]  # [searches, sizes, n]
-    means = chosen @ shares(tried).reshape(-1, chosen.shape[1]).T
-    best = means >= means.max(axis=0) - TINY
-    gains = (half.quality @ best) / best.sum(axis=0) - half.quality.mean()
-    return gains.reshape(SEARCHES, len(sizes)).mean(axis=0)
-
-
-def search_items(gain: float, sizes: NDArray[np.int64], curve: Float) -> float | None:
-    """The exchange rate: items that a plain search needs for `gain`, between the points of its `curve` of gains.
-
-    0 for no gain at all; None where a search with half of all items gains less. More items never hurt a search, so
-    that a dip of the curve is noise and is filled.
-    """
-    if gain <= 0:
-        return 0.0
-    gains, first = np.unique(np.maximum.accumulate([0.0, *curve]), return_index=True)
-    return float(np.interp(gain, gains, np.array([0, *sizes])[first])) if gain <= gains[-1] + TINY else None
-
-
-def _with_intervals(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add low, high, p and p_holm; bounds are no competitors, and random has nothing to be compared with."""
-    gain, error = frame["gain"].to_numpy(), frame["standard_error"].fill_null(np.nan).to_numpy()
-    competes = (frame["kind"] != "bound").to_numpy() & np.isfinite(error)
-    p, p_holm = np.full((2, len(gain)), np.nan)
-    p[competes] = 2 * norm.sf(np.abs(gain[competes]) / error[competes])
-    p_holm[competes] = holm(p[competes])
-    columns = {"low": gain - Z_95 * error, "high": gain + Z_95 * error, "p": p, "p_holm": p_holm}
-    return frame.with_columns(pl.Series(name, column).fill_nan(None) for name, column in columns.items())
-
-
-def _picks_without_scores(
-    selectors: Sequence[Selector], materials: Materials, weights: Weights, seed: int
-) -> dict[str, Pick]:
-    """Picks of the selectors that do not learn, made once; those that the data set cannot serve are left out."""
-    picks: dict[str, Pick] = {}
-    for selector in selectors:
-        if selector.learns:
-            continue
+def _preferences_without_scores(selectors: Sequence[Selector], materials: Materials, seed: int) -> dict[str, Float]:
+    """Preferences of the selectors that do not learn; those that the data set cannot serve are left out."""
+    fixed: dict[str, Float] = {}
+    for selector in [s for s in selectors if not s.learns]:
         preference = selector.prefer(materials, None, generator(seed, f"selector {selector.name}"))
         if preference is None:
             logger.info("%s is left out: the study lacks what it looks at", selector.name)
-        elif selector.kind == "query":
-            picks[selector.name] = OnePerItem.of(preference, weights)
         else:
-            picks[selector.name] = ByChance(preference) if selector.by_chance else OneForAll(preference)
-    return picks
+            fixed[selector.name] = preference
+    return fixed
 
 
-def _shift(scores: Mapping[str, Scores], first: str, target: str, judging: NDArray[np.bool_]) -> float:
-    """By how much values of `target` exceed those of `first`, which differs by a constant per item only."""
-    constant = scores[target].matrix[0] - scores[first].matrix[0]
-    return float(np.mean([constant[judges].mean() for judges in judging]))
-
-
-def _read_tokens(evaluation: str | Path, features: pl.DataFrame, masks: int) -> Tokens:
+def _read_tokens(files: Files, features: pl.DataFrame, pool: int) -> Tokens:
     """Lengths of the demonstrations, from the features, and of the items, from the zero-shot prompts."""
-    prompts = EVALUATION.read(evaluation, columns=["candidate", "prompt_tokens"]).filter(candidate=ZERO_SHOT)
-    return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), masks)
+    prompts = EVALUATION.read(files.evaluation, columns=["candidate", "prompt_tokens"]).filter(candidate=ZERO_SHOT)
+    return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), len(files.metrics), pool)
 
 
 def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:

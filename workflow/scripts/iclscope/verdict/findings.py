@@ -12,9 +12,9 @@ import polars as pl
 
 from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.signals.latent import EXPLAINED, OPEN, PREDICTS, SMALL, STATUSES, USELESS
+from iclscope.verdict import selectors
 from iclscope.verdict.results import Results, strongest_of
 from iclscope.verdict.wording import (
-    TARGET_UNITS,
     correlation_interval,
     count,
     enumeration,
@@ -126,7 +126,7 @@ def all_findings(results: Results, smallest_useful_effect: float) -> list[Findin
         Finding("Beside cheap features", _added(results)),
         Finding("Cheaper signals", _features(results)),
         Finding("Control", _control(results)),
-        Finding("Value for selection", selectors(results, results.target)),
+        Finding("Value for selection", selectors.finding(results, results.target)),
     ]
 
 
@@ -296,29 +296,3 @@ def _control(results: Results) -> str:
     alarm = any(row["p"] is not None and row["p"] < LEVEL for row in controls)
     warning = " Chance gives so small a p in one study of twenty; read the other p values with care." if alarm else ""
     return f"The control that must predict nothing: {enumeration(parts)}.{warning}"
-
-
-def selectors(results: Results, target: str) -> str:
-    """What the best selector gains over random choice, and which gains are beyond chance."""
-    compared = results.selection.filter(pl.col("target") == target, pl.col("selector") != "random")
-    bounds = compared.filter(pl.col("kind") == "bound").rows(named=True)
-    rows = compared.filter(pl.col("kind") != "bound").rows(named=True)
-    if not rows:
-        return "No selector was compared with random choice."
-    unit = TARGET_UNITS.get(target, "score")
-    best = max(rows, key=lambda row: row["gain"])
-    better = [r["selector"] for r in rows if r["gain"] > 0 and r["p_holm"] is not None and r["p_holm"] < LEVEL]
-    text = (
-        f"In {target_name(target)}, {best['selector']} gains most over a random demonstration: "
-        f"{quantity(best['gain'], signed=True)} ({unit}; 95 % interval "
-        f"{interval(best['low'], best['high'], signed=True)}). "
-    )
-    text += (
-        f"Beyond chance, corrected for their number (Holm), is the gain of {enumeration(better)}."
-        if better
-        else f"Corrected for their number (Holm), none of {plural(len(rows), 'selector')} gains beyond chance."
-    )
-    if bounds:
-        names = [f"{row['selector']} {quantity(row['gain'], signed=True)}" for row in bounds]
-        text += f" The bound of any choice for all items: {enumeration(names)}."
-    return text

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from iclscope.statistics.signals.latent import of_family, statuses
-from iclscope.tables import CORRELATION, FINAL_TABLES, HEADLINE, QUALITY, RELIABILITY, SELECTION, VARIANCE
+from iclscope.tables import CORRELATION, FINAL_TABLES, GAINS, HEADLINE, QUALITY, RELIABILITY, SELECTION, VARIANCE
 
 MAIN_POOLING = "all"
 
@@ -31,6 +31,7 @@ class Results:
     quality: pl.DataFrame
     reliability: pl.DataFrame
     selection: pl.DataFrame
+    gains: pl.DataFrame
     variance: pl.DataFrame
     study_tables: int
 
@@ -45,6 +46,7 @@ class Results:
             quality=QUALITY.read(paths["quality"]),
             reliability=RELIABILITY.read(paths["reliability"]),
             selection=SELECTION.read(paths["selection"]),
+            gains=GAINS.read(paths["gains"]),
             variance=VARIANCE.read(paths["variance"]),
             study_tables=study_tables,
         )
@@ -58,6 +60,11 @@ class Results:
     def target(self) -> str:
         """The quality target that claims are about: the one that the study declares."""
         return self.reliability.row(by_predicate=pl.col("primary"), named=True)["target"]
+
+    @property
+    def pool(self) -> int:
+        """Candidates in the random pools in which the selectors are judged."""
+        return int(self.selection["pool"][0])
 
     def headline_of(self, target: str) -> dict[str, Any]:
         """The headline row of a target."""

@@ -61,6 +61,12 @@ def p_phrase(value: float | None, subject: str = "p") -> str:
     return f"{subject} {text}" if text.startswith("<") else f"{subject} = {text}"
 
 
+def percent(chance: float) -> str:
+    """A probability as a whole number of per cent; never 0 or 100 %, which nothing shows."""
+    whole = round(100 * chance)
+    return "less than 1 %" if whole < 1 else "more than 99 %" if whole > 99 else f"{whole} %"
+
+
 def count(value: int | None) -> str:
     """A whole number with thousands separated."""
     return UNDEFINED if value is None else f"{value:,}"

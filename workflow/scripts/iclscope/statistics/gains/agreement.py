@@ -156,8 +156,12 @@ class TrueVariance:
 
     @property
     def reliability(self) -> float:
-        """Share of the variance of observed quality that is not noise; Cronbach's alpha if every item stands alone."""
-        return self.quality / (self.quality + self.noise)
+        """Share of the variance of observed quality that is not noise; Cronbach's alpha if every item stands alone.
+
+        0 where all candidates are equally good.
+        """
+        observed = self.quality + self.noise
+        return self.quality / observed if observed > 0 else 0.0
 
     @classmethod
     def of(cls, scores: Float, candidate_clusters: Ids, item_clusters: Ids, level: float = 0.95) -> "TrueVariance":

@@ -9,6 +9,7 @@ Float = NDArray[np.float64]
 
 SPREADS = 60  # values of the prior's standard deviation that are weighed
 ROUNDING = 1e-12  # share of the largest variance below which a variance is float rounding
+CLOSE = 1e-6  # share of a drawn gain that is float rounding
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ def posterior(gains: Float, covariance: Float, draws: int, rng: np.random.Genera
     return rounds @ axes.T @ root
 
 
-def decide(draws: Float, cost: Float, price: float, level: float = 0.95) -> Decision:
+def decide(draws: Float, cost: Float, price: float, margin: float = 0.0, level: float = 0.95) -> Decision:
     """What to ship, from posterior `draws` [draws, selectors] of the gains.
 
     `cost` [selectors] is in the unit of the `price`, which says how much gain one unit is worth. The largest mean net
-    gain is chosen, which is the least regret on average; random choice gains and costs nothing.
+    gain is chosen, which is the least regret on average, or the cheapest that comes within a `margin` of no use of it;
+    random choice gains and costs nothing.
     """
     net = draws - price * cost
     everyone = np.column_stack([net, np.zeros(len(net))])
@@ -70,7 +72,9 @@ def decide(draws: Float, cost: Float, price: float, level: float = 0.95) -> Deci
     best = np.bincount(everyone.argmax(axis=1), minlength=everyone.shape[1]) / len(net)
     regret = (largest - everyone).mean(axis=0)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    chosen = int(everyone.mean(axis=0).argmax())
+    expected, costs = everyone.mean(axis=0), np.append(cost, 0.0)
+    enough = np.flatnonzero(expected >= expected.max() - margin)
+    chosen = int(enough[np.lexsort([-expected[enough], costs[enough]])[0]])
     return Decision(
         mean=draws.mean(axis=0),
         low=low,
@@ -94,7 +98,7 @@ def exchange_rate(gain: Float, curve: Float, sizes: NDArray[np.int64]) -> Float:
     """
     rising = np.maximum.accumulate(np.maximum(curve, 0), axis=1)
     rising, items = np.column_stack([np.zeros(len(curve)), rising]), np.append(0.0, sizes)
-    after = (rising < gain[:, None]).sum(axis=1)  # first point that gains as much
+    after = (rising < (gain - CLOSE * np.abs(gain))[:, None]).sum(axis=1)  # first point that gains as much
     known = np.clip(after, 1, len(sizes))
     row = np.arange(len(gain))
     step = rising[row, known] - rising[row, known - 1]

@@ -80,6 +80,10 @@ class Gains:
         columns = (*_SUMMED, "freedom")
         return cls(parts[0].sizes, *(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
+    def of(self, rows: NDArray[np.bool_]) -> "Gains":
+        """The gains of some selectors, chosen by a mask."""
+        return Gains(self.sizes, *(getattr(self, name)[rows] for name in (*_SUMMED, "freedom")))
+
     def at(self, size: int) -> "Gains":
         """The gains in pools of one size."""
         place = slice(self.sizes.index(size), self.sizes.index(size) + 1)
@@ -155,6 +159,8 @@ def one_for_all(
     freedom = np.full(shape[:2], np.nan)
     for row, preference in enumerate(preferences):
         offered = np.flatnonzero(preference > -np.inf)
+        if not len(offered):
+            continue
         order = _Order.of(preference[offered, None])
         for column, size in enumerate(sizes):
             if 2 * size <= len(offered) or size == len(offered):

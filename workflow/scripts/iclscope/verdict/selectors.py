@@ -1,0 +1,228 @@
+"""What is known of the selectors, and which one to ship: statuses, beliefs and sentences, from the selection table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import t
+
+from iclscope.statistics.gains.decisions import Decision, decide, posterior
+from iclscope.statistics.intervals import LEVEL, TINY
+from iclscope.tables import BEST_POSSIBLE
+from iclscope.verdict.deciding import needed
+from iclscope.verdict.results import Results
+from iclscope.verdict.wording import (
+    TARGET_UNITS,
+    count,
+    enumeration,
+    interval,
+    percent,
+    plural,
+    quantity,
+    target_name,
+)
+
+BEATS, WORSE, EQUIVALENT, UNDECIDED = "beats random", "worse than random", "equivalent to random", "undecided"
+COMPARED = (BEATS, WORSE, EQUIVALENT, UNDECIDED)
+RANDOM = "random"
+RULES = {
+    "pool": "selectors are judged in random pools of so many candidates",
+    BEATS: "gain above 0 and corrected p (Holm over all selectors) below the level",
+    WORSE: "gain below 0 and corrected p below the level",
+    EQUIVALENT: "the 90 % interval of the gain lies within the margin of the target's unit",
+    UNDECIDED: "none of these",
+    "to_decide": "what would decide in four of five studies if gain and spread stay",
+    "expected": "posterior mean of the gain, shrunk over selectors; `positive` is its chance to be above 0",
+    "ship": "the cheapest whose expected gain minus price times cost comes within the margin of the best; "
+    "random choice gains and costs nothing",
+}
+
+NEAREST = 5  # undecided selectors of which the sentences say what would decide; the data say it of all
+DRAWS = 4000  # of the posterior
+MILLION = 1e6  # tokens that the price is of
+
+
+def judge(results: Results, settings: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """The selectors of one model and data set in its primary target: entry of each, the one to ship, and sentences.
+
+    `settings` holds `margin` and `price`, both by the unit of the target.
+    """
+    target = results.target
+    margin, price = (of_unit(target, settings[name]) for name in ("margin", "price"))
+    rows = results.selection.filter(pl.col("target") == target)
+    entries = _entries(results, rows, margin)
+    ship = RANDOM
+    if decision := _decision(rows, margin, price, rng):
+        known = rows.filter(pl.col("standard_error").is_not_null())["selector"].to_list()
+        _believe(entries, known, decision)
+        ship = RANDOM if decision.ship is None else known[decision.ship]
+    sentences = _sentences(results, entries, margin)
+    if entries.keys() - {RANDOM}:
+        sentences.append(_on_shipping(entries, ship, results, margin, price))
+    return {
+        "margin": margin,
+        "price": price,
+        "pool": results.pool,
+        "selectors": entries,
+        "ship": ship,
+        "sentences": sentences,
+    }
+
+
+def of_unit(target: str, limits: Mapping[str, float]) -> float:
+    """The limit, margin or price, in the unit of a target."""
+    return limits[TARGET_UNITS[target].replace(" ", "_")]
+
+
+def selector_status(row: Mapping[str, Any], margin: float) -> str:
+    """What is known of a selector, from its row of the selection table; `margin` in units of the score."""
+    if row["selector"] == RANDOM:
+        return "reference"
+    if row["gain"] is None:
+        return "undefined"
+    if row["p_holm"] is None:  # nothing varies: it is random choice, or all candidates are equally good
+        return EQUIVALENT if abs(row["gain"]) < TINY else UNDECIDED
+    if row["p_holm"] < LEVEL:
+        return BEATS if row["gain"] > 0 else WORSE
+    reach = abs(row["gain"]) + t.ppf(1 - LEVEL, row["freedom"]) * row["standard_error"]
+    return EQUIVALENT if reach < margin else UNDECIDED
+
+
+def finding(results: Results, target: str) -> str:
+    """Which gains are beyond chance in one target, the largest one, and the best that is possible."""
+    rows = results.selection.filter(pl.col("target") == target, pl.col("selector") != RANDOM)
+    defined = rows.filter(pl.col("gain").is_not_null())
+    if defined.is_empty():
+        return "No selector was compared with random choice."
+    best = defined.sort("gain", descending=True, maintain_order=True).row(0, named=True)
+    better = defined.filter(pl.col("gain") > 0, pl.col("p_holm") < LEVEL)["selector"].to_list()
+    known = (
+        f"Beyond chance, corrected for their number (Holm), is the gain of {enumeration(better)}."
+        if better
+        else f"Corrected for their number (Holm), none of {plural(rows.height, 'selector')} gains beyond chance."
+    )
+    return (
+        f"In {target_name(target)} and pools of {count(results.pool)} candidates, the largest gain over a random "
+        f"demonstration is that of {best['selector']}: {quantity(best['gain'], signed=True)} "
+        f"({TARGET_UNITS.get(target, 'score')}; 95 % interval {interval(best['low'], best['high'], signed=True)}; the "
+        f"luck of being the largest included). {known} {best_possible(results, target)}"
+    )
+
+
+def best_possible(results: Results, target: str) -> str:
+    """What the truly best candidate of a pool gains."""
+    rows = results.gains.filter(target=target, selector=BEST_POSSIBLE, pool=results.pool).rows(named=True)
+    if not rows:
+        return "What the best candidate of a pool gains is unknown: candidates do not differ by more than noise."
+    return (
+        f"The best candidate of such a pool gains {quantity(rows[0]['gain'], signed=True)} in truth (95 % interval "
+        f"{interval(rows[0]['low'], rows[0]['high'], signed=True)}): no choice for all items gains more."
+    )
+
+
+def _entries(results: Results, rows: pl.DataFrame, margin: float) -> dict[str, dict[str, Any]]:
+    """Numbers and status of every selector, and what would decide about those that are undecided."""
+    trust, compared, entries = results.reliability_of(results.target), rows["p_holm"].count(), {}
+    names = ("gain", "low", "high", "p_holm", "regret", "search_items", "search_low", "search_high", "cost")
+    for row in rows.iter_rows(named=True):
+        status = selector_status(row, margin)
+        entries[row["selector"]] = {**{name: row[name] for name in names}, "status": status}
+        if status == UNDECIDED:
+            more = needed(row, margin, max(1, compared), trust["candidates"], trust["items"])
+            entries[row["selector"]]["to_decide"] = more and vars(more)
+    return entries
+
+
+def _decision(rows: pl.DataFrame, margin: float, price: float, rng: np.random.Generator) -> Decision | None:
+    """What to believe of the selectors whose gain varies, and what to ship; None if there are none."""
+    varies = rows["standard_error"].is_not_null().to_numpy()
+    if not varies.any():
+        return None
+    known = rows.filter(varies)
+    covariance = np.array(known["covariance"].to_list())[:, varies]
+    draws = posterior(known["gain"].to_numpy(), covariance, DRAWS, rng)
+    return decide(draws, known["cost"].to_numpy(), price / MILLION, margin)
+
+
+def _believe(entries: Mapping[str, dict[str, Any]], known: Sequence[str], decision: Decision) -> None:
+    """Add what is believed to the entries of the selectors `known`, and to that of random choice."""
+    columns = {
+        "expected": decision.mean,
+        "expected_low": decision.low,
+        "expected_high": decision.high,
+        "net": decision.net,
+        "positive": decision.positive,
+        "best": decision.best,
+        "expected_regret": decision.regret,
+    }
+    for row, name in enumerate(known):
+        entries[name] |= {column: float(values[row]) for column, values in columns.items()}
+    if RANDOM in entries:
+        entries[RANDOM] |= {"best": decision.random_best, "expected_regret": decision.random_regret}
+
+
+def _sentences(results: Results, entries: Mapping[str, Mapping[str, Any]], margin: float) -> list[str]:
+    """A sentence for each status that a selector has."""
+    by_status = {s: [name for name, entry in entries.items() if entry["status"] == s] for s in COMPARED}
+    if not any(by_status.values()):
+        return ["No selector was compared with random choice."]
+    unit = TARGET_UNITS.get(results.target, "score")
+    sentences = []
+    for status, known in ((BEATS, "Better"), (WORSE, "Worse")):
+        if by_status[status]:
+            gains = [
+                f"{name} ({quantity(entries[name]['gain'], signed=True)} {unit}, 95 % interval "
+                f"{interval(entries[name]['low'], entries[name]['high'], signed=True)})"
+                for name in by_status[status]
+            ]
+            sentences.append(f"{known} than random choice, corrected for their number: {enumeration(gains)}.")
+    if not by_status[BEATS]:
+        sentences.append("No selector is shown to beat random choice.")
+    if by_status[EQUIVALENT]:
+        sentences.append(f"As good as random within ±{quantity(margin)} {unit}: {enumeration(by_status[EQUIVALENT])}.")
+    if by_status[UNDECIDED]:
+        sentences.append(_on_undecided(by_status[UNDECIDED], entries, results.reliability_of(results.target)))
+    return sentences
+
+
+def _on_shipping(
+    entries: Mapping[str, Mapping[str, Any]], ship: str, results: Results, margin: float, price: float
+) -> str:
+    """What to ship, and how sure that is."""
+    unit, pool = TARGET_UNITS.get(results.target, "score"), results.pool
+    paid = f" after {quantity(price)} {unit} for each million tokens" if price else ""
+    if ship == RANDOM:
+        return (
+            f"To ship: random choice, for no selector is expected to gain more than {quantity(margin)} {unit}{paid} in "
+            f"pools of {count(pool)} candidates."
+        )
+    entry = entries[ship]
+    return (
+        f"To ship: {ship}, which costs {count(round(entry['cost']))} tokens in a pool of {count(pool)} candidates, the "
+        f"fewest of those whose expected gain{paid} comes within {quantity(margin)} {unit} of the best. Chance taken "
+        f"off, its gain is {quantity(entry['expected'], signed=True)} (95 %: "
+        f"{interval(entry['expected_low'], entry['expected_high'], signed=True)}); it beats random choice with a "
+        f"probability of {percent(entry['positive'])}, and all others with {percent(entry['best'])}."
+    )
+
+
+def _on_undecided(names: Sequence[str], entries: Mapping[str, Mapping[str, Any]], trust: Mapping[str, Any]) -> str:
+    """Which selectors are undecided, and what would decide about those for which the least is missing."""
+    growth = {name: _least(entries[name]["to_decide"], trust) for name in names if entries[name]["to_decide"]}
+    nearest = sorted(growth, key=lambda name: growth[name][0])[:NEAREST]
+    text = f"Undecided: {enumeration(names)}."
+    if not nearest:
+        return text
+    what = enumeration([f"{growth[name][1]} for {name}" for name in nearest])
+    few = "Fewest for a decision" if len(names) > NEAREST else "For a decision"
+    return f"{text} {few} in four of five studies, if gain and spread stay as they are: {what}."
+
+
+def _least(to_decide: Mapping[str, Any], trust: Mapping[str, Any]) -> tuple[float, str]:
+    """The smallest growth that would decide, as a factor and in words: of items, of candidates, else of both."""
+    alone = {name: to_decide[name] for name in ("items", "candidates") if to_decide[name] is not None}
+    if not alone:
+        return to_decide["both"], f"{to_decide['both']:.1f} times as many of both"
+    least = min(alone, key=lambda name: alone[name] / trust[name])
+    return alone[least] / trust[least], f"{count(alone[least])} {least}"
