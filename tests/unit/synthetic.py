@@ -36,7 +36,7 @@ WRITTEN = {
     "variance": VARIANCE,
     "gains": GAINS,
 }
-ADDED = ("cheap_share", "all_share", "added", "added_low", "added_high")
+ADDED = ("cheap_share", "all_share", "added", "added_low")
 PRIMARY = "gold_logprob"
 PLANTED = ("bidirectional", "resid", "answer", "kurtosis")  # mask, site, pooling, metric that may follow ability
 
@@ -309,7 +309,7 @@ def _headline(
                 "best_value_high": 0.3 * best["rho"] + 0.1,
                 "luck": 0.7 * abs(best["rho"]),
                 "length_rho": mine.filter(metric="length")["rho"].item(),
-                **dict(zip(ADDED, (0.3, 0.35, 0.05, -0.1, 0.2) if row["primary"] else [None] * 5, strict=True)),
+                **dict(zip(ADDED, (0.3, 0.35, 0.05, -0.1) if row["primary"] else [None] * 4, strict=True)),
             }
         )
     return pl.DataFrame(rows, schema=HEADLINE.schema)

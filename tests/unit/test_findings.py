@@ -68,7 +68,9 @@ def test_answers_without_labels_do_not_speak_of_them(planted):
 def test_cheap_features_and_what_activations_add_are_said(null):
     text = text_of(null, "Beside cheap features")
     assert "predict 0.300 of the variance" in text
-    assert "a difference of +0.050 (95 % interval −0.100 to +0.200)" in text
+    assert "a difference of +0.050, not shown to be above zero" in text
+    more = {**null, "headline": null["headline"].with_columns(added_low=pl.lit(0.01))}
+    assert "a difference of +0.050, shown to be above zero" in text_of(more, "Beside cheap features")
 
 
 def test_the_metric_behind_accuracy_is_named(null):

