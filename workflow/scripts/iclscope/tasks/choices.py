@@ -198,10 +198,10 @@ def answer(form: Form, column: str, name: str, rows: Sequence[Row]) -> Answer | 
     options = [form.read(row) or Options([], []) for row in rows]
     values = [row.get(column) for row in rows]
     found = [
-        _of_texts(form, column, name, options, values),
-        _of_labels(form, column, name, options, values),
-        _of_letters(column, name, options, values),
-        *_of_numbers(column, name, options, values),
+        _of_texts(form, name, options, values),
+        _of_labels(form, name, options, values),
+        _of_letters(name, options, values),
+        *_of_numbers(name, options, values),
     ]
     fitting = [one for one in found if one.read >= FITS * len(rows)]
     if not fitting:
@@ -216,43 +216,39 @@ def answer(form: Form, column: str, name: str, rows: Sequence[Row]) -> Answer | 
     return best[0]
 
 
-def _of_texts(form: Form, column: str, name: str, options: Sequence[Options], values: Sequence[Any]) -> Answer:
-    """The text of the right choice, spelt as it is; else with other spaces, else with other capitals too."""
-    found = [
-        Answer(
-            "the text",
-            _position(form.texts, name, filters),
-            [
-                _place(value, [same(text) for text in one.texts], same)
-                for one, value in zip(options, values, strict=True)
-            ],
-        )
-        for filters, same in SPELLINGS
-    ]
+def _of_texts(form: Form, name: str, options: Sequence[Options], values: Sequence[Any]) -> Answer:
+    """The text of the right choice."""
+    found = _spelt("the text", form.texts, name, [one.texts for one in options], values)
     # Text in a field is compared with the choices as it is, and never read as a number.
     texts = all(isinstance(value, str | None) for value in values)
     found[0] = found[0]._replace(source=name) if texts else found[0]
-    return _strictest([one if one.source else one._replace(indices=[None] * len(values)) for one in found])
+    return _first_of_most([one if one.source else one._replace(indices=[None] * len(values)) for one in found])
 
 
-def _of_labels(form: Form, column: str, name: str, options: Sequence[Options], values: Sequence[Any]) -> Answer:
+def _of_labels(form: Form, name: str, options: Sequence[Options], values: Sequence[Any]) -> Answer:
     """The label of the right choice, or the name of its column."""
-    return _strictest(
-        [
-            Answer(
-                "the label",
-                _position(form.labels, name, filters),
-                [
-                    _place(value, [same(label) for label in one.labels], same) if form.labels else None
-                    for one, value in zip(options, values, strict=True)
-                ],
-            )
-            for filters, same in SPELLINGS
-        ]
-    )
+    labels = [one.labels if form.labels else [] for one in options]
+    found = _spelt("the label", form.labels, name, labels, values)
+    if form.labels.startswith("[") and all(isinstance(value, str | None) for value in values):
+        found[0] = found[0]._replace(source=f"{{{{{form.labels}.index({name})}}}}")
+    return _first_of_most(found)
 
 
-def _of_letters(column: str, name: str, options: Sequence[Options], values: Sequence[Any]) -> Answer:
+def _spelt(said: str, listed: str, name: str, texts: Sequence[Sequence[str]], values: Sequence[Any]) -> list[Answer]:
+    """A value among texts, spelt as it is; with other spaces; with other capitals too.
+
+    listed: the texts as an expression of templates; without one, nothing reads them there. texts: those of each row.
+    """
+    found = []
+    for filters, same in SPELLINGS:
+        mapped, piped = "".join(f' | map("{one}")' for one in filters), "".join(f" | {one}" for one in filters)
+        source = f"{{{{(({listed}){mapped} | list).index({name}{piped})}}}}" if listed else ""
+        pairs = zip(texts, values, strict=True)
+        found.append(Answer(said, source, [_place(value, list(map(same, one)), same) for one, value in pairs]))
+    return found
+
+
+def _of_letters(name: str, options: Sequence[Options], values: Sequence[Any]) -> Answer:
     most = max(len(one.texts) for one in options)
     letters = list(LETTERS[:most])
     indices = [
@@ -263,32 +259,23 @@ def _of_letters(column: str, name: str, options: Sequence[Options], values: Sequ
     return Answer("the letter", source, indices)
 
 
-def _of_numbers(column: str, name: str, options: Sequence[Options], values: Sequence[Any]) -> Iterable[Answer]:
+def _of_numbers(name: str, options: Sequence[Options], values: Sequence[Any]) -> Iterable[Answer]:
     """The number of the right choice, counted from 0 and from 1."""
     numbers = [_whole(value) for value in values]
-    for first in (0, 1):
+    whole = all(type(value) is int for value in values if value is not None)
+    # A text that is no number becomes -1, which is no index.
+    sources = (name if whole else f"{{{{{name} | int(-1)}}}}", f"{{{{{name} | int(0) - 1}}}}")
+    for first, source in enumerate(sources):
         indices = [
             number - first if number is not None and first <= number < len(one.texts) + first else None
             for one, number in zip(options, numbers, strict=True)
         ]
-        # A text that is no number becomes -1, which is no index.
-        source: str = (
-            name
-            if first == 0 and all(type(value) is int for value in values if value is not None)
-            else (f"{{{{{name} | int({first - 1}) - {first}}}}}" if first else f"{{{{{name} | int(-1)}}}}")
-        )
         yield Answer(f"the number from {first}", source, indices)
 
 
-def _strictest(answers: Sequence[Answer]) -> Answer:
+def _first_of_most(answers: Sequence[Answer]) -> Answer:
     """The first of those that say most."""
     return max(answers, key=lambda one: one.read)
-
-
-def _position(listed: str, name: str, filters: Sequence[str]) -> str:
-    """A template that gives the place of a field in a list; nothing where there is no list."""
-    mapped, piped = "".join(f' | map("{one}")' for one in filters), "".join(f" | {one}" for one in filters)
-    return f"{{{{(({listed}){mapped} | list).index({name}{piped})}}}}" if listed else ""
 
 
 def _place(value: Any, spelt: Sequence[str], same: Callable[[Any], str]) -> int | None:
