@@ -38,6 +38,7 @@ include: "workflow/rules/selection.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/preview.smk"
 
 
 wildcard_constraints:

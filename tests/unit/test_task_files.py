@@ -127,3 +127,18 @@ def test_choices_that_yaml_reads_as_something_else_must_be_quoted(tmp_path, choi
 def test_choices_that_yaml_reads_as_written_pass(tmp_path, choices):
     write(tmp_path, mine_yaml=f"task: mine\n{PLAIN}doc_to_choice: {choices}\n")
     assert task_files.find("mine", tmp_path)
+
+
+def test_a_studys_own_files_are_looked_for_beside_its_configuration_first(tmp_path, monkeypatch):
+    for place in ("config/tasks", "my-study/tasks"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "mine.yaml").write_text("task: mine\n")
+    (tmp_path / "config/tasks/other.yaml").write_text("task: other\n")
+    monkeypatch.chdir(tmp_path)
+    assert task_files.inputs("mine") == ["config/tasks/mine.yaml"]
+    monkeypatch.setenv("ICLSCOPE_CONFIG", str(tmp_path / "my-study"))
+    assert task_files.inputs("mine") == ["my-study/tasks/mine.yaml"]
+    assert task_files.inputs("other") == ["config/tasks/other.yaml"]
+    assert task_files.folder("boolq").resolve() == OWN
+    monkeypatch.setenv("ICLSCOPE_CONFIG", str(tmp_path / "config"))
+    assert task_files.inputs("mine") == ["config/tasks/mine.yaml"]

@@ -1,4 +1,4 @@
-"""Finds the workflow's own folder, wherever it is imported from, and lets the package there be imported."""
+"""Finds the workflow's own folder, wherever it is imported from, and the study's; lets the package be imported."""
 
 import shutil
 import sys
@@ -28,5 +28,7 @@ sys.path.insert(0, SCRIPTS)
 
 from iclscope.runtime import lock
 
-# Jobs find the package there too, also where their script comes from a repository.
-lock.give_jobs(PYTHONPATH=SCRIPTS)
+# Jobs find the package there too, also where their script comes from a repository, and what stands beside the
+# configuration.
+CONFIG_FOLDER = Path(next(iter(workflow.overwrite_configfiles), "config/config.yaml")).parent
+lock.give_jobs(PYTHONPATH=SCRIPTS, ICLSCOPE_CONFIG=CONFIG_FOLDER)

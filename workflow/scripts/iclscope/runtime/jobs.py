@@ -131,8 +131,8 @@ def job(snakemake: Any, settings: Any = None) -> Iterator[Job]:
 
 
 def extension_files() -> list[Path]:
-    """Python files with functions of the study's own: of the folder in which Snakemake runs and of the workflow."""
-    folders = dict.fromkeys((root / "config/extensions").resolve() for root in (Path(), task_files.ROOT))
+    """Python files with functions of the study's own: beside its configuration, and of the workflow."""
+    folders = dict.fromkeys((folder / "extensions").resolve() for folder in task_files.config_folders())
     return [file for folder in folders for file in sorted(folder.glob("*.py"))]
 
 

@@ -21,6 +21,7 @@ HIDDEN = {"__pycache__", ".ipynb_checkpoints"}  # folders that the harness passe
 
 
 ROOT = Path(iclscope.__file__).parents[3]
+CONFIG_FOLDER = "ICLSCOPE_CONFIG"  # environment variable: the folder of the study's configuration
 
 
 class Definition(NamedTuple):
@@ -41,12 +42,18 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("!", lambda loader, _, node: _Function(loader.construct_scalar(node)))
 
 
-def folder(name: str) -> Path:
-    """The folder of task files that defines task `name`: that of the study, else the workflow's own.
+def config_folders() -> list[Path]:
+    """Folders in which a study's own files are looked for: that of its configuration, then `config`, here and there.
 
     Relative to the folder in which Snakemake runs: a study that was moved would else be taken for one of other inputs.
     """
-    folders = [Path("config/tasks"), Path(os.path.relpath(ROOT / "config/tasks"))]
+    folders = (os.environ.get(CONFIG_FOLDER, "config"), "config", ROOT / "config")
+    return [Path(one) for one in dict.fromkeys(os.path.relpath(folder) for folder in folders)]
+
+
+def folder(name: str) -> Path:
+    """The folder of task files that defines task `name`: that of the study, else the workflow's own."""
+    folders = [one / "tasks" for one in config_folders()]
     there = [one for one in folders if one.is_dir()] or folders
     return next((one for one in there if find(name, one)), there[0])
 

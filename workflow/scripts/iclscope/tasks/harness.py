@@ -285,6 +285,8 @@ def text_of(value: Any, what: str) -> str:
         raise UnusableRow(f"{what} is {type(value).__name__}, not text")
     if not value.strip():
         raise UnusableRow(f"{what} is empty")
+    if undecoded({what: value}) is not None:
+        raise UnusableRow(f"{what} holds half of a surrogate pair; write the character itself, not its escapes")
     return value
 
 

@@ -334,20 +334,24 @@ def _short(rows: Sequence[Row], limit: int | None, dropped: Counter[str]) -> lis
     return short
 
 
-def _fitting(role: str, rows: Sequence[Row], model: CountingModel, dropped: Counter[str]) -> list[Row]:
-    """Rows that fit the context of a model together with any row of the other role, so that no prompt is ever cut.
+def room(role: str, kind: str, context: int) -> int:
+    """Tokens that a row may take of a model's context, an item with its longest answer.
 
     A demonstration has half of the context, a question with its longest choice the other half. Where answers are
     generated, a question with its reference answer has a quarter, and a quarter is left for the answer. Shares that do
     not depend on the other role make the filter one of single rows: it takes the same ones out whatever is drawn.
     """
+    return context // (4 if role == ITEM and kind == "generation" else 2) - SEAM
+
+
+def _fitting(role: str, rows: Sequence[Row], model: CountingModel, dropped: Counter[str]) -> list[Row]:
+    """Rows that fit the context of a model together with any row of the other role, so that no prompt is ever cut."""
     answers = [[] if role == CANDIDATE else row["choices"] for row in rows]
     counts = iter(model.count([answer for group in answers for answer in group]))
     longest = [max((next(counts) for _ in group), default=0) for group in answers]
     fitting = []
     for row, answer in zip(rows, longest, strict=True):
-        room = model.context // (4 if role == ITEM and row["kind"] == "generation" else 2) - SEAM
-        if row["tokens"] + answer <= room:
+        if row["tokens"] + answer <= room(role, row["kind"], model.context):
             fitting.append(row)
     dropped[f"too long for a context of {model.context} tokens"] = len(rows) - len(fitting)
     return fitting
