@@ -114,9 +114,10 @@ def sample(role: str, size: int, clusters: int | None = None) -> pl.DataFrame:
 
 
 def _features(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
-    n = plan.candidates
+    n, beside = plan.candidates, np.random.default_rng(plan.candidates)
     noise = {name: rng.standard_normal(n) for name in ("nll", "answer_nll", "zero_shot_margin", "zero_shot_entropy")}
-    empty = ("label", "zero_shot_margin", "zero_shot_entropy") if plan.generated else ()
+    of_labels = ("content_free_entropy", "content_free_mass", "content_free_shares")
+    empty = ("label", "zero_shot_margin", "zero_shot_entropy", *of_labels) if plan.generated else ()
     columns = {
         "candidate": np.arange(n),
         "length": rng.integers(20, 60, n),
@@ -125,8 +126,11 @@ def _features(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
         "similarity": rng.random(n),
         "typicality": rng.random(n),
         "random": rng.random(n),
+        **dict(zip(("content_free", "content_free_entropy", "content_free_mass"), beside.random((3, n)), strict=True)),
+        "content_free_shares": [[0.5, 0.3, 0.2]] * n,
+        "content_free_tokens": [12] * n,
     }
-    frame = pl.DataFrame(columns, schema=FEATURES.schema)
+    frame = pl.DataFrame({name: columns[name] for name in FEATURES.schema}, schema=FEATURES.schema)
     return frame.with_columns(pl.lit(None, FEATURES.schema[name]).alias(name) for name in empty)
 
 

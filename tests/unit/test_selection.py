@@ -13,7 +13,18 @@ from iclscope.statistics.corrections import holm
 from iclscope.statistics.resampling import Weights, random_half
 from iclscope.tables import EVALUATION, FEATURES, SELECTION
 
-SELECTORS = ["random", "oracle", "search_2", "search_8", "length", "nearest", "nearest_bm25", "activation", "nll"]
+SELECTORS = [
+    "random",
+    "oracle",
+    "search_2",
+    "search_8",
+    "length",
+    "nearest",
+    "nearest_bm25",
+    "activation",
+    "nll",
+    "content_free",
+]
 TARGETS = ["accuracy", "gold_logprob", "gain"]
 
 
@@ -259,6 +270,7 @@ def test_cost_counts_the_tokens_that_each_choice_needs(study):
     assert (costs["random"], costs["nearest_bm25"]) == (0, 0)
     assert costs["nll"] == demonstrations
     assert costs["nearest"] == demonstrations + 40 * prompt
+    assert costs["content_free"] == demonstrations + 60 * 12  # tokens of the questions without content
     assert costs["search_8"] == demonstrations + 60 * 8 * prompt
     assert costs["oracle"] == demonstrations + pairs / 2 * prompt
     assert costs["length"] == demonstrations / 2 + pairs / 4 * prompt

@@ -21,6 +21,7 @@ def materials():
                 "zero_shot_margin": rng.standard_normal(C),
                 "zero_shot_entropy": rng.random(C),
                 "typicality": rng.random(C),
+                "content_free": rng.standard_normal(C),
             }
         ),
         candidate_vectors=rng.standard_normal((C, 5)),
@@ -100,12 +101,18 @@ def test_simple_heuristics_prefer_the_extreme_of_their_feature(materials):
     assert np.argmax(prefer("uncertainty_nll", materials)) == features["nll"].arg_max()
     assert np.argmax(prefer("uncertainty_margin", materials)) == features["zero_shot_margin"].abs().arg_min()
     assert np.argmax(prefer("uncertainty", materials)) == features["zero_shot_entropy"].arg_max()
+    assert np.argmax(prefer("content_free", materials)) == features["content_free"].arg_max()
     assert np.argmax(prefer("typicality", materials)) == features["typicality"].arg_max()
 
 
 @pytest.mark.parametrize(
     ("name", "column"),
-    [("uncertainty", "zero_shot_entropy"), ("uncertainty_margin", "zero_shot_margin"), ("random_balanced", "label")],
+    [
+        ("uncertainty", "zero_shot_entropy"),
+        ("uncertainty_margin", "zero_shot_margin"),
+        ("random_balanced", "label"),
+        ("content_free", "content_free"),
+    ],
 )
 def test_what_a_data_set_lacks_leaves_a_selector_out(materials, name, column):
     empty = materials.features.with_columns(pl.lit(None, pl.Float64).alias(column))

@@ -151,6 +151,7 @@ MALFORMED = {
     "top_k zero": ({"activations/top_k": 0}, r"activations\.top_k: 0 .*minimum 1, maximum 1000"),
     "batch too small": ({"activations/batch_tokens": 8}, r"activations\.batch_tokens: 8 .*minimum 16"),
     "no poolings": ({"metrics/poolings": []}, r"metrics\.poolings: .*minItems 1"),
+    "no filler": ({"features/content_free": []}, r"features\.content_free: \[\] .*minItems 1"),
     "neighbours zero": ({"features/neighbours": 0}, r"features\.neighbours: 0 .*minimum 1"),
     "block without items": ({"evaluation/block": {"candidates": 4}}, r"evaluation\.block: key items is missing"),
     "block too large": ({"evaluation/block/items": 10**5}, r"evaluation\.block\.items: 100000 .*maximum 99999"),
@@ -192,6 +193,10 @@ CONTRADICTIONS = {
     "encoder missing": (
         {"selection/selectors": ["nearest_encoder"]},
         r"selection\.selectors: nearest_encoder needs a sentence encoder, which features\.encoder names",
+    ),
+    "fillers missing": (
+        {"features": {"neighbours": 5}, "selection/selectors": ["content_free"]},
+        r"selection\.selectors: content_free needs fillers, which features\.content_free names",
     ),
     "encoder without a revision": (
         {"features/encoder": {"repo": "a/b"}},

@@ -178,8 +178,8 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _wheels, _encoder, partial(_registered, extensions), _names, _sources, _splits,
-                      _sizes, _kinds):  # fmt: skip
+    for check_one in (_references, _wheels, _encoder, _fillers, partial(_registered, extensions), _names,
+                      _sources, _splits, _sizes, _kinds):  # fmt: skip
         yield from check_one(config)
 
 
@@ -212,6 +212,14 @@ def _encoder(config: Mapping[str, Any]) -> Iterable[str]:
         yield "features.encoder: needs either path, or repo and revision"
     if "nearest_encoder" in config["selection"]["selectors"] and "encoder" not in config["features"]:
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
+
+
+def _fillers(config: Mapping[str, Any]) -> Iterable[str]:
+    """Selectors that look at answers to questions without content where nothing fills these."""
+    if "content_free" not in config["features"]:
+        for name in config["selection"]["selectors"]:
+            if name == "content_free":
+                yield f"selection.selectors: {name} needs fillers, which features.content_free names"
 
 
 def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterable[str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 @dataclass(frozen=True)
 class Tokens:
     """Tokens of every demonstration [C] and of every item's prompt without one [N], and how many attention masks are
-    read under.
+    read under; `content_free` are tokens of all questions without content together.
 
     Answers, a few tokens each, are left out; nothing is read twice.
     """
@@ -17,6 +17,7 @@ class Tokens:
     demonstrations: NDArray[np.int64]
     prompts: NDArray[np.int64]
     masks: int
+    content_free: int = 0
 
     def read(self) -> float:
         """Every candidate once."""
@@ -29,6 +30,10 @@ class Tokens:
     def read_all(self) -> float:
         """Every candidate and every item once."""
         return self.read() + float(self.prompts.sum())
+
+    def read_content_free(self) -> float:
+        """Every candidate once, each with the questions without content."""
+        return self.read() + self.content_free
 
     def trials(self, items: float, share: float = 1.0) -> float:
         """A `share` of the candidates tried as the demonstration of `items` items: each once, and a prompt per pair."""

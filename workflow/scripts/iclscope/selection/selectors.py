@@ -246,6 +246,16 @@ def uncertainty_margin(materials: Materials, lesson: None, rng: np.random.Genera
     return None if margin.null_count() else -np.abs(margin.to_numpy())
 
 
+@register("content_free", cost=Tokens.read_content_free)
+def content_free(materials: Materials, lesson: None, rng: np.random.Generator) -> Float | None:
+    """The candidate after which a question without content is answered as the labels are spread (Ma et al. 2023).
+
+    None without `features.content_free`.
+    """
+    shares = materials.features["content_free"]
+    return None if shares.null_count() else shares.to_numpy()
+
+
 @register("typicality", cost=Tokens.read)
 def typicality(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
     """The candidate with the closest neighbours among all candidates."""

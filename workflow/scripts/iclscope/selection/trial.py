@@ -230,7 +230,8 @@ def _shift(scores: Mapping[str, Scores], first: str, target: str, judging: NDArr
 def _read_tokens(evaluation: str | Path, features: pl.DataFrame, masks: int) -> Tokens:
     """Lengths of the demonstrations, from the features, and of the items, from the zero-shot prompts."""
     prompts = EVALUATION.read(evaluation, columns=["candidate", "prompt_tokens"]).filter(candidate=ZERO_SHOT)
-    return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), masks)
+    asked = int(features["content_free_tokens"].sum())
+    return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), masks, asked)
 
 
 def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
