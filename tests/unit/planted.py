@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
+from iclscope.tables import ACTIVATIONS, EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
 
 METRIC_NAMES = ("constant", "holed", "kurtosis", "mean")
 PLANTED = {"mask": "causal", "site": "resid", "layer": 1, "pooling": "all", "metric": "kurtosis"}
@@ -49,13 +49,23 @@ def write(folder: Path, plan: Plan) -> Planted:
     difficulty = rng.standard_normal(plan.items)
     scores = ability[:, None] + difficulty - 3 + noise * rng.standard_normal((plan.candidates, plan.items))
     planted = Planted(ability, scores)
-    for name in ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability"):
+    for name in (
+        "evaluation",
+        "features",
+        "embeddings",
+        "candidates",
+        "items",
+        "quality",
+        "reliability",
+        "activations",
+    ):
         planted.paths[name] = folder / f"{name}.parquet"
     EVALUATION.write(evaluation(scores, difficulty - 3.5, plan.generated), planted.paths["evaluation"], {})
     FEATURES.write(_features(plan, rng), planted.paths["features"], {})
     EMBEDDINGS.write(_embeddings(plan, rng), planted.paths["embeddings"], {})
     for role, size in (("candidates", plan.candidates), ("items", plan.items)):
         SAMPLE.write(sample(role, size, plan.clusters), planted.paths[role], {})
+    ACTIVATIONS.write(_activations(plan, ability), planted.paths["activations"], {})
     for mask in plan.masks:
         planted.metrics[mask] = folder / f"{mask}.parquet"
         METRICS.write(_metrics(plan, mask, ability, rng), planted.metrics[mask], {})
@@ -149,6 +159,23 @@ def _embeddings(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
         for role, size in sizes.items()
     ]
     return pl.concat(parts)
+
+
+def _activations(plan: Plan, ability: np.ndarray) -> pl.DataFrame:
+    """Last vectors of four neurons, the third of which follows the ability at one site and layer."""
+    rng, n = np.random.default_rng(plan.candidates), plan.candidates
+    parts = []
+    for site in ("mlp_out", "resid"):
+        for layer in range(plan.layers):
+            vectors = rng.standard_normal((n, 4))
+            if (site, layer) == (PLANTED["site"], PLANTED["layer"]):
+                vectors[:, 2] = plan.effect * ability + np.sqrt(1 - plan.effect**2) * vectors[:, 2]
+            key = {"site": site, "layer": layer, "candidate": np.arange(n), "last_vector": vectors.tolist()}
+            parts.append(pl.DataFrame(key))
+    frame = pl.concat(parts)
+    rest = [c for c in ACTIVATIONS.columns if c.name not in frame.columns]
+    zeros = [(pl.lit([0]) if isinstance(c.dtype, pl.List) else pl.lit(0)).alias(c.name) for c in rest]
+    return frame.with_columns(zeros).select(ACTIVATIONS.schema.names()).cast(dict(ACTIVATIONS.schema))
 
 
 def _metrics(plan: Plan, mask: str, ability: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:

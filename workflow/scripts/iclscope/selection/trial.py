@@ -29,7 +29,7 @@ from iclscope.statistics.intervals import TINY, Z_95
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.reliability import cronbach_alpha
 from iclscope.statistics.resampling import Weights, generator, random_half
-from iclscope.tables import EMBEDDINGS, EVALUATION, SAMPLE, SELECTION, ZERO_SHOT
+from iclscope.tables import ACTIVATIONS, EMBEDDINGS, EVALUATION, SAMPLE, SELECTION, ZERO_SHOT
 from iclscope.tasks.samples import read_clusters
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,9 @@ SEARCHES = 4  # plain searches per split behind each point of the exchange rate
 
 @dataclass(frozen=True)
 class Files:
-    """What selectors look at and are judged by: `metrics` maps each mask to its file; the last two are the samples."""
+    """What selectors look at and are judged by: `metrics` maps each mask to its file, `candidates` and `item_rows` are
+    the samples, `activations` those under the model's own mask where a probe reads them.
+    """
 
     evaluation: str | Path
     metrics: Mapping[str, str | Path]
@@ -47,6 +49,7 @@ class Files:
     embeddings: str | Path
     candidates: str | Path
     item_rows: str | Path
+    activations: str | Path | None = None
 
 
 def run(
@@ -60,7 +63,7 @@ def run(
     resolve(settings["selectors"])  # refuses an unknown name before anything is read
     scores = read_scores(files.evaluation, targets)
     shape = next(iter(scores.values())).matrix.shape
-    materials = _read_materials(files, shape)
+    materials = _read_materials(files, shape, settings.get("probe"))
     named = resolve(settings["selectors"], list(dict.fromkeys(materials.metrics.tolist())))
     selectors = list({s.name: s for s in [*named, *resolve(["random", "oracle"])]}.values())
     clusters = read_clusters(files.item_rows, shape[1])
@@ -114,7 +117,9 @@ class Trial:
         for judges in self.judging:
             half = Half.of(scores, judges, self.weights)
             teachers = teacher_rng.permutation(len(scores)) < len(scores) // 2
-            lesson = Lesson(self.materials, scores[:, ~judges], teachers)
+            labels = self.materials.item_labels
+            known = None if labels is None else labels[~judges]
+            lesson = Lesson(self.materials, scores[:, ~judges], teachers, known)
             for selector in self.selectors:
                 picked = self._pick(selector, lesson, rngs[selector.name])
                 if picked is not None:
@@ -230,14 +235,14 @@ def _shift(scores: Mapping[str, Scores], first: str, target: str, judging: NDArr
 def _read_tokens(evaluation: str | Path, features: pl.DataFrame, masks: int) -> Tokens:
     """Lengths of the demonstrations, from the features, and of the items, from the zero-shot prompts."""
     prompts = EVALUATION.read(evaluation, columns=["candidate", "prompt_tokens"]).filter(candidate=ZERO_SHOT)
-    asked = int(features["content_free_tokens"].sum())
+    asked = features["content_free_tokens"].fill_null(0).to_numpy()
     return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), masks, asked)
 
 
-def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
+def _read_materials(files: Files, shape: tuple[int, int], probe: Mapping[str, Any] | None) -> Materials:
     """Read what selectors may look at; refuse embeddings or texts of other candidates and items than were evaluated.
 
-    shape: how many were evaluated. There may be more items, never fewer.
+    shape: how many were evaluated. There may be more items, never fewer. probe: site and layer, as `selection.probe`.
     """
     signals = read_metrics(files.metrics, shape[0])
     signals = signals.where(signals.defined)
@@ -264,7 +269,31 @@ def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
         metrics=signals.about["metric"].to_numpy(),
         candidate_encodings=_encodings(candidates),
         item_encodings=_encodings(items),
+        item_labels=_labels(files.item_rows, shape[1]),
+        probe=read_last_vectors(files.activations, probe, shape[0]) if probe and files.activations else None,
     )
+
+
+def _labels(item_rows: str | Path, items: int) -> NDArray[np.int64] | None:
+    """Index of the right choice of the first items [N]; None where answers are generated."""
+    rows = SAMPLE.read(item_rows, columns=["id", "kind", "gold"]).sort("id").head(items)
+    return rows["gold"].cast(pl.Int64).to_numpy() if (rows["kind"] == "choice").all() else None
+
+
+def read_last_vectors(path: str | Path, probe: Mapping[str, Any], candidates: int) -> Float:
+    """Activations of the last token [C, width] at the `site` and `layer` of a probe.
+
+    The layer is a block index or, where it is no whole number, a share of the depth from the first block to the last.
+    """
+    there = ACTIVATIONS.read(path, columns=["layer"])["layer"].n_unique()
+    layer = probe["layer"] if isinstance(probe["layer"], int) else round(probe["layer"] * (there - 1))
+    if layer >= there:
+        raise StudyError(f"selection.probe.layer: there is no block {layer}, the model has {there}, the first being 0")
+    known = pl.scan_parquet(path).filter(site=probe["site"], layer=layer).sort("candidate")
+    rows = known.select("candidate", "last_vector").collect()
+    if rows["candidate"].to_list() != list(range(candidates)):
+        raise StudyError(f"{path} has other candidates than the evaluation, which has {candidates}: delete it, rerun")
+    return _matrix(rows["last_vector"])
 
 
 def _encodings(embeddings: pl.DataFrame) -> Float | None:
