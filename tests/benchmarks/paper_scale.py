@@ -134,7 +134,7 @@ def run(stage: str, folder: Path) -> None:
     if stage == "quality":
         quality.run(
             **common,
-            evaluation=path["evaluation"],
+            files=quality.Files(path["evaluation"], path["items"]),
             quality_out=made["quality"],
             reliability_out=made["reliability"],
         )

@@ -19,7 +19,7 @@ SETTINGS = {"permutations": 500, "bootstrap": 300, "nested_splits": 20, "smalles
 def run(made, folder, settings=SETTINGS, seed=1):
     """Run quality and correlation on a planted study; the two tables of correlation."""
     quality.run(
-        evaluation=made.paths["evaluation"],
+        files=quality.Files(made.paths["evaluation"], made.paths["items"]),
         settings={"targets": TARGETS, "split_halves": 20},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],

@@ -24,7 +24,7 @@ def stages(made, folder):
     paths = made.paths | {name: folder / f"{name}.parquet" for name in ("correlation", "headline", "selection")}
     common = {"metrics": made.metrics, "features": paths["features"], "evaluation": paths["evaluation"]}
     quality.run(
-        evaluation=paths["evaluation"],
+        files=quality.Files(paths["evaluation"], paths["items"]),
         settings={"targets": TARGETS, "split_halves": 10},
         quality_out=paths["quality"],
         reliability_out=paths["reliability"],

@@ -1,6 +1,6 @@
 """Quality of every candidate as a demonstration, and how reliably the items measure it.
 
-Inputs:  <results>/evaluation/{model}/{dataset}.parquet
+Inputs:  <results>/evaluation/{model}/{dataset}.parquet, <results>/samples/{dataset}/items.parquet
 Outputs: <results>/quality/{model}/{dataset}.parquet      a row per target and candidate
          <results>/reliability/{model}/{dataset}.parquet  a row per target: alpha and noise ceiling
 """
@@ -9,6 +9,7 @@ Outputs: <results>/quality/{model}/{dataset}.parquet      a row per target and c
 rule quality:
     input:
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
     output:
         quality_out=ensure("<results>/quality/{model}/{dataset}.parquet", non_empty=True),
         reliability_out=ensure("<results>/reliability/{model}/{dataset}.parquet", non_empty=True),

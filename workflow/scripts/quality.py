@@ -4,4 +4,5 @@ from iclscope.matrix import quality
 from iclscope.runtime import jobs
 
 with jobs.job(snakemake) as job:
-    quality.run(**snakemake.input, settings=snakemake.params.settings, **snakemake.output, job=job)
+    files = quality.Files(**snakemake.input)
+    quality.run(files=files, settings=snakemake.params.settings, **snakemake.output, job=job)

@@ -216,6 +216,7 @@ QUALITY = Table(
         Column("value", _VALUE, "mean over items"),
         Column("standard_error", _VALUE, "standard error of the mean over items"),
         Column("items", pl.Int32, "number of items"),
+        Column("one_answer", _VALUE, "share of items that get one answer; empty if choices differ", nullable=True),
     ),
     ("target", "candidate"),
 )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from iclscope.matrix.answers import one_answer
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.statistics.reliability import Reliability, reliability_of
@@ -81,33 +83,37 @@ def read_scores(path: str | Path, targets: Sequence[str]) -> dict[str, Scores]:
     return scores
 
 
+@dataclass(frozen=True)
+class Files:
+    """What quality is read from: the score matrix and the sample of its items."""
+
+    evaluation: str | Path
+    item_rows: str | Path
+
+
 def run(
-    *,
-    evaluation: str | Path,
-    settings: Mapping[str, Any],
-    quality_out: str | Path,
-    reliability_out: str | Path,
-    job: Job,
+    *, files: Files, settings: Mapping[str, Any], quality_out: str | Path, reliability_out: str | Path, job: Job
 ) -> None:
     """Write quality and reliability of every target; `settings` is the config's `quality`."""
-    scores = read_scores(evaluation, settings["targets"])
+    scores = read_scores(files.evaluation, settings["targets"])
     judged: dict[str, Reliability] = {}
     for target, (matrix, _) in scores.items():
         base = SHIFTED.get(target, target)
         if base not in judged:
             judged[base] = reliability_of(matrix, settings["split_halves"], generator(job.seed, "split halves"))
         logger.info("%s: %s", target, judged[base].reason or f"alpha = {judged[base].alpha:.3f}")
-    frame = pl.concat(quality_frame(target, s.matrix) for target, s in scores.items())
+    same = one_answer(files.evaluation, files.item_rows)
+    frame = pl.concat(quality_frame(target, s.matrix, same) for target, s in scores.items())
     QUALITY.write(frame, quality_out, job.provenance)
     rows = [
-        _reliability_row(target, s, judged[SHIFTED.get(target, target)], metric_name(evaluation, target))
+        _reliability_row(target, s, judged[SHIFTED.get(target, target)], metric_name(files.evaluation, target))
         for target, s in scores.items()
     ]
     RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, job.provenance)
 
 
-def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:
-    """Rows of the quality table for `matrix` [candidates, items]."""
+def quality_frame(target: str, matrix: NDArray[np.float64], same: NDArray[np.float64] | None) -> pl.DataFrame:
+    """Rows of the quality table for `matrix` [candidates, items]; `same` [candidates] is the share of one answer."""
     candidates, items = matrix.shape
     return pl.DataFrame(
         {
@@ -116,6 +122,7 @@ def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:
             "value": matrix.mean(axis=1),
             "standard_error": matrix.std(axis=1, ddof=1) / np.sqrt(items),
             "items": [items] * candidates,
+            "one_answer": same,
         },
         schema=QUALITY.schema,
     )

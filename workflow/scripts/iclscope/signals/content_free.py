@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from iclscope.engine.prompts import Prompt, PromptEncoder
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Task
+from iclscope.tasks.samples import labels_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +73,6 @@ def probe_of(candidates: Sequence[Row], task: Task, settings: Mapping[str, Any],
     few = [known[place] for place in generator.permutation(len(known))[: ANSWERS + 1]]
     answers = [[answer for answer in few if answer != mine][:ANSWERS] for mine in own]
     return Probe(questions, answers, labels=False) if len(known) > 1 else None
-
-
-def labels_of(rows: Sequence[Row]) -> list[str]:
-    """The choices of rows of the sample table, if all have the same; else none."""
-    first = rows[0]
-    same = first["kind"] == "choice" and all(row["choices"] == first["choices"] for row in rows)
-    return list(first["choices"]) if same else []
 
 
 def check_lengths(prompts: Sequence[Prompt], context: int) -> None:
