@@ -89,10 +89,11 @@ def _cast(frame: pl.DataFrame, table) -> pl.DataFrame:
 
 
 def _features(rng: np.random.Generator) -> pl.DataFrame:
-    names = ("nll", "answer_nll", "zero_shot_margin", "zero_shot_entropy", "similarity", "typicality", "random")
+    names = [name for name, kind in FEATURES.schema.items() if kind == pl.Float64]
     columns = {name: rng.standard_normal(CANDIDATES) for name in names}
     ints = {"candidate": np.arange(CANDIDATES), "length": rng.integers(60, 200, CANDIDATES)}
-    return _cast(pl.DataFrame({**ints, "label": rng.integers(0, 2, CANDIDATES), **columns}), FEATURES)
+    made = pl.DataFrame({**ints, "label": rng.integers(0, 2, CANDIDATES), **columns})
+    return _cast(made.with_columns(content_free_shares=pl.lit([0.5, 0.5]), content_free_tokens=12), FEATURES)
 
 
 def _sample(size: int, rng: np.random.Generator) -> pl.DataFrame:

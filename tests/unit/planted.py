@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from iclscope.tables import EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
+from iclscope.tables import ACTIVATIONS, EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
 
 METRIC_NAMES = ("constant", "holed", "kurtosis", "mean")
 PLANTED = {"mask": "causal", "site": "resid", "layer": 1, "pooling": "all", "metric": "kurtosis"}
@@ -49,7 +49,8 @@ def write(folder: Path, plan: Plan) -> Planted:
     difficulty = rng.standard_normal(plan.items)
     scores = ability[:, None] + difficulty - 3 + noise * rng.standard_normal((plan.candidates, plan.items))
     planted = Planted(ability, scores)
-    for name in ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability", "variance"):
+    names = ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability", "variance")
+    for name in (*names, "activations"):
         planted.paths[name] = folder / f"{name}.parquet"
     EVALUATION.write(evaluation(scores, difficulty - 3.5, plan.generated), planted.paths["evaluation"], {})
     FEATURES.write(_features(plan, rng), planted.paths["features"], {})
@@ -57,6 +58,7 @@ def write(folder: Path, plan: Plan) -> Planted:
     for role, size in (("candidates", plan.candidates), ("items", plan.items)):
         kind = "generation" if plan.generated else "choice"
         SAMPLE.write(sample(role, size, plan.clusters, kind), planted.paths[role], {})
+    ACTIVATIONS.write(_activations(plan, ability), planted.paths["activations"], {})
     for mask in plan.masks:
         planted.metrics[mask] = folder / f"{mask}.parquet"
         METRICS.write(_metrics(plan, mask, ability, rng), planted.metrics[mask], {})
@@ -115,9 +117,10 @@ def sample(role: str, size: int, clusters: int | None = None, kind: str = "choic
 
 
 def _features(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
-    n = plan.candidates
+    n, beside = plan.candidates, np.random.default_rng(plan.candidates)
     noise = {name: rng.standard_normal(n) for name in ("nll", "answer_nll", "zero_shot_margin", "zero_shot_entropy")}
-    empty = ("label", "zero_shot_margin", "zero_shot_entropy") if plan.generated else ()
+    of_labels = ("content_free_entropy", "content_free_mass", "content_free_shares")
+    empty = ("label", "zero_shot_margin", "zero_shot_entropy", *of_labels) if plan.generated else ()
     columns = {
         "candidate": np.arange(n),
         "length": rng.integers(20, 60, n),
@@ -126,8 +129,11 @@ def _features(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
         "similarity": rng.random(n),
         "typicality": rng.random(n),
         "random": rng.random(n),
+        **dict(zip(("content_free", "content_free_entropy", "content_free_mass"), beside.random((3, n)), strict=True)),
+        "content_free_shares": [[0.5, 0.3, 0.2]] * n,
+        "content_free_tokens": [12] * n,
     }
-    frame = pl.DataFrame(columns, schema=FEATURES.schema)
+    frame = pl.DataFrame({name: columns[name] for name in FEATURES.schema}, schema=FEATURES.schema)
     return frame.with_columns(pl.lit(None, FEATURES.schema[name]).alias(name) for name in empty)
 
 
@@ -146,6 +152,23 @@ def _embeddings(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
         for role, size in sizes.items()
     ]
     return pl.concat(parts)
+
+
+def _activations(plan: Plan, ability: np.ndarray) -> pl.DataFrame:
+    """Last vectors of four neurons, the third of which follows the ability at one site and layer."""
+    rng, n = np.random.default_rng(plan.candidates), plan.candidates
+    parts = []
+    for site in ("mlp_out", "resid"):
+        for layer in range(plan.layers):
+            vectors = rng.standard_normal((n, 4))
+            if (site, layer) == (PLANTED["site"], PLANTED["layer"]):
+                vectors[:, 2] = plan.effect * ability + np.sqrt(1 - plan.effect**2) * vectors[:, 2]
+            key = {"site": site, "layer": layer, "candidate": np.arange(n), "last_vector": vectors.tolist()}
+            parts.append(pl.DataFrame(key))
+    frame = pl.concat(parts)
+    rest = [c for c in ACTIVATIONS.columns if c.name not in frame.columns]
+    zeros = [(pl.lit([0]) if isinstance(c.dtype, pl.List) else pl.lit(0)).alias(c.name) for c in rest]
+    return frame.with_columns(zeros).select(ACTIVATIONS.schema.names()).cast(dict(ACTIVATIONS.schema))
 
 
 def _metrics(plan: Plan, mask: str, ability: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:

@@ -102,9 +102,11 @@ def _evaluation(design: Design, rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _features(design: Design, rng: np.random.Generator) -> pl.DataFrame:
-    names = [name for name in FEATURES.schema if name not in ("candidate", "length", "label")]
+    names = [name for name, kind in FEATURES.schema.items() if kind == pl.Float64]
     columns = {name: rng.standard_normal(design.candidates) for name in names}
     counts = {"length": rng.integers(9, 99, design.candidates), "label": np.arange(design.candidates) % 2}
+    counts["content_free_tokens"] = np.full(design.candidates, 12)
+    columns["content_free_shares"] = [[0.6, 0.4]] * design.candidates
     frame = pl.DataFrame({"candidate": np.arange(design.candidates), **counts, **columns})
     return frame.select(FEATURES.schema.names()).cast(dict(FEATURES.schema))
 

@@ -51,6 +51,7 @@ def test_quality_and_texts_are_those_of_the_tables(content, tables):
     assert [row["id"] for row in content["candidates"]] == list(range(DESIGN.candidates))
     assert content["candidates"][4]["text"] == "The sky of planet 4 is green.\nQuestion: is it green?\nAnswer: yes"
     assert {row["label"] for row in content["candidates"]} == {"yes", "no"}
+    assert [row["one_answer"] for row in content["candidates"]][:6] == [0.5, 0.6, 0.7, 0.8, 0.9, 1]
 
 
 def test_each_metric_site_and_mask_is_shown_where_it_is_strongest(content, tables, folder):

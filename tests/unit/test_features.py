@@ -10,9 +10,9 @@ from iclscope.engine import models
 from iclscope.engine.choices import entropy as entropy_of
 from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
-from iclscope.runtime.jobs import Job, PreparedModel
+from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.signals import features
-from iclscope.signals.features import Readings, compute, embed_questions, read_demonstrations
+from iclscope.signals.features import Files, Readings, compute, embed_questions, read_demonstrations
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
 from tiny import build_tokenizer
 
@@ -145,9 +145,9 @@ def test_run(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
     SAMPLE.write(sample(CANDIDATES), tmp_path / "candidates.parquet", {})
     SAMPLE.write(sample(ITEMS), tmp_path / "items.parquet", {})
     arguments = {
-        "candidates": tmp_path / "candidates.parquet",
-        "item_rows": tmp_path / "items.parquet",
+        "files": Files(tmp_path / "candidates.parquet", tmp_path / "items.parquet"),
         "model": PreparedModel(tmp_path / "tiny", "float32", "cpu"),
+        "task": Task("boolq", tmp_path, "datasets.animals"),
         "settings": {"neighbours": 5},
         "features_out": tmp_path / "features.parquet",
         "embeddings_out": tmp_path / "embeddings.parquet",
@@ -162,6 +162,7 @@ def test_run(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
         logprobs = tiny_model(torch.tensor([ids])).logits[0].log_softmax(-1)
         wanted = -sum(logprobs[t - 1, ids[t]].item() for t in range(start, len(ids)))
         assert made["answer_nll"][i] == pytest.approx(wanted, abs=1e-4), answer
+    assert made["content_free"].null_count() == made["content_free_tokens"].null_count() == 2  # no filler is named
     assert embeddings["role"].to_list() == ["candidate"] * 2 + ["item"] * 3
     assert embeddings["id"].to_list() == [0, 1, 0, 1, 2]
 
@@ -199,9 +200,9 @@ def test_sentence_encoder_adds_its_embeddings(tiny_model, tiny_tokenizer, encode
     for role, rows in (("candidates", CANDIDATES), ("items", [*ITEMS, CANDIDATES[0]])):
         SAMPLE.write(sample(rows), tmp_path / f"{role}.parquet", {})
     features.run(
-        candidates=tmp_path / "candidates.parquet",
-        item_rows=tmp_path / "items.parquet",
+        files=Files(tmp_path / "candidates.parquet", tmp_path / "items.parquet"),
         model=PreparedModel(tmp_path / "tiny", "float32", "cpu"),
+        task=Task("boolq", tmp_path, "datasets.animals"),
         settings={"neighbours": 5, "encoder": {"path": str(encoder)}},
         features_out=tmp_path / "features.parquet",
         embeddings_out=tmp_path / "embeddings.parquet",

@@ -23,6 +23,7 @@ from iclscope.engine.prompts import PromptEncoder
 from iclscope.engine.reference import scoring_method
 from iclscope.engine.scoring import score
 from iclscope.runtime.jobs import Task
+from iclscope.signals.content_free import probe_of
 from iclscope.sources import prepare_data, prepare_model
 from iclscope.sources.wheels import fetch_wheel
 from iclscope.tasks import harness, rendering
@@ -90,6 +91,23 @@ def test_choices_score_as_in_the_harness(name, loaded, lm, tmp_path):
             scored, wanted = chosen(logprobs, item), task.process_results(document, theirs)
             assert scored["correct"] == wanted["acc"]
             assert scored["correct_norm"] == wanted.get("acc_norm", scored["correct_norm"])
+
+
+def test_answers_to_a_question_without_content_score_as_in_the_harness(loaded, lm, tmp_path):
+    """Every row that the filler makes is, to the harness, a document like any other."""
+    model, tokenizer = loaded
+    task, demonstrations, _ = sample("commonsenseqa", tmp_path, candidates=6)
+    candidates = [{**rendering.render(task, one), "document": json.dumps(one), "id": 0} for one in demonstrations]
+    fillers, own = ["N/A", "[MASK]"], Task("commonsense_qa", ROOT / "config/tasks", "datasets.d")
+    probe = probe_of(candidates, own, {"content_free": fillers}, 1)
+    ours = iter(score(model, probe.prompts(PromptEncoder(tokenizer), candidates), 2048))
+    for demonstration in demonstrations:
+        for filler in fillers:
+            choices = {**demonstration["choices"], "text": [filler] * 5}
+            blank = {**demonstration, "question": filler, "choices": choices}
+            requests = task.construct_requests(blank, one_shot(task, demonstration, blank))
+            theirs = [value for value, _ in lm.loglikelihood(requests, disable_tqdm=True)]
+            np.testing.assert_allclose(next(ours), theirs, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["asdiv", "gsm8k"])

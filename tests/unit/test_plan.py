@@ -30,7 +30,8 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
     """A function that plans the study of `config`, of models without weights."""
     tiny_model.config.save_pretrained(tmp_path / "tiny")
     tiny_tokenizer.save_pretrained(tmp_path / "tiny")
-    extra = {"split": "train", "cluster": None, "tokens": None, "document": json.dumps({})}
+    document = json.dumps({"passage": "A sea.", "question": "is it deep", "label": 1})
+    extra = {"split": "train", "cluster": None, "tokens": None, "document": document}
     rows = [{"role": "candidate", **candidate(n), "source_row": n, **extra} for n in range(8)]
     rows += [{"role": "item", **item(n), "source_row": n, **extra} for n in range(5)]
     POOL.write(pl.DataFrame(rows, schema=POOL.schema), tmp_path / "pool.parquet", {})

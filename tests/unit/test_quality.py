@@ -6,6 +6,7 @@ import pytest
 
 import planted
 from iclscope.matrix import quality
+from iclscope.matrix.answers import one_answer
 from iclscope.matrix.quality import Scores, primary_of, read_scores, score_matrix, variance_rows
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
@@ -146,6 +147,46 @@ def test_the_metric_of_generated_answers_is_named(tmp_path, value, name):
     )
     metrics = dict(RELIABILITY.read(made.paths["reliability"]).select("target", "metric").iter_rows())
     assert metrics == {"accuracy": name, "gold_logprob": None, "gain": None}
+
+
+def answered(folder, grid, choices, kind="choice"):
+    """Evaluation and items where candidate c chooses `grid[c][i]`; the file of its scores and that of the items."""
+    choice = np.array(grid)
+    frame = planted.evaluation(np.zeros(choice.shape), np.zeros(choice.shape[1])).sort("candidate", "item")
+    best = np.concatenate([[0] * choice.shape[1], choice.ravel()])  # zero-shot all alike, which must not count
+    logprobs = [[-1.0 if k == one else -2.0 - k for k in range(3)] for one in best]
+    EVALUATION.write(frame.with_columns(logprobs=pl.Series(logprobs, dtype=pl.List(pl.Float32))), folder / "e", {})
+    items = planted.sample("items", choice.shape[1]).with_columns(kind=pl.lit(kind), choices=pl.Series(choices))
+    SAMPLE.write(items, folder / "i", {})
+    return folder / "e", folder / "i"
+
+
+def test_one_answer_is_the_share_of_the_commonest(tmp_path):
+    grid = [[0, 0, 0, 0], [0, 1, 2, 1], [2, 2, 2, 1], [0, 1, 2, 0]]
+    paths = answered(tmp_path, grid, [["A", "B", "C"]] * 4)
+    assert one_answer(*paths).tolist() == [1, 0.5, 0.75, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("choices", "kind"),
+    [([["A", "B", "C"]] * 3 + [["B", "A", "C"]], "choice"), ([["A", "B", "C"]] * 4, "generation")],
+)
+def test_one_answer_needs_the_same_choices_everywhere(tmp_path, choices, kind):
+    assert one_answer(*answered(tmp_path, [[0, 0, 1, 1]] * 3, choices, kind)) is None
+
+
+def test_one_answer_stands_in_the_quality_of_every_target(tmp_path):
+    made = planted.write(tmp_path, planted.Plan(candidates=4, items=4))
+    files = answered(tmp_path, [[0, 1, 2, 0], [0, 0, 0, 0], [0, 1, 1, 1], [2, 2, 2, 2]], [["A", "B", "C"]] * 4)
+    quality.run(
+        files=quality.Files(files[0], made.paths["candidates"], files[1]),
+        settings={"targets": ["accuracy", "margin"], "primary": "margin", "split_halves": 5},
+        quality_out=made.paths["quality"],
+        reliability_out=made.paths["reliability"],
+        variance_out=made.paths["variance"],
+        job=Job(1, {}),
+    )
+    assert QUALITY.read(made.paths["quality"])["one_answer"].to_list() == [0.5, 1, 0.75, 1] * 2
 
 
 def test_gain_is_as_reliable_as_the_score_it_shifts(study):

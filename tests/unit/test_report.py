@@ -199,6 +199,18 @@ def test_long_demonstrations_are_shortened_but_keep_their_answer(tables):
     assert ranks == [1, 2, 3, 4, 5, 44, 45, 46, 47, 48]
 
 
+def test_demonstrations_that_provoke_one_answer_are_counted(tables):
+    sheet = demonstrations.extremes(Material(synthetic.results(tables), tables["candidates"]))
+    assert sheet.caption.endswith(
+        ". 8 of 48 demonstrations make the model give one answer to more than 90 % of the items."
+    )
+    assert {row[-1] for row in sheet.rows} <= {"0.500", "0.600", "0.700", "0.800", "0.900", "1.00"}
+    none = tables | {"quality": tables["quality"].with_columns(one_answer=pl.lit(None, pl.Float64))}
+    without = demonstrations.extremes(Material(synthetic.results(none), tables["candidates"]))
+    assert "answer" not in without.caption
+    assert {len(row) for row in without.rows} == {len(without.header)} == {len(sheet.header) - 1}
+
+
 def test_flattened_records_keep_every_value():
     rows = flattened({"a": {"b": [1, 2], "c": {}}, "d": True, "e": None, "f": [{"g": 1}]})
     assert rows == [("a.b", "1, 2"), ("a.c", "none"), ("d", "yes"), ("e", "none"), ("f", "g: 1")]

@@ -14,20 +14,26 @@ from iclscope.tables import BEST_POSSIBLE, EVALUATION, FEATURES, GAINS, SAMPLE, 
 
 SELECTORS = [
     "random", "search_2", "search_8", "search_half", "length", "nearest", "nearest_bm25", "activation", "nll",
+    "content_free",
 ]  # fmt: skip
 TARGETS = ["accuracy", "gold_logprob", "gain"]
 POOL = 8
 
 
-def run(made, folder, selectors=SELECTORS, targets=TARGETS, splits=20, seed=1, pool=POOL):
+PROBE = {"site": "resid", "layer": 1}
+
+
+def run(made, folder, selectors=SELECTORS, targets=TARGETS, splits=20, seed=1, pool=POOL, probe=None):
     trial.run(
         files=trial.Files(
             metrics=made.metrics,
             **{name: made.paths[name] for name in ("evaluation", "features", "embeddings", "candidates")},
             item_rows=made.paths["items"],
+            activations=made.paths["activations"] if probe else [],
         ),
         targets=targets,
-        settings={"selectors": selectors, "pool": pool, "splits": splits, "bootstrap": 200},
+        settings={"selectors": selectors, "pool": pool, "splits": splits, "bootstrap": 200}
+        | ({"probe": probe} if probe else {}),
         selection_out=folder / "selection.parquet",
         gains_out=folder / "gains.parquet",
         job=Job(seed, {}),
@@ -320,7 +326,7 @@ def test_embeddings_of_another_study_are_refused(tmp_path):
 
 def test_registered_selectors_can_all_run(tmp_path):
     made = planted.write(tmp_path, planted.Plan(candidates=16, items=12, layers=1, clusters=6))
-    table = run(made, tmp_path, selectors=list(REGISTRY), splits=3)
+    table = run(made, tmp_path, selectors=list(REGISTRY), splits=3, probe={"site": "resid", "layer": 0})
     place = list(REGISTRY).index("activation_each")
     each = [f"activation_{metric}" for metric in ("kurtosis", "mean")]  # the others are undefined
     assert table["selector"].unique(maintain_order=True).to_list() == [
@@ -328,6 +334,43 @@ def test_registered_selectors_can_all_run(tmp_path):
         *each,
         *list(REGISTRY)[place + 1 :],
     ]
+
+
+def test_probe_reads_the_site_and_layer_that_it_is_told(study, tmp_path):
+    made, _ = study
+    asked = {"selectors": ["random", "search_half", "probe"], "targets": ["gold_logprob"], "splits": 10}
+    gains = [
+        row(run(made, tmp_path, **asked, probe={"site": site, "layer": layer}), "probe")["gain"]
+        for site, layer in (("resid", 1), ("resid", 0.5), ("resid", 1.0), ("mlp_out", 1))
+    ]
+    assert gains[0] == gains[1]  # the planted one, also as a share of the depth: the second of three blocks
+    assert gains[0] > 2 * max(gains[2:])
+    table = run(made, tmp_path, **asked, probe=PROBE)
+    demonstrations = FEATURES.read(made.paths["features"])["length"].sum()
+    lessons = demonstrations / 2 + 60 * 40 / 4 * 10
+    assert row(table, "probe")["cost"] == pytest.approx(lessons + POOL * demonstrations / 60)
+    assert "probe" not in run(made, tmp_path, **asked)["selector"].to_list()
+
+
+def test_probe_of_a_block_that_the_model_has_not_is_refused(study, tmp_path):
+    made, _ = study
+    with pytest.raises(StudyError, match=r"selection\.probe\.layer: there is no block 3, the model has 3"):
+        run(made, tmp_path, selectors=["random", "probe"], probe={"site": "resid", "layer": 3})
+
+
+def test_searches_learn_the_labels_of_their_items(tmp_path):
+    """Planted: candidates provoke a label; halves have as many of either, and two of each tell all that there is."""
+    rng, labels = np.random.default_rng(0), np.arange(40) % 2
+    made = planted.write(tmp_path, planted.Plan(items=40, clusters=20))
+    ability = rng.standard_normal((60, 1))
+    gold = ability + 5 * ability[::-1] * np.where(labels, 1, -1)
+    EVALUATION.write(planted.evaluation(gold, np.zeros(40)), made.paths["evaluation"], {})
+    items = SAMPLE.read(made.paths["items"]).with_columns(gold=pl.Series(labels, dtype=pl.Int32))
+    SAMPLE.write(items, made.paths["items"], {})
+    table = run(made, tmp_path, ["random", "search_half", "search_4", "search_strat_4"], ["gold_logprob"], splits=40)
+    assert row(table, "search_strat_4")["gain"] == pytest.approx(row(table, "search_half")["gain"])
+    assert row(table, "search_4")["gain"] < 0.8 * row(table, "search_strat_4")["gain"]
+    assert row(table, "search_strat_4")["cost"] == row(table, "search_4")["cost"]
 
 
 def test_evaluation_that_stopped_early_is_judged_on_its_items_alone(study, tmp_path):
@@ -350,6 +393,7 @@ def test_cost_counts_the_tokens_that_each_choice_needs(study):
     assert (costs["random"], costs["nearest_bm25"]) == (0, 0)
     assert costs["nll"] == pytest.approx(POOL * length)
     assert costs["nearest"] == pytest.approx(POOL * length + items * prompt)
+    assert costs["content_free"] == pytest.approx(POOL * (length + 12))  # tokens of the questions without content
     assert costs["search_8"] == pytest.approx(POOL * (length + 8 * prompt))
     assert costs["search_half"] == pytest.approx(POOL * (length + items / 2 * prompt))
     assert costs["length"] == pytest.approx(30 * (length + items / 2 * prompt))

@@ -2,8 +2,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from iclscope.runtime import settings
 from iclscope.runtime.errors import StudyError
-from iclscope.selection.selectors import REGISTRY, Lesson, Materials, resolve
+from iclscope.selection.costs import Tokens
+from iclscope.selection.selectors import REGISTRY, SEARCH, SEARCHES, Lesson, Materials, resolve
+from iclscope.selection.strata import stratified
 from iclscope.statistics.ranks import centred_ranks
 
 C, N = 40, 12
@@ -21,6 +24,7 @@ def materials():
                 "zero_shot_margin": rng.standard_normal(C),
                 "zero_shot_entropy": rng.random(C),
                 "typicality": rng.random(C),
+                "content_free": rng.standard_normal(C),
             }
         ),
         candidate_vectors=rng.standard_normal((C, 5)),
@@ -31,13 +35,15 @@ def materials():
         metrics=np.array(["mean", "kurtosis", "skewness"] * 10),
         candidate_encodings=rng.standard_normal((C, 3)),
         item_encodings=rng.standard_normal((N, 3)),
+        item_labels=np.arange(N) % 3,
+        probe=rng.standard_normal((C, 20)),
     )
 
 
-def prefer(name, materials, chosen=None, seed=0, metrics=()):
+def prefer(name, materials, chosen=None, seed=0, metrics=(), labels=None):
     (selector,) = resolve([name], metrics)
     teachers = np.random.default_rng(5).permutation(C) < C // 2
-    lesson = None if chosen is None else Lesson(materials, chosen, teachers)
+    lesson = None if chosen is None else Lesson(materials, chosen, teachers, labels)
     return selector.prefer(materials, lesson, np.random.default_rng(seed))
 
 
@@ -83,7 +89,95 @@ def test_search_with_more_items_than_a_half_has_is_refused(materials):
         prefer("search_16", materials, np.zeros((C, 9)))
 
 
-@pytest.mark.parametrize("name", ["search", "search_0", "search_x", "best"])
+def test_stratified_search_takes_labels_evenly_and_weighs_each_by_its_share():
+    labels = np.array([0] * 9 + [1] * 2 + [2] * 1)
+    for seed in range(20):
+        weights = stratified(labels, labels, 6, np.random.default_rng(seed))
+        assert [np.count_nonzero(weights[labels == label]) for label in range(3)] == [
+            3,
+            2,
+            1,
+        ]  # there is one of label 2
+        np.testing.assert_allclose(weights[weights > 0], [9 / 12 / 3] * 3 + [2 / 12 / 2] * 2 + [1 / 12])
+        few = stratified(labels, labels, 2, np.random.default_rng(seed))
+        assert np.count_nonzero(few) == len({labels[n] for n in np.flatnonzero(few)}) == 2
+        np.testing.assert_allclose(few.sum(), 1)
+    of_study = stratified(labels, np.array([0, 1, 1, 1]), 4, np.random.default_rng(0))  # label 2 is in the half alone
+    assert of_study[labels == 1].sum() == pytest.approx(0.75)
+    some = [
+        np.flatnonzero(stratified(labels, labels, 6, np.random.default_rng(seed)))[:3].tolist() for seed in range(20)
+    ]
+    assert len({item for taken in some for item in taken}) == 9  # each of label 0 has its chance
+
+
+def test_stratified_search_of_all_items_is_their_plain_mean(materials):
+    rng = np.random.default_rng(1)
+    chosen, labels = rng.standard_normal((C, 9)), rng.permutation(materials.item_labels[:9])
+    np.testing.assert_allclose(prefer("search_strat_9", materials, chosen, labels=labels), chosen.mean(axis=1))
+
+
+def test_stratified_search_is_not_misled_by_a_candidate_that_provokes_one_label(materials):
+    """Planted: every candidate is right on one label alone, and which items are drawn decides a plain search."""
+    labels = np.arange(12) % 2
+    materials = changed(materials, item_labels=labels)
+    chosen = (np.arange(C)[:, None] % 2 == labels).astype(float)
+    for seed in range(20):
+        np.testing.assert_allclose(prefer("search_strat_4", materials, chosen, seed, labels=labels), 0.5)
+    assert any(len(set(prefer("search_4", materials, chosen, seed))) == 2 for seed in range(20))
+
+
+def test_stratified_search_without_labels_is_the_plain_one(materials):
+    chosen = np.random.default_rng(1).standard_normal((C, 9))
+    np.testing.assert_array_equal(prefer("search_strat_4", materials, chosen), prefer("search_4", materials, chosen))
+
+
+def test_shortlist_searches_in_the_quarter_that_content_free_prefers(materials):
+    chosen, labels = np.random.default_rng(1).standard_normal((C, 9)), np.arange(9) % 3
+    preference = prefer("shortlist_2", materials, chosen, labels=labels)
+    ranked = np.argsort(-materials.features["content_free"].to_numpy())
+    best, others = ranked[: C // 4], ranked[C // 4 :]
+    found = prefer("search_strat_8", materials, chosen, labels=labels)
+    np.testing.assert_allclose(preference[best], found[best])
+    assert preference[others].max() < preference[best].min()
+    assert (np.diff(preference[others]) < 0).all()  # behind it, as content_free prefers them
+    none = materials.features.with_columns(content_free=pl.lit(None, pl.Float64))
+    assert prefer("shortlist_2", changed(materials, features=none), chosen, labels=labels) is None
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("search_strat_10", 10), ("shortlist_3", 12)])
+def test_stratified_searches_with_more_items_than_a_half_has_are_refused(materials, name, wanted):
+    with pytest.raises(StudyError, match=f"{name} needs {wanted} items, half of them are 9"):
+        prefer(name, materials, np.zeros((C, 9)), labels=np.zeros(9, int))
+
+
+def test_the_configuration_is_checked_for_the_same_searches():
+    assert SEARCH.pattern == settings.SEARCH.pattern
+    assert set(SEARCHES) == set(settings.SEARCHES)
+    tokens = Tokens(np.full(C, 30), np.full(N, 10), 2, C, np.full(C, 12))
+    for name, times in settings.SEARCHES.items():
+        with pytest.raises(StudyError, match=f"needs {2 * times} items"):
+            SEARCHES[name].prefer(None, Lesson(None, np.zeros((C, 1)), None), None, 2)
+        assert SEARCHES[name].cost(tokens, 2) == C * 30 + C * 2 * 10 + (12 * C if name == "shortlist" else 0)
+
+
+def test_probe_finds_the_direction_in_which_quality_grows(materials):
+    direction = np.random.default_rng(4).standard_normal(20)
+    chosen = (materials.probe @ direction)[:, None] * np.ones(4)
+    loud = materials.probe * np.where(np.arange(20) == 3, 1000, 1)  # a massive neuron must not rule
+    for vectors in (materials.probe, loud):
+        preference = prefer("probe", changed(materials, probe=vectors), chosen)
+        offered = np.isfinite(preference)
+        assert offered.sum() == C // 2
+        assert np.corrcoef(preference[offered], chosen[offered, 0])[0, 1] > 0.8
+    assert prefer("probe", changed(materials, probe=None), chosen) is None
+
+
+def test_probe_of_activations_that_do_not_vary_prefers_none(materials):
+    same = prefer("probe", changed(materials, probe=np.ones((C, 5))), np.arange(4 * C).reshape(C, 4) / C)
+    assert len(set(same[np.isfinite(same)])) == 1
+
+
+@pytest.mark.parametrize("name", ["search", "search_0", "search_x", "best", "shortlist_0", "search_strat_"])
 def test_unknown_selector_is_refused(name):
     with pytest.raises(StudyError, match=r"selection\.selectors: '.*' is none of random, random_balanced"):
         resolve([name])
@@ -100,12 +194,18 @@ def test_simple_heuristics_prefer_the_extreme_of_their_feature(materials):
     assert np.argmax(prefer("uncertainty_nll", materials)) == features["nll"].arg_max()
     assert np.argmax(prefer("uncertainty_margin", materials)) == features["zero_shot_margin"].abs().arg_min()
     assert np.argmax(prefer("uncertainty", materials)) == features["zero_shot_entropy"].arg_max()
+    assert np.argmax(prefer("content_free", materials)) == features["content_free"].arg_max()
     assert np.argmax(prefer("typicality", materials)) == features["typicality"].arg_max()
 
 
 @pytest.mark.parametrize(
     ("name", "column"),
-    [("uncertainty", "zero_shot_entropy"), ("uncertainty_margin", "zero_shot_margin"), ("random_balanced", "label")],
+    [
+        ("uncertainty", "zero_shot_entropy"),
+        ("uncertainty_margin", "zero_shot_margin"),
+        ("random_balanced", "label"),
+        ("content_free", "content_free"),
+    ],
 )
 def test_what_a_data_set_lacks_leaves_a_selector_out(materials, name, column):
     empty = materials.features.with_columns(pl.lit(None, pl.Float64).alias(column))
@@ -181,7 +281,7 @@ def test_ridge_on_principal_axes_is_ridge_on_all_signals(materials):
 def test_learners_never_offer_their_teachers(materials):
     chosen = np.random.default_rng(1).standard_normal((C, 6))
     teachers = np.random.default_rng(5).permutation(C) < C // 2
-    for name in ("length", "activation", "ridge"):
+    for name in ("length", "activation", "ridge", "probe"):
         np.testing.assert_array_equal(np.isinf(prefer(name, materials, chosen)), teachers)
 
 
@@ -189,7 +289,7 @@ def test_learners_do_not_see_the_scores_of_candidates_that_they_offer(materials)
     chosen = np.random.default_rng(1).standard_normal((C, 6))
     teachers = np.random.default_rng(5).permutation(C) < C // 2
     other = np.where(teachers[:, None], chosen, -chosen)
-    for name in ("length", "activation", "ridge"):
+    for name in ("length", "activation", "ridge", "probe"):
         np.testing.assert_array_equal(prefer(name, materials, chosen), prefer(name, materials, other))
 
 

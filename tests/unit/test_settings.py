@@ -151,6 +151,11 @@ MALFORMED = {
     "top_k zero": ({"activations/top_k": 0}, r"activations\.top_k: 0 .*minimum 1, maximum 1000"),
     "batch too small": ({"activations/batch_tokens": 8}, r"activations\.batch_tokens: 8 .*minimum 16"),
     "no poolings": ({"metrics/poolings": []}, r"metrics\.poolings: .*minItems 1"),
+    "probe below the first block": (
+        {"selection/probe": {"site": "resid", "layer": -1}},
+        r"selection\.probe\.layer: -1",
+    ),
+    "no filler": ({"features/content_free": []}, r"features\.content_free: \[\] .*minItems 1"),
     "neighbours zero": ({"features/neighbours": 0}, r"features\.neighbours: 0 .*minimum 1"),
     "block without items": ({"evaluation/block": {"candidates": 4}}, r"evaluation\.block: key items is missing"),
     "block too large": ({"evaluation/block/items": 10**5}, r"evaluation\.block\.items: 100000 .*maximum 99999"),
@@ -182,7 +187,10 @@ CONTRADICTIONS = {
         {"models/m": {**WHEEL_MODEL, "parts": [PART, {**PART, "sha256": "1" * 64}]}},
         r"models\.m\.parts\.1\.sha256: differs from models\.m\.parts\.0\.sha256, though both name p2 1\.0",
     ),
-    "mask unknown": ({"masks": ["casual"]}, "masks: 'casual' is not one of causal, sink_blocked, bidirectional"),
+    "mask unknown": (
+        {"masks": ["causal", "casual"]},
+        "masks: 'casual' is not one of causal, sink_blocked, bidirectional",
+    ),
     "metric unknown": ({"metrics/names": ["mean", "kurt"]}, r"metrics\.names: 'kurt' is not one of .*kurtosis"),
     "pooling unknown": ({"metrics/poolings": ["first"]}, r"metrics\.poolings: 'first' is not one of all, no_sink"),
     "selector unknown": (
@@ -193,6 +201,10 @@ CONTRADICTIONS = {
         {"selection/selectors": ["nearest_encoder"]},
         r"selection\.selectors: nearest_encoder needs a sentence encoder, which features\.encoder names",
     ),
+    "fillers missing": (
+        {"features": {"neighbours": 5}, "selection/selectors": ["content_free"]},
+        r"selection\.selectors: content_free needs fillers, which features\.content_free names",
+    ),
     "encoder without a revision": (
         {"features/encoder": {"repo": "a/b"}},
         r"features\.encoder: needs either path, or repo and revision",
@@ -200,6 +212,30 @@ CONTRADICTIONS = {
     "search in more than half of the items": (
         {"selection/selectors": ["search_25"], "datasets/boolq/items": 80, "datasets/asdiv/items": 50},
         r"selection\.selectors: search_25 needs 25 items, half of datasets\.commonsenseqa\.items are 24; take it off",
+    ),
+    "stratified search in more than half of the items": (
+        {"selection/selectors": ["search_strat_25"], "datasets/boolq/items": 80, "datasets/asdiv/items": 50},
+        r"selection\.selectors: search_strat_25 needs 25 items, half of datasets\.commonsenseqa\.items are 24",
+    ),
+    "shortlist in more than half of the items": (
+        {"selection/selectors": ["shortlist_7"], "datasets/boolq/items": 80, "datasets/asdiv/items": 56},
+        r"selection\.selectors: shortlist_7 needs 28 items, half of datasets\.commonsenseqa\.items are 24; take it",
+    ),
+    "shortlist without fillers": (
+        {"features": {"neighbours": 5}, "selection/selectors": ["shortlist_1"]},
+        r"selection\.selectors: shortlist_1 needs fillers, which features\.content_free names",
+    ),
+    "probe of nothing": (
+        {"selection": {"selectors": ["probe"], "pool": 4, "splits": 2, "bootstrap": 100}},
+        r"selection\.selectors: probe needs a site and a layer, which selection\.probe names",
+    ),
+    "probe of a site that is not read": (
+        {"selection/probe": {"site": "mlp_act", "layer": 3}},
+        r"selection\.probe\.site: mlp_act is not one of activations\.sites \(mlp_out, resid\)",
+    ),
+    "probe under a mask that is not read": (
+        {"masks": ["self_only"]},
+        r"selection\.probe: it reads activations under the mask causal, which is not one of masks",
     ),
     "search in more than half of the first block": (
         {

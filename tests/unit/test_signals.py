@@ -84,8 +84,12 @@ def test_features_without_choices_are_undefined(tmp_path):
     made = planted.write(tmp_path, planted.Plan(candidates=12, items=6, layers=1, generated=True))
     about = feature_signals(read_features(made.paths["features"], 12)).about
     undefined = about.filter(pl.col("reason").is_not_null())
-    assert undefined["metric"].to_list() == ["zero_shot_margin", "zero_shot_entropy"]
-    assert undefined["reason"].unique().to_list() == ["undefined for 12 candidates: no value"]
+    of_labels = {"content_free_entropy", "content_free_mass"}
+    assert set(undefined["metric"]) == {"zero_shot_margin", "zero_shot_entropy", *of_labels}
+    reasons = dict(undefined.select("metric", "reason").iter_rows())
+    assert reasons["zero_shot_margin"] == "undefined for 12 candidates: no value"
+    for name in of_labels:
+        assert reasons[name].startswith("undefined for 12 candidates: the answers to choose from differ"), reasons
 
 
 def test_joined_signals_keep_their_order(study):

@@ -52,7 +52,9 @@ def random_frame(table, rows, seed=0):
 
 def quality(**columns):
     plain = {"target": ["gain"] * 3, "candidate": [0, 1, 2], "value": [0.1, 0.2, 0.3], "standard_error": [0.0] * 3}
-    return pl.DataFrame({**plain, "items": [9] * 3, **columns}, schema=QUALITY.schema, strict=False)
+    return pl.DataFrame(
+        {**plain, "items": [9] * 3, "one_answer": [None] * 3, **columns}, schema=QUALITY.schema, strict=False
+    )
 
 
 class TestDeclarations:

@@ -15,7 +15,9 @@ ROWS = ROOT.parent / "shared/data"  # real rows of two of its data sets, as the 
 KINDS = {"llama-3.2-3b": "llama", "qwen2.5-3b": "qwen2"}
 SPLITS = {"train": "train", "test": "eval"}
 CANDIDATES, ITEMS = 12, 16
-LARGE_SEARCHES = {"search_16", "search_32", "search_64", "search_128"}  # need more items than half of those here
+LARGE_SEARCHES = {  # need more items than half of those here
+    "search_16", "search_32", "search_64", "search_128", "search_strat_16", "shortlist_4", "shortlist_16",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

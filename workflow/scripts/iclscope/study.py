@@ -81,6 +81,10 @@ class Study:
         folder = self.config["features"].get("encoder", {}).get("path")
         return sorted(str(file) for file in Path(folder).rglob("*") if file.is_file()) if folder else []
 
+    def feature_settings(self, dataset: str) -> dict[str, Any]:
+        """What shapes the features of a data set; its task asks the questions without content."""
+        return {**self.config["features"], "task": self.config["datasets"][dataset]["task"]}
+
     def architecture(self, model: str) -> str:
         """Where a model's config and tokenizer are; the hub gives them without the weights."""
         folder = "architectures" if self.config["models"][model]["source"] == "hub" else "models"

@@ -177,6 +177,18 @@ FEATURES = Table(
         Column("zero_shot_entropy", _VALUE, "entropy of the softmax over choices, zero-shot", "nats", nullable=True),
         Column("similarity", _VALUE, "mean cosine similarity to the items' embeddings"),
         Column("typicality", _VALUE, "mean cosine similarity to the nearest candidates' embeddings"),
+        Column(
+            "content_free",
+            _VALUE,
+            "after a question without content: log share of the labels weighted by how many candidates have each, or "
+            "mean log probability of other candidates' answers where choices differ or answers are generated",
+            "nats",
+            nullable=True,
+        ),
+        Column("content_free_entropy", _VALUE, "entropy of the labels' shares there", "nats", nullable=True),
+        Column("content_free_mass", _VALUE, "probability of all labels together there", nullable=True),
+        Column("content_free_shares", pl.List(pl.Float64), "share of each label there", nullable=True),
+        Column("content_free_tokens", pl.Int32, "tokens of the questions without content", "tokens", nullable=True),
         Column("random", _VALUE, "seeded uniform noise: the control that must predict nothing"),
     ),
     ("candidate",),
@@ -206,6 +218,7 @@ QUALITY = Table(
         Column("value", _VALUE, "mean over items"),
         Column("standard_error", _VALUE, "standard error of the mean over items"),
         Column("items", pl.Int32, "number of items"),
+        Column("one_answer", _VALUE, "share of items that get one answer; empty if choices differ", nullable=True),
     ),
     ("target", "candidate"),
 )

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from iclscope.matrix.answers import one_answer
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.statistics.reliability import Reliability, reliability_of
@@ -164,7 +165,8 @@ def run(
             rng = generator(job.seed, "split halves")
             judged[base] = reliability_of(matrix, settings["split_halves"], rng, groups.items, groups.candidates)
         logger.info("%s: %s", target, judged[base].reason or f"alpha = {judged[base].alpha:.3f}")
-    frame = pl.concat(quality_frame(target, s.matrix) for target, s in scores.items())
+    same = one_answer(files.evaluation, files.item_rows)
+    frame = pl.concat(quality_frame(target, s.matrix, same) for target, s in scores.items())
     QUALITY.write(frame, quality_out, job.provenance)
     primary = primary_of(scores, settings["primary"])
     rows = [
@@ -191,8 +193,8 @@ def variance_rows(scores: Mapping[str, Scores], gold: NDArray[np.int64] | None) 
                     yield {"target": target, "of": of, "source": source, "variance": variance}
 
 
-def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:
-    """Rows of the quality table for `matrix` [candidates, items]."""
+def quality_frame(target: str, matrix: NDArray[np.float64], same: NDArray[np.float64] | None) -> pl.DataFrame:
+    """Rows of the quality table for `matrix` [candidates, items]; `same` [candidates] is the share of one answer."""
     candidates, items = matrix.shape
     return pl.DataFrame(
         {
@@ -201,6 +203,7 @@ def quality_frame(target: str, matrix: NDArray[np.float64]) -> pl.DataFrame:
             "value": matrix.mean(axis=1),
             "standard_error": matrix.std(axis=1, ddof=1) / np.sqrt(items),
             "items": [items] * candidates,
+            "one_answer": same,
         },
         schema=QUALITY.schema,
     )

@@ -24,6 +24,7 @@ from iclscope.plan.workload import NOTHING, Architecture, Work
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
+from iclscope.signals.content_free import Probe, probe_of
 from iclscope.tables import PLAN, POOL
 from iclscope.tasks import samples
 from iclscope.tasks.samples import CANDIDATE, ITEM
@@ -53,12 +54,15 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Sample:
-    """Candidates and items of a data set, and its longest generated answer in tokens (0 for choices)."""
+    """Candidates and items of a data set, its longest generated answer in tokens (0 for choices), and what is asked
+    without content.
+    """
 
     rows: int
     candidates: Sequence[Row]
     items: Sequence[Row]
     new_tokens: int
+    probe: Probe | None
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,12 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
             raise StudyError(
                 f"datasets.{name}.{role}s: {count} are asked for, but the data has {len(chosen[role])}; ask for fewer"
             )
-    new_tokens = 0
+    new_tokens, task = 0, Task(entry["task"], task_folder, f"datasets.{name}")
     if chosen[ITEM][0]["kind"] == "generation":
-        task = Task(entry["task"], task_folder, f"datasets.{name}")
         scorer = GenerationScorer(chosen[ITEM], task, entry.get("max_new_tokens"))
         new_tokens = scorer.stopping.max_new_tokens
-    return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens)
+    probe = probe_of(chosen[CANDIDATE], task, config["features"], config["seed"])
+    return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens, probe)
 
 
 def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Mapping[str, Sample]) -> dict[str, Rates]:
@@ -178,7 +182,7 @@ def _reading_costs(
     seconds = shape.flops(work) / rates.extraction
     yield "activations", Cost(1, ACTIVATIONS_SHARE * size * masks, seconds, starting, work)
 
-    work = workload.features(encoder, demonstrations, tokenise(items, shape.model, tokenizer), candidates)
+    work = workload.features(encoder, demonstrations, tokenise(items, shape.model, tokenizer), candidates, sample.probe)
     size = 4 * shape.model.config.get_text_config().hidden_size * (len(candidates) + len(items))
     yield "features", Cost(1, size, shape.flops(work) / rates.scoring, starting, work)
 

@@ -21,6 +21,7 @@ from iclscope.activations.sites import Block, find_blocks
 from iclscope.engine.packing import whole_tree
 from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.matrix import blocks
+from iclscope.signals.content_free import Probe
 
 STOP_TOKENS = 3  # a generated answer ends this many tokens after the last that counts, with its stop sequence
 
@@ -141,9 +142,14 @@ def features(
     demonstrations: Sequence[Demonstration],
     item_demonstrations: Sequence[Demonstration],
     candidates: Sequence[Row],
+    probe: Probe | None = None,
 ) -> Work:
-    """Work of the features: perplexity of the demonstrations, embeddings of the questions, zero-shot scores."""
+    """Work of the features: perplexity of the demonstrations, embeddings of the questions, zero-shot scores.
+
+    And the scores behind a question without content, if there is a `probe`.
+    """
     read = extraction(demonstrations)
     questions = [one.tokens.question[1] for one in item_demonstrations]
     embedded = Work(sum(questions), 0, sum(n * n for n in questions))
-    return read + Work(predictions=read.tokens) + embedded + packed(zero_shot_prompts(encoder, candidates))
+    asked = packed(probe.prompts(encoder, candidates)) if probe else NOTHING
+    return read + Work(predictions=read.tokens) + embedded + packed(zero_shot_prompts(encoder, candidates)) + asked

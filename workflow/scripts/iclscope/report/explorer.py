@@ -90,9 +90,9 @@ def _target(results: Results, target: str) -> dict[str, Any]:
 
 
 def _candidates(results: Results, sample: pl.DataFrame) -> list[dict[str, Any]]:
-    """Id, text and label of every candidate that has a quality, in the order of ids."""
-    known = results.quality["candidate"].unique()
-    rows = sample.filter(pl.col("id").is_in(known.implode())).sort("id").to_dicts()
+    """Id, text, label and share of items with one answer of every candidate that has a quality, in order of ids."""
+    quality = results.quality.filter(target=results.target).sort("candidate")
+    rows = sample.filter(pl.col("id").is_in(quality["candidate"].implode())).sort("id").to_dicts()
     answers = [row["choices"][row["gold"]] for row in rows]
     few = len(set(answers)) <= MOST_LABELS or any(row["kind"] == "generation" for row in rows)
     return [
@@ -100,8 +100,9 @@ def _candidates(results: Results, sample: pl.DataFrame) -> list[dict[str, Any]]:
             "id": row["id"],
             "text": row["prefix"][: row["answer_end"]],
             "label": answer if few else f"choice {row['gold'] + 1}",
+            "one_answer": share,
         }
-        for row, answer in zip(rows, answers, strict=True)
+        for row, answer, share in zip(rows, answers, _numbers(quality["one_answer"]), strict=True)
     ]
 
 

@@ -41,8 +41,9 @@ ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log
 # A split stands in the name of its file.
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-# Selectors that search with a number of items of the user's choice need no registration.
-SEARCH = re.compile(r"search_[1-9]\d*")
+# Selectors that search with a number of items of the user's choice need no registration: how many times that number.
+SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4}
+SEARCH = re.compile(rf"({'|'.join(SEARCHES)})_([1-9]\d*)")
 
 # What a schema says of a value's range, for messages.
 LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength", "examples")
@@ -181,8 +182,8 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _wheels, _encoder, partial(_registered, extensions), _names, _sources, _splits,
-                      _sizes, _kinds):  # fmt: skip
+    for check_one in (_references, _wheels, _encoder, _fillers, _probe, partial(_registered, extensions),
+                      _names, _sources, _splits, _sizes, _kinds):  # fmt: skip
         yield from check_one(config)
 
 
@@ -217,6 +218,28 @@ def _encoder(config: Mapping[str, Any]) -> Iterable[str]:
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
 
 
+def _fillers(config: Mapping[str, Any]) -> Iterable[str]:
+    """Selectors that look at answers to questions without content where nothing fills these."""
+    if "content_free" not in config["features"]:
+        for name in config["selection"]["selectors"]:
+            if name == "content_free" or name.startswith("shortlist_"):
+                yield f"selection.selectors: {name} needs fillers, which features.content_free names"
+
+
+def _probe(config: Mapping[str, Any]) -> Iterable[str]:
+    """A probe of activations that are not named, or not read."""
+    probe = config["selection"].get("probe")
+    if probe is None:
+        if "probe" in config["selection"]["selectors"]:
+            yield "selection.selectors: probe needs a site and a layer, which selection.probe names"
+        return
+    sites = config["activations"]["sites"]
+    if probe["site"] not in sites:
+        yield f"selection.probe.site: {probe['site']} is not one of activations.sites ({', '.join(sites)})"
+    if "causal" not in config["masks"]:
+        yield "selection.probe: it reads activations under the mask causal, which is not one of masks; add it there"
+
+
 def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterable[str]:
     """Names of functions that nothing registers."""
     for path, (module, decorator) in REGISTRIES.items():
@@ -228,7 +251,8 @@ def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterab
         searches = module == "selection/selectors"
         for entry in entries:
             if entry not in names and not (searches and SEARCH.fullmatch(entry)):
-                allowed = [*names, *(["search_K with a number K"] if searches else [])]
+                numbered = [f"{', '.join(f'{search}_K' for search in SEARCHES)} with a number K"]
+                allowed = [*names, *(numbered if searches else [])]
                 yield f"{'.'.join(path)}: {entry!r} is not one of {', '.join(allowed)}"
 
 
@@ -290,13 +314,13 @@ def _splits(config: Mapping[str, Any]) -> Iterable[str]:
 
 def _sizes(config: Mapping[str, Any]) -> Iterable[str]:
     """Searches with more items than a half has, of all that are evaluated in any case."""
-    searches = [name for name in config["selection"]["selectors"] if SEARCH.fullmatch(name)]
+    found = [match for name in config["selection"]["selectors"] if (match := SEARCH.fullmatch(name))]
+    searches = {match[0]: SEARCHES[match[1]] * int(match[2]) for match in found}
     for name, entry in config["datasets"].items():
         items = 1_000_000 if entry["items"] == "all" else entry["items"]
         if "stop_at_reliability" in config["evaluation"]:
             items = min(items, entry.get("block", config["evaluation"]["block"])["items"])
-        for search in searches:
-            wanted = int(search.removeprefix("search_"))
+        for search, wanted in searches.items():
             if wanted > items - items // 2:
                 yield (
                     f"selection.selectors: {search} needs {wanted} items, half of datasets.{name}.items are "

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 @dataclass(frozen=True)
 class Tokens:
     """Tokens of every demonstration [C] and of every item's prompt without one [N], how many attention masks are read
-    under, and the number of candidates in the `pool` that is chosen from.
+    under, and the number of candidates in the `pool` that is chosen from; `content_free` [C] are tokens of the
+    questions without content behind each candidate.
 
     Candidates of a pool have the mean length. Answers, a few tokens each, are left out; nothing is read twice.
     """
@@ -18,6 +19,7 @@ class Tokens:
     prompts: NDArray[np.int64]
     masks: int
     pool: int
+    content_free: NDArray[np.int64]
 
     def read(self) -> float:
         """Every candidate of the pool once."""
@@ -31,9 +33,17 @@ class Tokens:
         """Every candidate of the pool and every item once."""
         return self.read() + float(self.prompts.sum())
 
+    def read_content_free(self) -> float:
+        """Every candidate of the pool once, each with the questions without content."""
+        return self.read() + self.pool * float(self.content_free.mean())
+
     def trials(self, items: float) -> float:
         """Every candidate of the pool tried as the demonstration of `items` items: it once, and a prompt per pair."""
         return self._tried(self.pool, items)
+
+    def shortlist(self, items: float) -> float:
+        """Every candidate with the questions without content, then a quarter of them tried on 4 `items` items."""
+        return self.read_content_free() + self.pool * items * float(self.prompts.mean())
 
     def lessons(self) -> float:
         """What a selector learns from: half of the study's candidates, tried on half of the items."""

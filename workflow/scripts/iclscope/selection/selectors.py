@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import bm25s
 import numpy as np
@@ -22,9 +22,11 @@ from sklearn.linear_model import RidgeCV
 from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity
 from iclscope.selection.costs import Tokens
+from iclscope.selection.strata import stratified
 from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, correlations, strongest_signal, unit
 
-SEARCH = re.compile(r"search_([1-9]\d*)")
+SEARCH = re.compile(r"(search|search_strat|shortlist)_([1-9]\d*)")
+SHORTLIST = 4  # a shortlist is this part of the candidates, each tried on this many times K items
 EACH = "activation_each"
 PENALTIES = np.geomspace(1e-3, 1e3, 13)  # of the ridge ranker, in units of the mean squared length of a candidate
 ROUNDING = 1e-5  # principal axes with less than this share of the largest variance are float rounding
@@ -36,7 +38,8 @@ class Materials:
 
     `features` is the feature table; vectors are [C, d] and [N, d], and so are encodings, which a sentence encoder
     makes if one is configured; texts are questions; `activation` [signals, C] are centred ranks of the defined
-    activation signals, `metrics` [signals] their metrics.
+    activation signals, `metrics` [signals] their metrics. `item_labels` [N] are indices of the right choices, None for
+    generated answers; `probe` [C, width] are activations of the last token where `selection.probe` says, if it does.
     """
 
     features: pl.DataFrame
@@ -48,6 +51,8 @@ class Materials:
     metrics: NDArray[np.str_]
     candidate_encodings: Float | None = None
     item_encodings: Float | None = None
+    item_labels: NDArray[np.int64] | None = None
+    probe: Float | None = None
 
     @cached_property
     def directions(self) -> Float:
@@ -73,12 +78,14 @@ class Materials:
 class Lesson:
     """What a selector may learn from: `scores` [C, n] on the choosing half of the items.
 
-    `teachers` [C] is the half of the candidates from which it learns what good ones look like.
+    `teachers` [C] is the half of the candidates from which it learns what good ones look like. `labels` [n] are the
+    gold labels of these items, None for generated answers.
     """
 
     materials: Materials
     scores: Float
     teachers: NDArray[np.bool_]
+    labels: NDArray[np.int64] | None = None
 
     @cached_property
     def quality(self) -> Float:
@@ -136,12 +143,14 @@ def resolve(names: Sequence[str], metrics: Sequence[str] = ()) -> list[Selector]
         elif name in REGISTRY:
             mine = [REGISTRY[name]]
         elif match := SEARCH.fullmatch(name):
-            items = int(match[1])
-            cost = partial(Tokens.trials, items=items)
-            mine = [Selector(name, partial(search, items=items), learns=True, tried=items, cost=cost)]
+            search = SEARCHES[match[1]]
+            items = int(match[2])
+            prefer, cost = partial(search.prefer, items=items), partial(search.cost, items=items)
+            mine = [Selector(name, prefer, learns=True, tried=items * search.times, cost=cost)]
         else:
             known = ", ".join(REGISTRY)
-            raise StudyError(f"selection.selectors: {name!r} is none of {known} and search_K with a number K")
+            searches = ", ".join(f"{search}_K" for search in SEARCHES)
+            raise StudyError(f"selection.selectors: {name!r} is none of {known} and {searches} with a number K")
         found |= {selector.name: selector for selector in mine}
     return list(found.values())
 
@@ -180,13 +189,54 @@ def search_half(materials: Materials, lesson: Lesson, rng: np.random.Generator) 
 
 def search(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float:
     """The best candidate on `items` random items of the choosing half: a plain validation-set search."""
+    _check_items(f"search_{items}", items, lesson)
+    return lesson.scores[:, rng.choice(lesson.scores.shape[1], items, replace=False)].mean(axis=1)
+
+
+def search_strat(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float:
+    """The same with items taken evenly over gold labels and weighted; the plain search where answers are generated."""
+    _check_items(f"search_strat_{items}", items, lesson)
+    if lesson.labels is None or materials.item_labels is None:
+        return search(materials, lesson, rng, items)
+    return lesson.scores @ stratified(lesson.labels, materials.item_labels, items, rng)
+
+
+def shortlist(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float | None:
+    """The best of the quarter that `content_free` prefers, by a stratified search on 4 `items`; then all others.
+
+    None without `features.content_free`.
+    """
+    _check_items(f"shortlist_{items}", SHORTLIST * items, lesson)
+    first = content_free(materials, None, rng)
+    if first is None:
+        return None
+    found = search_strat(materials, lesson, rng, SHORTLIST * items)
+    place = np.argsort(np.argsort(-first, kind="stable"))  # 0 is the one that content_free prefers most
+    return np.where(place < -(-len(first) // SHORTLIST), found, found.min() - 1 - place)
+
+
+def _check_items(name: str, items: int, lesson: Lesson) -> None:
     known = lesson.scores.shape[1]
     if items > known:
         raise StudyError(
-            f"selection.selectors: search_{items} needs {items} items, half of them are {known}; "
+            f"selection.selectors: {name} needs {items} items, half of them are {known}; "
             "take it off the list or raise datasets.*.items"
         )
-    return lesson.scores[:, rng.choice(known, items, replace=False)].mean(axis=1)
+
+
+class Search(NamedTuple):
+    """A search with a number of items in its name, of which it tries candidates on so many `times` as many."""
+
+    prefer: Prefer
+    cost: Callable[..., float]
+    times: int = 1
+
+
+SEARCHES = {
+    "search": Search(search, Tokens.trials),
+    "search_strat": Search(search_strat, Tokens.trials),
+    "shortlist": Search(shortlist, Tokens.shortlist, SHORTLIST),
+}
 
 
 @register("length", learns=True, cost=Tokens.lessons)
@@ -222,6 +272,19 @@ def ridge(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
     return lesson.others_by(model.predict(points))
 
 
+@register("probe", learns=True, cost=lambda tokens: tokens.read() + tokens.lessons())
+def probe(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Float | None:
+    """The candidate with the best quality as a linear probe of the last token's activation predicts it.
+
+    Ridge regression as in `ridge`, on one site and layer. None without `selection.probe`.
+    """
+    if materials.probe is None:
+        return None
+    points = _standardised(materials.probe)
+    model = RidgeCV(PENALTIES).fit(points[lesson.teachers], lesson.quality)
+    return lesson.others_by(model.predict(points))
+
+
 @register("nll", cost=Tokens.read)
 def nll(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
     """The candidate with the lowest perplexity (Gonen et al. 2023)."""
@@ -246,6 +309,16 @@ def uncertainty_margin(materials: Materials, lesson: None, rng: np.random.Genera
     """The candidate whose right answer is closest to a tie with the best wrong one, zero-shot. None without choices."""
     margin = materials.features["zero_shot_margin"]
     return None if margin.null_count() else -np.abs(margin.to_numpy())
+
+
+@register("content_free", cost=Tokens.read_content_free)
+def content_free(materials: Materials, lesson: None, rng: np.random.Generator) -> Float | None:
+    """The candidate after which a question without content is answered as the labels are spread (Ma et al. 2023).
+
+    None without `features.content_free`.
+    """
+    shares = materials.features["content_free"]
+    return None if shares.null_count() else shares.to_numpy()
 
 
 @register("typicality", cost=Tokens.read)
@@ -303,6 +376,14 @@ def nearest_bm25(materials: Materials, lesson: None, rng: np.random.Generator) -
     index.index(corpus, show_progress=False)
     silent = np.zeros(len(corpus))
     return np.stack([index.get_scores(words) if words else silent for words in queries], axis=1)
+
+
+def _standardised(vectors: Float) -> Float:
+    """Vectors [C, width] with every neuron on one scale, so that none that is always large rules; squared length 1."""
+    spread = vectors.std(axis=0)
+    known = spread > ROUNDING * spread.max()
+    points: Float = (vectors - vectors.mean(axis=0)) * known / np.where(known, spread, 1)
+    return points / np.sqrt(max(1, known.sum()))
 
 
 def _extreme(materials: Materials, lesson: Lesson, rows: NDArray[np.int64]) -> Float | None:

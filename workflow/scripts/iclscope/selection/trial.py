@@ -29,7 +29,7 @@ from iclscope.statistics.gains.best_possible import best_possible_gain
 from iclscope.statistics.gains.pools import Gains, by_chance, one_for_all, one_per_item, pool_sizes
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.resampling import generator, random_half
-from iclscope.tables import EMBEDDINGS, EVALUATION, GAINS, SAMPLE, SELECTION, ZERO_SHOT
+from iclscope.tables import ACTIVATIONS, EMBEDDINGS, EVALUATION, GAINS, SAMPLE, SELECTION, ZERO_SHOT
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,14 @@ SMALLEST, POOLS = 2, 4  # candidates in a pool, and pools that the candidates of
 
 @dataclass(frozen=True)
 class Files(quality.Files):
-    """What selectors look at and are judged by: `metrics` maps each mask to its file."""
+    """What selectors look at and are judged by: `metrics` maps each mask to its file, `activations` are those under
+    the model's own mask where a probe reads them.
+    """
 
     metrics: Mapping[str, str | Path]
     features: str | Path
     embeddings: str | Path
+    activations: str | Path | None = None
 
 
 def run(
@@ -63,7 +66,7 @@ def run(
     resolve(settings["selectors"])  # refuses an unknown name before anything is read
     scores, groups = read_scores(files, targets)
     shape = next(iter(scores.values())).matrix.shape
-    materials = _read_materials(files, shape)
+    materials = _read_materials(files, shape, groups.gold, settings.get("probe"))
     alone = np.arange(shape[0])
     clusters = alone if groups.candidates is None else groups.candidates, groups.items
     if (independent := int(clusters[0].max()) + 1) < FEWEST:
@@ -186,7 +189,8 @@ class Trial:
         nothing = np.full(len(scores), -np.inf)
         for judges in self.judging:
             teachers = teacher_rng.permutation(len(scores)) < len(scores) // 2
-            lesson = Lesson(self.materials, scores[:, ~judges], teachers)
+            labels = self.materials.item_labels
+            lesson = Lesson(self.materials, scores[:, ~judges], teachers, None if labels is None else labels[~judges])
             found = [selector.prefer(self.materials, lesson, rngs[selector.name]) for selector in learners]
             yield np.stack([nothing if preference is None else preference for preference in found])
 
@@ -211,13 +215,17 @@ def _preferences_without_scores(selectors: Sequence[Selector], materials: Materi
 def _read_tokens(files: Files, features: pl.DataFrame, pool: int) -> Tokens:
     """Lengths of the demonstrations, from the features, and of the items, from the zero-shot prompts."""
     prompts = EVALUATION.read(files.evaluation, columns=["candidate", "prompt_tokens"]).filter(candidate=ZERO_SHOT)
-    return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), len(files.metrics), pool)
+    asked = features["content_free_tokens"].fill_null(0).to_numpy()
+    return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), len(files.metrics), pool, asked)
 
 
-def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
+def _read_materials(
+    files: Files, shape: tuple[int, int], gold: NDArray[np.int64] | None, probe: Mapping[str, Any] | None
+) -> Materials:
     """Read what selectors may look at; refuse embeddings or texts of other candidates and items than were evaluated.
 
-    shape: how many were evaluated. There may be more items, never fewer.
+    shape: how many were evaluated. There may be more items, never fewer. gold: labels of the items. probe: site and
+    layer, as `selection.probe`.
     """
     signals = read_metrics(files.metrics, shape[0])
     signals = signals.where(signals.defined)
@@ -244,7 +252,25 @@ def _read_materials(files: Files, shape: tuple[int, int]) -> Materials:
         metrics=signals.about["metric"].to_numpy(),
         candidate_encodings=_encodings(candidates),
         item_encodings=_encodings(items),
+        item_labels=gold,
+        probe=read_last_vectors(files.activations, probe, shape[0]) if probe and files.activations else None,
     )
+
+
+def read_last_vectors(path: str | Path, probe: Mapping[str, Any], candidates: int) -> Float:
+    """Activations of the last token [C, width] at the `site` and `layer` of a probe.
+
+    The layer is a block index or, where it is no whole number, a share of the depth from the first block to the last.
+    """
+    there = ACTIVATIONS.read(path, columns=["layer"])["layer"].n_unique()
+    layer = probe["layer"] if isinstance(probe["layer"], int) else round(probe["layer"] * (there - 1))
+    if layer >= there:
+        raise StudyError(f"selection.probe.layer: there is no block {layer}, the model has {there}, the first being 0")
+    known = pl.scan_parquet(path).filter(site=probe["site"], layer=layer).sort("candidate")
+    rows = known.select("candidate", "last_vector").collect()
+    if rows["candidate"].to_list() != list(range(candidates)):
+        raise StudyError(f"{path} has other candidates than the evaluation, which has {candidates}: delete it, rerun")
+    return _matrix(rows["last_vector"])
 
 
 def _encodings(embeddings: pl.DataFrame) -> Float | None:

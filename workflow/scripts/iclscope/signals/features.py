@@ -3,7 +3,7 @@
 import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from iclscope.engine.reference import Scorer, scoring_method
 from iclscope.engine.rotary import length_class
 from iclscope.engine.scoring import score
 from iclscope.runtime.errors import StudyError
-from iclscope.runtime.jobs import Job, PreparedModel
+from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.runtime.logs import progress
+from iclscope.signals.content_free import Probe, check_lengths, columns_of, probe_of
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
 
 logger = logging.getLogger(__name__)
@@ -109,13 +110,14 @@ class Readings:
     """What a model makes of each candidate, in the order of their rows.
 
     lengths: tokens of the demonstration. nll: [candidates], nats/token. logprobs: of each choice, zero-shot, in nats.
-    vectors: [candidates, d], the embeddings of the questions.
+    vectors: [candidates, d], the embeddings of the questions. content_free: column of the features table → its values.
     """
 
     lengths: Sequence[int]
     nll: np.ndarray
     logprobs: Sequence[np.ndarray]
     vectors: np.ndarray
+    content_free: Mapping[str, Any] = field(default_factory=dict)
 
 
 def compute(
@@ -125,6 +127,7 @@ def compute(
     vectors, logprobs = readings.vectors, readings.logprobs
     golds = [row["gold"] for row in candidates]
     ids = np.array([row["id"] for row in candidates], np.int32)
+    content_free = {name: [None] * len(ids) for name in FEATURES.schema if name.startswith("content_free")}
     return pl.DataFrame(
         {
             "candidate": ids,
@@ -136,6 +139,8 @@ def compute(
             "zero_shot_entropy": [entropy(values) for values in logprobs],
             "similarity": _unit(vectors) @ _unit(item_vectors).mean(axis=0),
             "typicality": typicality(vectors, neighbours),
+            **content_free,
+            **readings.content_free,
             "random": random(seed, ids),
         },
         schema=FEATURES.schema,
@@ -162,19 +167,39 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def content_free(
+    model: Any, tokenizer: Any, candidates: Sequence[Row], probe: Probe, lengths: Sequence[int]
+) -> dict[str, Any]:
+    """The content-free columns that have values, from one pass over all candidates; lengths: of the demonstrations."""
+    prompts = probe.prompts(PromptEncoder(tokenizer), candidates)
+    check_lengths(prompts, models.context_length(model))
+    logprobs = scoring_method(model, prompts, BATCH_TOKENS)(model, prompts, BATCH_TOKENS)
+    read = np.array([len(prompt.context) for prompt in prompts]).reshape(len(candidates), -1)
+    return columns_of(candidates, probe, logprobs, (read - np.array(lengths)[:, None]).sum(axis=1).tolist())
+
+
+@dataclass(frozen=True)
+class Files:
+    """The samples of a data set."""
+
+    candidates: str | Path
+    item_rows: str | Path
+
+
 def run(
     *,
-    candidates: str | Path,
-    item_rows: str | Path,
+    files: Files,
     model: PreparedModel,
+    task: Task,
     settings: Mapping[str, Any],
     features_out: str | Path,
     embeddings_out: str | Path,
     job: Job,
 ) -> None:
     """Write features and embeddings of a data set; settings are those of the config key `features`."""
+    rows, items = SAMPLE.read(files.candidates).to_dicts(), SAMPLE.read(files.item_rows).to_dicts()
+    probe = probe_of(rows, task, settings, job.seed)  # refuses a filler before the model is read
     loaded, tokenizer = models.load(*model)
-    rows, items = SAMPLE.read(candidates).to_dicts(), SAMPLE.read(item_rows).to_dicts()
     tokens = [one.tokens for one in tokenise(rows, loaded, tokenizer)]
     item_tokens = [one.tokens for one in tokenise(items, loaded, tokenizer)]
     lengths = [len(one.ids) for one in tokens]
@@ -189,7 +214,8 @@ def run(
 
         encodings = encode(settings["encoder"], [row["question"] for row in [*rows, *items]], model.device).tolist()
     scorer = scoring_method(loaded, zero_shot_prompts(PromptEncoder(tokenizer), rows), BATCH_TOKENS)
-    readings = Readings(lengths, nll, zero_shot(loaded, tokenizer, rows, scorer), vectors)
+    columns = content_free(loaded, tokenizer, rows, probe, lengths) if probe else {}
+    readings = Readings(lengths, nll, zero_shot(loaded, tokenizer, rows, scorer), vectors, columns)
     frame = compute(rows, readings, item_vectors, settings["neighbours"], job.seed)
     FEATURES.write(frame, features_out, job.provenance)
     EMBEDDINGS.write(

@@ -23,8 +23,14 @@ FEATURE_NAMES = (
     "zero_shot_entropy",
     "similarity",
     "typicality",
+    "content_free",
+    "content_free_entropy",
+    "content_free_mass",
 )
 CONTROL_NAMES = ("random",)
+
+# Why features of labels have no value where another content-free one has.
+NO_LABELS = "the answers to choose from differ from row to row, or are generated"
 
 KEY = ("family", *SIGNAL)
 DESCRIPTION = (*KEY, "n", "n_unique", "tie_share", "reason")
@@ -81,7 +87,9 @@ def feature_signals(features: pl.DataFrame) -> Signals:
     families = ["control" if name in CONTROL_NAMES else "feature" for name in names]
     keys = pl.DataFrame({"family": families, "metric": names})
     values = features.select(pl.col(names).cast(pl.Float64)).fill_null(np.nan).to_numpy().T
-    return _signals(keys, np.ascontiguousarray(values), [None] * len(names))
+    asked = not features["content_free"].null_count()
+    reasons = {"content_free_entropy": NO_LABELS, "content_free_mass": NO_LABELS} if asked else {}
+    return _signals(keys, np.ascontiguousarray(values), [reasons.get(name) for name in names])
 
 
 def _of_mask(mask: str, frame: pl.DataFrame, path: str | Path, candidates: int) -> Signals:

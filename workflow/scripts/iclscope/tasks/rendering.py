@@ -60,18 +60,12 @@ def _render(task: Task, document: Row) -> dict[str, Any]:
         tgt_delim=shot.target_delimiter,
         few_delim=shot.fewshot_delimiter,
     )
-    asked = task.build_qa_turn(
-        q=question,
-        gen_prefix=task.doc_to_prefix(document),
-        tgt_delim=config.target_delimiter,
-        few_delim="",
-    )
     prefix = description + "".join(message.to_text() for message in shown)
     answer_end = len(prefix) - len(shot.fewshot_delimiter)
     return {
         "kind": "choice" if task.OUTPUT_TYPE == "multiple_choice" else "generation",
         "description": description,
-        "question": "".join(message.to_text() for message in asked),
+        "question": asked(task, document, question),
         "target_delimiter": config.target_delimiter,
         "choices": choices,
         "gold": gold,
@@ -82,6 +76,17 @@ def _render(task: Task, document: Row) -> dict[str, Any]:
         "answer_start": answer_end - len(answer),
         "answer_end": answer_end,
     }
+
+
+def asked(task: Task, document: Row, question: str) -> str:
+    """A question as an item shows it, with what the task begins the answer by."""
+    turn = task.build_qa_turn(
+        q=question,
+        gen_prefix=task.doc_to_prefix(document),
+        tgt_delim=task.config.target_delimiter,
+        few_delim="",
+    )
+    return "".join(message.to_text() for message in turn)
 
 
 def _answer(task: Task, document: Row) -> tuple[list[str], int, str, Read | None]:

@@ -1,6 +1,6 @@
 """Candidates and items: the first rows of the pool, so that a larger sample contains every smaller one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,12 @@ def _clusters(rows: pl.DataFrame) -> NDArray[np.int64]:
     alone = pl.concat_str(pl.lit("row "), "id")
     names = rows.select(pl.concat_str(pl.lit("cluster "), "cluster").fill_null(alone)).to_series()
     return names.rank("dense").to_numpy().astype(np.int64) - 1
+
+
+def labels_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The choices of rows of a sample (kind, choices), if all have the same; else none, as for generated answers."""
+    found = {tuple(row["choices"]) if row["kind"] == "choice" else () for row in rows}
+    return list(found.pop()) if len(found) == 1 else []
 
 
 def _other(role: str) -> str:

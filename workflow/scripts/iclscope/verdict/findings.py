@@ -18,7 +18,6 @@ from iclscope.verdict.wording import (
     correlation_interval,
     count,
     enumeration,
-    interval,
     p_phrase,
     plural,
     quantity,

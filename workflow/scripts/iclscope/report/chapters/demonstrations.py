@@ -14,12 +14,13 @@ CHAPTER = Chapter(
 )
 
 EXTREMES = 5
+ONE_SIDED = 0.9  # share of the items
 LONGEST_TEXT = 400  # characters of a demonstration that are shown
 
 
 @CHAPTER.sheet
 def extremes(material: Material) -> Sheet:
-    """Best and worst candidates in the leading target with their text."""
+    """Best and worst candidates in the leading target with their text, and how many provoke one answer."""
     results = material.results
     ranked = results.quality.filter(pl.col("target") == results.target).sort(
         "value", descending=True, maintain_order=True
@@ -34,11 +35,25 @@ def extremes(material: Material) -> Sheet:
             str(row["candidate"]),
             quantity(row["value"]),
             quantity(row["standard_error"]),
+            quantity(row["one_answer"]),
         )
         for row in chosen.iter_rows(named=True)
     ]
     caption = f"The best and the worst demonstrations in {target_name(results.target)}"
-    return Sheet(caption, ("demonstration", "rank", "candidate", "quality", "standard error"), rows)
+    header = ("demonstration", "rank", "candidate", "quality", "standard error", "items with one answer")
+    if ranked["one_answer"].null_count():  # answers are generated, or choices differ
+        return Sheet(caption, header[:-1], [row[:-1] for row in rows])
+    return Sheet(f"{caption}. {_one_sided(ranked['one_answer'])}", header, rows)
+
+
+def _one_sided(shares: pl.Series) -> str:
+    """How many demonstrations drown the items out; `shares` of the items that get one answer."""
+    times = int((shares > ONE_SIDED).sum())
+    make = "makes" if times == 1 else "make"
+    return (
+        f"{times} of {len(shares)} demonstrations {make} the model give one answer to more than {ONE_SIDED:.0%} of the "
+        "items."
+    ).replace("%", " %")
 
 
 def _shortened(text: str) -> str:

@@ -49,7 +49,8 @@ function rank() {
   }));
 }
 
-const LEADING = 7; // columns before those of the signals
+const oneSided = data.candidates.some((row) => row.one_answer !== null);
+const LEADING = oneSided ? 8 : 7; // columns before those of the signals
 const numeric = (title, read) => ({
   title, className: "number", type: "num", searchable: false, data: read,
   render: (value, type) => (type === "display" ? number(value) : value ?? ""),
@@ -83,6 +84,7 @@ const table = new DataTable("#candidates", {
       title: "95 % interval", className: "number", searchable: false, orderable: false, data: null,
       render: (_, type, row) => (type === "display" ? `${number(row.low)} to ${number(row.high)}` : row.low),
     },
+    ...(oneSided ? [numeric("items with one answer", "one_answer")] : []),
     ...data.signals.map((one, place) => ({
       ...numeric(one.group === "without activations" ? one.name : `${one.name} · ${one.group}`,
         (row) => one.values[row.index]),

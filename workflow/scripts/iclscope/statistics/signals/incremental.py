@@ -29,8 +29,8 @@ class Value(NamedTuple):
     """Shares of the variance of held-out quality that are predicted, by `cheap` features alone and by `all`.
 
     `gain` is the difference, with its standard `error`, and `low` what it exceeds with 97.5 % confidence: where nothing
-    is added the penalty is often infinite and the gain zero, so that an upper limit would be of no use. The share cannot exceed the reliability of
-    quality on half of the items. Below zero a prediction is worse than the mean.
+    is added the penalty is often infinite and the gain zero, so that an upper limit would be of no use. The share
+    cannot exceed the reliability of quality on half of the items. Below zero a prediction is worse than the mean.
     """
 
     cheap: float
