@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS
+from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS, of_scripts
 from iclscope.runtime.code_digest import of_script as code_digest
 from iclscope.runtime.errors import StudyError
 
@@ -386,6 +386,39 @@ class TestExtension:
 def test_every_script_of_the_workflow_has_one(script):
     assert code_digest(script) == code_digest(script)
     assert len(code_digest(script)) == 16
+
+
+class TestKept:
+    """The digests of all scripts are kept in a file until something that could count has changed."""
+
+    @pytest.fixture
+    def memory(self, tmp_path_factory):
+        return tmp_path_factory.mktemp("memory") / "kept.json"
+
+    @pytest.fixture
+    def digests(self, scripts, memory):
+        (scripts / "metrics.py").write_text("from iclscope import lazy\n\nlazy.load(1)\n")
+        return lambda: of_scripts(memory, scripts, [scripts / "own.py"])
+
+    @pytest.mark.parametrize(
+        ("name", "old", "new"),
+        [(QUALITY, "[:halves]", "[halves:]"), ("own.py", "min(v", "max(v"), ("iclscope/pages/report.html", "Rep", "R")],
+        ids=["module", "extension", "data file"],
+    )
+    def test_are_those_of_the_scripts_as_they_are(self, digests, scripts, name, old, new):
+        before = digests()
+        replace(scripts, name, old, new)
+        adapters = {script.stem for script in scripts.glob("*.py")}
+        assert digests() == {script: code_digest(script, scripts, [scripts / "own.py"]) for script in adapters}
+        changed = {script for script in adapters if digests()[script] != before[script]}
+        assert changed & {"quality", "metrics"} == {"quality"}
+
+    def test_are_not_made_anew_while_nothing_changes(self, digests, scripts, memory):
+        first, written = digests(), memory.stat()
+        for file in scripts.rglob("*.py"):
+            file.touch()
+        assert digests() == first
+        assert memory.stat() == written
 
 
 # In each room an error that changes results: file, text, what it becomes, and scripts that it redoes and spares.

@@ -5,13 +5,12 @@
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 
 from iclscope.matrix import blocks
 from iclscope.report.closing import closing_line
 from iclscope.runtime import jobs, lock, settings
-from iclscope.runtime.code_digest import of_script
+from iclscope.runtime.code_digest import of_scripts
 from iclscope.runtime.parquet import read_provenance
 from iclscope.study import Study
 from snakemake.common.tbdstring import TBDString
@@ -25,7 +24,7 @@ settings.check(config, ROOT / "workflow/schemas/config.schema.yaml", EXTENSIONS)
 settings.expand_home(config)
 workflow.pathvars.update(Pathvars.from_config(config))
 
-code_digest = partial(of_script, extensions=EXTENSIONS)
+code_digest = of_scripts(Path(".snakemake/iclscope.code.json"), extensions=EXTENSIONS).__getitem__
 lock.give_jobs(PYTHONHASHSEED=config["seed"])  # the order of a set of texts; a task's own functions may go by it
 
 study = Study(config, pool=lambda dataset: checkpoints.pool.get(dataset=dataset).output[0])

@@ -5,22 +5,18 @@ import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from iclscope.engine.cpu import pack_for_cpu
 from iclscope.runtime import devices
 from iclscope.runtime.errors import StudyError
+
+if TYPE_CHECKING:  # imports of seconds, for the code of all models, that whoever wants a tokenizer need not wait for
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NAMED = 3  # weights in an error, where there are more
 
 
-def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(folder: str | Path, dtype: str, device: str) -> tuple["PreTrainedModel", PreTrainedTokenizerBase]:
     """Load the prepared model of `folder` for inference, from local files only, onto a GPU that no other job holds.
 
     dtype: float32 or bfloat16. device: as in the config. Attention runs through fused scaled dot products, which
@@ -63,7 +59,7 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple[PreTrainedModel, 
     return model, tokenizer
 
 
-def from_pretrained_with_report(folder: str | Path, **options: Any) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+def from_pretrained_with_report(folder: str | Path, **options: Any) -> tuple["PreTrainedModel", Mapping[str, Any]]:
     """A causal language model as `from_pretrained` loads it, and what that says of its loading, for `check_weights`.
 
     Transformers makes up what it does not find, and only this report says so. options: others of `from_pretrained`.
@@ -114,7 +110,7 @@ def load_context_length(folder: str | Path) -> int:
     return _context_length(AutoConfig.from_pretrained(folder, **_options(folder)))
 
 
-def context_length(model: PreTrainedModel) -> int:
+def context_length(model: "PreTrainedModel") -> int:
     """Longest prompt in tokens that the model was built for; models without position embeddings set no limit."""
     return _context_length(model.config)
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iclscope.runtime.errors import StudyError
+from iclscope.runtime.files import write_text
 
 PACKAGE = "iclscope"
 SCRIPTS = Path(__file__).parents[2]
@@ -44,6 +45,22 @@ def of_script(script: str, scripts: Path = SCRIPTS, extensions: Sequence[Path] =
     """
     texts = _Package(scripts).reached(scripts / f"{script}.py", extensions)
     return _hash(json.dumps(sorted(texts)))
+
+
+def of_scripts(memory: Path, scripts: Path = SCRIPTS, extensions: Sequence[Path] = ()) -> dict[str, str]:
+    """Adapter → digest, as `of_script`, of all of them; reading every module anew would take most of a start.
+
+    memory: a file that keeps them for as long as all that could count has the same content.
+    """
+    sources = [path for path in scripts.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    contents = [f"{path} {_hash(path.read_bytes())}" for path in [*sorted(sources), *extensions]]
+    state = _hash(json.dumps([sys.version, *contents]))
+    kept = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
+    if kept.get("state") != state:
+        digests = {path.stem: of_script(path.stem, scripts, extensions) for path in sorted(scripts.glob("*.py"))}
+        kept = {"state": state, "digests": digests}
+        write_text(memory, json.dumps(kept))
+    return kept["digests"]
 
 
 def registries(extension: Path) -> set[str]:

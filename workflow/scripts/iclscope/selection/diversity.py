@@ -2,15 +2,13 @@
 
 A ranking is a preference [C]: 0 for the first candidate, -1 for the second, and so on; those that come after the first
 FIRST are equals behind them. `vectors` [C, d] have length 1, so that the nearest by distance is the nearest by cosine.
+
+Libraries are imported where they are used: they take seconds, with a PyTorch that is there, and few studies need all.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from skactiveml.pool import CoreSet, TypiClust
-from sklearn.cluster import KMeans
-from sklearn.metrics import pairwise_distances_argmin
-from sklearn.neighbors import kneighbors_graph
 
 from iclscope.statistics.ranks import Float
 
@@ -21,6 +19,9 @@ VOTERS = 0.05  # Vote-k: share of the candidates that each one votes for, as in 
 
 def k_centre(vectors: Float) -> Float:
     """Farthest-first traversal from the candidate nearest to the mean (Sener and Savarese 2018, greedy k-centre)."""
+    from skactiveml.pool import CoreSet
+    from sklearn.metrics import pairwise_distances_argmin
+
     first = int(pairwise_distances_argmin(vectors.mean(axis=0, keepdims=True), vectors)[0])
     labels = np.full(len(vectors), np.nan)
     labels[first] = 0
@@ -30,6 +31,9 @@ def k_centre(vectors: Float) -> Float:
 
 def k_means(vectors: Float, seed: int) -> Float:
     """The candidate nearest to each centre of k-means, those of large clusters first."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import pairwise_distances_argmin
+
     clusters = KMeans(_size(vectors), n_init=10, random_state=seed).fit(vectors)
     large = np.argsort(-np.bincount(clusters.labels_), kind="stable")
     return _ranking(pairwise_distances_argmin(clusters.cluster_centers_[large], vectors), len(vectors))
@@ -37,6 +41,8 @@ def k_means(vectors: Float, seed: int) -> Float:
 
 def typiclust(vectors: Float, seed: int) -> Float:
     """The most typical candidate of each cluster of k-means, those of large clusters first (Hacohen et al. 2022)."""
+    from skactiveml.pool import TypiClust
+
     unlabelled = np.full(len(vectors), np.nan)
     strategy = TypiClust(random_state=seed, cluster_algo_dict={"n_init": 10})
     return _ranking(strategy.query(vectors, unlabelled, batch_size=_size(vectors)), len(vectors))
@@ -47,6 +53,8 @@ def vote_k(vectors: Float) -> Float:
 
     The vote of a candidate counts less the more of its own neighbours are chosen already.
     """
+    from sklearn.neighbors import kneighbors_graph
+
     neighbours = max(1, round(VOTERS * len(vectors)))
     votes = kneighbors_graph(vectors, neighbours).toarray()  # [voter, candidate]
     chosen: list[int] = []

@@ -17,7 +17,6 @@ import bm25s
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeCV
 
 from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity
@@ -265,6 +264,8 @@ def ridge(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
 
     Ridge regression on the teachers, with the penalty that predicts left-out teachers best.
     """
+    from sklearn.linear_model import RidgeCV  # takes a second, and no other selector needs it
+
     if not len(materials.activation):
         return None
     points = materials.coordinates

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import datasets
 import huggingface_hub
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -58,6 +57,8 @@ def download_architecture(repo: str, revision: str | None, key: str) -> tuple[Pa
 
 def download_data(repo: str, name: str | None, revision: str | None, key: str) -> tuple[dict[str, list[Row]], str]:
     """Fetch all splits of a data set, configuration `name`; returns the rows of each split and the commit."""
+    import datasets  # takes a second, and models need none of it
+
     logger.info("%s: fetching %s %s at %s", key, repo, name or "", revision or "its default branch")
     datasets.disable_progress_bars()
     # Tables built of the files live no longer than this call: the cache would keep those of files that arrived damaged.
