@@ -40,7 +40,7 @@ SELECTORS = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf
 SETTINGS = {
     "quality": {"targets": ["accuracy", "accuracy_norm", "gold_logprob", "margin", "gain"], "split_halves": 200},
     "correlation": {"permutations": 10_000, "bootstrap": 2_000, "nested_splits": 20, "smallest_useful_effect": 0.2},
-    "selection": {"selectors": [*SELECTORS, "search_32", "search_128"], "splits": 50, "bootstrap": 2_000},
+    "selection": {"selectors": [*SELECTORS, "search_32", "search_128"], "pool": 16, "splits": 50, "bootstrap": 2_000},
 }
 LOOPED = 3  # signals on which the scipy loop is timed
 SEED = 1
@@ -150,6 +150,7 @@ def run(stage: str, folder: Path) -> None:
             files=trial.Files(**read, metrics=metrics, embeddings=path["embeddings"], candidates=path["candidates"]),
             targets=SETTINGS["quality"]["targets"],
             selection_out=folder / "selection.parquet",
+            gains_out=folder / "gains.parquet",
         )
     took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "GiB": peak_memory() / 1024}
     print(json.dumps({name: round(value, 2) for name, value in took.items()}))

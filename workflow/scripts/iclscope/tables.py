@@ -14,7 +14,7 @@ PER_TOKEN = (
     "mean", "variance", "skewness", "kurtosis", "mean_abs", "median_abs",
     "max_abs", "max_abs_neuron", "entropy_abs", "top_share", "massive",
 )  # fmt: skip
-FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "selection", "gains")
+FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "selection", "gains", "agreement")
 BEST_POSSIBLE = "best_possible"  # stands among the selectors of the table gains
 
 _CANDIDATE = Column("candidate", pl.Int32, "candidate id: rank in the seeded permutation")
@@ -312,12 +312,7 @@ SELECTION = Table(
         Column("search_low", _VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("search_high", _VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("cost", _VALUE, "tokens that a model reads before the choice is made, answers left out", "tokens"),
-        Column(
-            "covariance",
-            pl.List(_VALUE),
-            "covariance of the gain's error with that of every selector of the target, in the order of the rows",
-            nullable=True,
-        ),
+        Column("covariance", pl.List(_VALUE), "with the errors of the target's selectors, by row", nullable=True),
         Column("reason", pl.String, "why the gain is undefined", nullable=True),
     ),
     ("target", "selector"),
@@ -333,11 +328,34 @@ GAINS = Table(
         Column("gain", _VALUE, "expected score of what it picks minus the mean score of a random candidate"),
         Column("low", _VALUE, "95 % interval; empty for the single pick from all candidates", nullable=True),
         Column("high", _VALUE, "95 % interval; empty for the single pick from all candidates", nullable=True),
-        Column(
-            "p", _VALUE, "two-sided p of this gain alone; of a single pick, by the candidates' tails", nullable=True
-        ),
+        Column("p", _VALUE, "two-sided p of this gain alone; of a single pick by candidates' tails", nullable=True),
     ),
     ("target", "selector", "pool"),
+)
+
+AGREEMENT = Table(
+    "agreement",
+    "Whether another quality target of the model, or another model in the same target, finds the same candidates good",
+    (
+        _TARGET,
+        Column("with_model", pl.String, "the model compared with: this one, or another on the same data set"),
+        Column("with_target", pl.String, "the target compared with"),
+        Column("candidates", pl.Int32, "number of candidates"),
+        Column("items", pl.Int32, "number of items that both have"),
+        Column("pool", pl.Int32, "candidates in the pools of gain_elsewhere"),
+        Column("rho", _VALUE, "correlation of true qualities, from products over different items only", nullable=True),
+        Column("low", _VALUE, "95 % interval, for other candidates and items like these", nullable=True),
+        Column("high", _VALUE, "95 % interval", nullable=True),
+        Column("halves", _VALUE, "correlation to expect of qualities on disjoint halves of the items", nullable=True),
+        Column("ceiling", _VALUE, "the largest that this could be", nullable=True),
+        Column(
+            "gain_elsewhere", _VALUE, "what the best of a pool by target, on half of the items, gains in with_target"
+        ),
+        Column("gain_low", _VALUE, "95 % interval of that gain; empty where nothing varies", nullable=True),
+        Column("gain_high", _VALUE, "95 % interval of that gain; empty where nothing varies", nullable=True),
+        Column("reason", pl.String, "why rho is undefined", nullable=True),
+    ),
+    ("target", "with_model", "with_target"),
 )
 
 SUMMARY = Table(
@@ -377,6 +395,6 @@ TABLES = {
     table.name: table
     for table in (
         POOL, SAMPLE, EVALUATION, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES, EMBEDDINGS,
-        QUALITY, RELIABILITY, CORRELATION, HEADLINE, SELECTION, GAINS, SUMMARY, PLAN,
+        QUALITY, RELIABILITY, CORRELATION, HEADLINE, SELECTION, GAINS, AGREEMENT, SUMMARY, PLAN,
     )
 }  # fmt: skip

@@ -67,9 +67,7 @@ def run(
     scores = read_scores(files.evaluation, targets)
     shape = next(iter(scores.values())).matrix.shape
     materials = _read_materials(files, shape)
-    clusters = read_clusters(files.candidates, shape[0]), read_clusters(files.item_rows, shape[1])
-    if (independent := int(clusters[0].max()) + 1) < FEWEST:
-        raise StudyError(f"only {independent} independent candidates, {FEWEST} are needed: raise datasets.*.candidates")
+    clusters = read_both_clusters(files.candidates, files.item_rows, shape)
     trial = Trial.of(settings, materials, clusters[1], job.seed)
     metrics = list(dict.fromkeys(materials.metrics.tolist()))
     named = {s.name: s.kind for s in resolve(settings["selectors"], metrics)}
@@ -92,6 +90,16 @@ def run(
         gains.append(frames[1])
     SELECTION.write(pl.concat(selection).select(SELECTION.schema.names()), selection_out, job.provenance)
     GAINS.write(pl.concat(gains).select(GAINS.schema.names()), gains_out, job.provenance)
+
+
+def read_both_clusters(
+    candidates: str | Path, item_rows: str | Path, shape: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Clusters of the first candidates [C] and items [N] of the samples, as many as `shape` says, from 0."""
+    clusters = read_clusters(candidates, shape[0]), read_clusters(item_rows, shape[1])
+    if (independent := int(clusters[0].max()) + 1) < FEWEST:
+        raise StudyError(f"only {independent} independent candidates, {FEWEST} are needed: raise datasets.*.candidates")
+    return clusters
 
 
 def pool_of(declared: int, candidates: int) -> int:

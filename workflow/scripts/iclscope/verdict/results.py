@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from iclscope.tables import CORRELATION, FINAL_TABLES, GAINS, HEADLINE, QUALITY, RELIABILITY, SELECTION
+from iclscope.tables import AGREEMENT, CORRELATION, FINAL_TABLES, GAINS, HEADLINE, QUALITY, RELIABILITY, SELECTION
 
 MAIN_POOLING = "all"
 
@@ -25,6 +25,7 @@ class Results:
     reliability: pl.DataFrame
     selection: pl.DataFrame
     gains: pl.DataFrame
+    agreement: pl.DataFrame
 
     @classmethod
     def read(cls, model: str, dataset: str, paths: Mapping[str, str | Path]) -> "Results":
@@ -38,6 +39,7 @@ class Results:
             reliability=RELIABILITY.read(paths["reliability"]),
             selection=SELECTION.read(paths["selection"]),
             gains=GAINS.read(paths["gains"]),
+            agreement=AGREEMENT.read(paths["agreement"]),
         )
 
     @property
