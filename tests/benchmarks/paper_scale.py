@@ -40,11 +40,8 @@ CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"
 SETTINGS = {
     "quality": CONFIG["quality"],
     "correlation": CONFIG["correlation"],
-    "selection": {
-        "selectors": [*CONFIG["selection"]["selectors"], "search_32", "search_128"],
-        "splits": 50,
-        "bootstrap": 2_000,
-    },
+    "selection": CONFIG["selection"]
+    | {"selectors": [*CONFIG["selection"]["selectors"], "search_32", "search_128"], "pool": 16},
 }
 LOOPED = 3  # signals on which the scipy loop is timed
 SEED = 1
@@ -160,6 +157,7 @@ def run(stage: str, folder: Path) -> None:
             files=trial.Files(**read, embeddings=path["embeddings"]),
             targets=SETTINGS["quality"]["targets"],
             selection_out=folder / "selection.parquet",
+            gains_out=folder / "gains.parquet",
         )
     took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "GiB": peak_memory() / 1024}
     print(json.dumps({name: round(value, 2) for name, value in took.items()}))

@@ -2,7 +2,8 @@
 
 PYTHONPATH=workflow/scripts python tests/benchmarks/truth.py STUDIES
 
-The true gain of a selector is its mean over all studies, since a gain on items that were not chosen on has no bias.
+The true gain of a selector is its mean over all studies, since a gain on items that were not chosen on has no bias; of
+rules that are learned it is what they gain among many other candidates.
 """
 
 import sys
@@ -17,6 +18,7 @@ import polars as pl
 from iclscope.selection.selectors import Materials, Selector, resolve
 from iclscope.selection.trial import Trial
 from iclscope.selection.worth import Judge
+from iclscope.statistics.gains.pools import favourite_chances
 from iclscope.statistics.ranks import centred_ranks
 
 ALPHA, ITEMS = (0.3, 0.7, 0.95), 40
@@ -49,13 +51,50 @@ def signals_of(ability: np.ndarray, rho: float, count: int, rng: np.random.Gener
     return rho * ability + np.sqrt(1 - rho**2) * rng.standard_normal((count, len(ability)))
 
 
-def selection_study(alpha: float, candidates: int, seed: int, splits: int = 20) -> pl.DataFrame:
-    """One study: the selection table of selectors that know nothing, something, or the scores of some items."""
+class Population:
+    """Many candidates like those of a study: what a preference that was learned from signals gains in truth."""
+
+    def __init__(self, size: int = 20_000) -> None:
+        rng = np.random.default_rng(0)
+        self.ability = rng.standard_normal(size)
+        self.ranks = ranks_of_signals(self.ability, rng)
+        self.chances = favourite_chances(size, POOL)
+
+    def gain(self, preference: np.ndarray, ranks: np.ndarray) -> float:
+        """Gain in pools of a preference [C], linear in `ranks` [signals, C], which offers some of the candidates."""
+        offered = preference > -np.inf
+        rows = np.vstack([ranks, np.ones(len(offered))])[:, offered]
+        weights = np.linalg.lstsq(rows.T, preference[offered], rcond=None)[0][:-1]
+        order = np.argsort(-(weights @ self.ranks), kind="stable")
+        return float(self.chances @ self.ability[order] - self.ability.mean())
+
+
+def ranks_of_signals(ability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Centred ranks of activation signals [METRICS, C], a share of C each; one correlates with ability as 0.4."""
+    ranks = centred_ranks(signals_of(ability, 0.0, METRICS, rng))
+    ranks[0] = centred_ranks(signals_of(ability, 0.4, 1, rng))[0]
+    return ranks / len(ability)
+
+
+def watched(selector: Selector, seen: list[np.ndarray]) -> Selector:
+    """The selector, with every preference that it learns added to `seen`."""
+
+    def prefer(*given: object) -> np.ndarray:
+        seen.append(selector.prefer(*given))
+        return seen[-1]
+
+    return replace(selector, prefer=prefer)
+
+
+def selection_study(alpha: float, candidates: int, seed: int, population: Population, splits: int = 20) -> pl.DataFrame:
+    """One study: the selection table of selectors that know nothing, something, or the scores of some items.
+
+    `true` is what the rules gain that were learned from other candidates in this very study.
+    """
     rng = np.random.default_rng(seed)
     ability = rng.standard_normal(candidates)
     scores = scores_of(ability, ITEMS, alpha, rng)
-    activation = centred_ranks(signals_of(ability, 0.0, METRICS, rng))
-    activation[0] = centred_ranks(signals_of(ability, 0.4, 1, rng))[0]
+    activation = ranks_of_signals(ability, rng)
     fixed = {
         "unrelated": rng.standard_normal(candidates),
         "related (0.4)": signals_of(ability, 0.4, 1, rng)[0],
@@ -69,25 +108,40 @@ def selection_study(alpha: float, candidates: int, seed: int, splits: int = 20) 
     learned = Trial.of({"selectors": learning, "splits": splits, "pool": POOL}, materials, clusters[1], seed)
     kinds = {name: "query" if name.startswith("per item") else "static" for name in fixed}
     known = [Selector(name, lambda *_: None, kind) for name, kind in kinds.items()]
-    trial = replace(learned, selectors=[*known, *learned.selectors], fixed=fixed)
+    rules: dict[str, list[np.ndarray]] = {"activation": [], "ridge": []}
+    learners = [watched(s, rules[s.name]) if s.name in rules else s for s in learned.selectors]
+    trial = replace(learned, selectors=[*known, *learners], fixed=fixed)
     named = kinds | {selector.name: "static" for selector in resolve(learning)}
-    return trial.value(scores, Judge(named, POOL, trial.searches, *clusters, 100, seed))[0]
+    frame = trial.value(scores, Judge(named, POOL, trial.searches, *clusters, 100, seed))[0]
+    true = {name: np.mean([population.gain(rule, activation) for rule in seen]) for name, seen in rules.items()}
+    return frame.with_columns(true=pl.col("selector").replace_strict(true, default=None, return_dtype=pl.Float64))
+
+
+def coverage(tables: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame, float]]:
+    """Each selector with its rows and the share of intervals that hold its true gain.
+
+    A gain on items that were not chosen on has no bias: where the rule is the same in all studies, its mean is true.
+    """
+    for (name,), mine in tables.group_by("selector", maintain_order=True):
+        true = mine["true"].fill_null(mine["gain"].mean())
+        yield name, mine, float(((mine["low"] <= true) & (mine["high"] >= true)).mean())
 
 
 def selection_rows(studies: int) -> Iterator[dict[str, float | str]]:
     """A row per reliability, candidates of the study and selector."""
+    population = Population()
     for candidates, alpha in product(STUDIED, ALPHA):
-        tables = pl.concat(selection_study(alpha, candidates, seed) for seed in range(studies))
-        for (name,), mine in tables.group_by("selector", maintain_order=True):
-            true = mine["gain"].mean()
+        tables = pl.concat(selection_study(alpha, candidates, seed, population) for seed in range(studies))
+        for name, mine, covered in coverage(tables):
             yield {
                 "C": candidates,
                 "alpha": alpha,
                 "selector": name,
-                "true gain": true,
-                "spread": mine["gain"].std(),
+                "gain": mine["gain"].mean(),
+                "true": mine["true"].fill_null(mine["gain"].mean()).mean(),
+                "spread": (mine["gain"] - mine["true"].fill_null(mine["gain"].mean())).std(),
                 "standard error": float(np.sqrt((mine["standard_error"] ** 2).mean())),
-                "coverage": float(mine.select((pl.col("low") <= true) & (pl.col("high") >= true)).mean().item()),
+                "coverage": covered,
             }
 
 

@@ -4,7 +4,7 @@ Candidates differ in a hidden ability; every activation signal is noise that dri
 series that follows the ability as strongly as `effect` says. Quality targets range from reliable to pure noise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from scipy.stats import norm, rankdata
 
 from iclscope.runtime.parquet import Table
 from iclscope.tables import (
+    AGREEMENT,
     BEST_POSSIBLE,
     CORRELATION,
     GAINS,
@@ -35,6 +36,7 @@ WRITTEN = {
     "selection": SELECTION,
     "variance": VARIANCE,
     "gains": GAINS,
+    "agreement": AGREEMENT,
 }
 ADDED = ("cheap_share", "all_share", "added", "added_low")
 PRIMARY = "gold_logprob"
@@ -95,6 +97,7 @@ def frames(design: Design) -> dict[str, pl.DataFrame]:
         "selection": (selection := _selection(scores, rng)),
         "gains": _gains(selection),
         "variance": _variance(scores),
+        "agreement": agreement(design.candidates, design.items, quality),
         "candidates": sample(design.candidates),
     }
 
@@ -379,6 +382,16 @@ def _gains(selection: pl.DataFrame) -> pl.DataFrame:
             point = {"pool": size, "gain": gain, "low": 0.8 * gain, "high": 1.3 * gain, "p": None}
             rows.append({"target": target, "selector": BEST_POSSIBLE, **point})
     return pl.DataFrame(rows, schema=GAINS.schema)
+
+
+def agreement(candidates: int, items: int, targets: Iterable[str], models: Sequence[str] = ("model",)) -> pl.DataFrame:
+    """Targets that agree well, with each other by the first of the models and between it and the others."""
+    names = list(targets)
+    pairs = [(a, models[0], b) for a in names for b in names if a != b] + [(a, m, a) for m in models[1:] for a in names]
+    numbers = {"candidates": candidates, "items": items, "pool": POOL, "rho": 0.6, "low": 0.4, "high": 0.75}
+    more = {"halves": 0.5, "ceiling": 0.8, "gain_elsewhere": 0.1, "gain_low": -0.05, "gain_high": 0.25, "reason": None}
+    rows = [{"target": a, "with_model": m, "with_target": b, **numbers, **more} for a, m, b in pairs]
+    return pl.DataFrame(rows, schema=AGREEMENT.schema)
 
 
 def sample(number: int) -> pl.DataFrame:

@@ -425,7 +425,13 @@ class TestKept:
 BUGS = {
     "engine": ("engine/scoring.py", "logits[0].float()", "logits[0] * 2", "evaluation_block features", "metrics pool"),
     "activations": ("activations/masks.py", "np.tri(", "np.ones(", "activations", "prepare_model evaluation_block"),
-    "statistics": ("statistics/reliability.py", "items / (items - 1)", "items", "quality", "evaluation_block metrics"),
+    "statistics": (
+        "statistics/reliability.py",
+        "wanted = ceiling**2",
+        "wanted = ceiling",
+        "quality",
+        "evaluation_block metrics",
+    ),
     "tasks": ("tasks/pool.py", "len(unusable) >", "len(unusable) <", "pool", "activations evaluation_block"),
     "sources": ("sources/gguf.py", "torch.float32", "torch.float16", "prepare_model", "activations evaluation_block"),
     "matrix": ("matrix/evaluation.py", "len(prompt.context)", "len(prompt)", "evaluation_block", "quality metrics"),
@@ -434,7 +440,13 @@ BUGS = {
     "verdict": ("verdict/wording.py", "_decimals(value, 2)", "_decimals(value, 1)", "verdict page", "selection"),
     "plan": ("plan/workload.py", "return Work(sum(lengths), 0", "return Work(0, 0", "plan", "evaluation_block"),
     "report": ("report/chapters/correlation.py", "1.85", "1.95", "plots", "verdict selection"),
-    "tables": ("tables.py", '"block index, 0 is the first"', '"block"', "activations metrics selection", "quality"),
+    "tables": (
+        "tables/words.py",
+        '"block index, 0 is the first"',
+        '"block"',
+        "activations metrics selection",
+        "quality",
+    ),
 }
 
 

@@ -18,8 +18,10 @@ def studies():
     rng = np.random.default_rng(0)
     other = first.quality.with_columns(value=pl.Series(rng.standard_normal(first.quality.height)))
     tables = {name: getattr(first, name) for name in synthetic.WRITTEN}
+    names = ("small", "large", "odd")
+    tables["agreement"] = synthetic.agreement(48, 48, first.targets, names)
     return [
-        first,
+        synthetic.results(tables, "small"),
         synthetic.results({**tables, "quality": shifted}, "large"),
         synthetic.results({**tables, "quality": other}, "odd"),
     ]
@@ -39,7 +41,7 @@ def test_every_pair_of_models_has_a_panel_with_every_candidate(studies):
 
 def test_caption_states_size_lines_and_conclusion(studies):
     text = FIGURE.caption(studies[:2], 0.2).text
-    for part in ("48 candidates", "Dashed: the means", "small and large: ρ = 1.00", "survives"):
+    for part in ("48 candidates", "Dashed: the means", "small and large: ρ = 0.60", "survives"):
         assert part in text
     assert "odd" in FIGURE.caption(studies, 0.2).text
 
@@ -53,6 +55,7 @@ def test_both_formats_are_written(studies, tmp_path):
 
 def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
     tables = synthetic.frames(synthetic.SMALL)
+    tables["agreement"] = studies[0].agreement
     paths = synthetic.write(tables, tmp_path)
     models = dict.fromkeys(("small", "large"), paths)
     figures.run_comparison("data", models, 1, tmp_path / "plots")
@@ -70,4 +73,4 @@ def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
     pages.run_page(files, SETTINGS, 1, tmp_path / "data.html")
     page = (tmp_path / "data.html").read_text(encoding="utf-8")
     assert "Quality of the candidates across models" in page
-    assert "small and large: ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1.00" in page
+    assert "small and large: ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.60" in page

@@ -23,7 +23,12 @@ EMPTY = {"input": set(), "output": set(), "params": set(), "unnamed_output": 0}
 SECTION = r"^    {}:\n((?:        .*\n)+)"
 
 # What a value object takes from a rule, and inputs that say only what must be there before.
-TAKEN = {"prepared_model": {"dtype"}, "by_name": {"masks"}, "job": {"seed", "code"}, "paths_by_study": {"models"}}
+TAKEN = {
+    "prepared_model": {"dtype"},
+    "by_name": {"masks", "models"},
+    "job": {"seed", "code"},
+    "paths_by_study": {"models"},
+}
 BEFORE = {
     "blocks_needed": {"pool"},
     "features": {"encoder"},

@@ -163,7 +163,6 @@ def test_the_verdict_speaks_where_there_is_one(tables, tmp_path):
         "dataset": "data",
         "models": ["small", "large"],
         "candidates": 48,
-        "rho_disattenuated": None,
         "status": "survives",
     }
     pooled = {"metric": "length", "data_sets": 2, "positive": 1, "tau": None, "next_low": None, "next_high": None}
@@ -181,7 +180,7 @@ def test_the_verdict_speaks_where_there_is_one(tables, tmp_path):
     assert "First sentence, ρ = 0.1." in page.text
     assert page.text.count("no better than random") == 1  # the verdict is about the leading target alone
     assert "Nothing predicts <quality>." in index.text
-    assert "small and large gold log probability 48 0.50 0.10 to 0.80 undefined survives" in index.text
+    assert "small and large gold log probability 48 0.50 0.10 to 0.80 survives" in index.text
     assert "length 1 of 2 0.50 0.10 to 0.80 undefined undefined" in index.text
     assert "0.77" not in index.text  # of a target that leads nowhere
     assert "This run cannot tell: no activation signal" in page.text  # the model without a verdict answers for itself

@@ -228,7 +228,9 @@ class TestActivations:
 class TestEnds:
     def test_final_tables_run_over_data_sets_then_models(self, study):
         tables = study.final_tables(study.datasets)
-        assert set(tables) == {"correlation", "headline", "quality", "reliability", "selection", "gains", "variance"}
+        assert set(tables) == {
+            "correlation", "headline", "quality", "reliability", "variance", "selection", "gains", "agreement",
+        }  # fmt: skip
         pairs = ["near/boolq", "far/boolq", "near/sums", "far/sums"]
         assert tables["quality"] == [f"<results>/quality/{pair}.parquet" for pair in pairs]
 

@@ -51,7 +51,7 @@ def artifacts(tables: Iterable[Table]) -> str:
         "# Tables of the study\n",
         "Every Parquet file holds this about itself: `python -m iclscope describe FILE` prints it, with the settings,",
         "versions and upstream files that it was made from. A `?` after a type: the value may be empty.",
-        "\nThis page is generated from the declarations in `workflow/scripts/iclscope/tables.py`:",
+        "\nThis page is generated from the declarations in `workflow/scripts/iclscope/tables/`:",
         "`python -m iclscope artifacts > docs/reference/tables.md`.",
     ]
     for table in tables:

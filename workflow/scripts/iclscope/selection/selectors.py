@@ -264,13 +264,7 @@ def ridge(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
 
     Ridge regression on the teachers, with the penalty that predicts left-out teachers best.
     """
-    from sklearn.linear_model import RidgeCV  # takes a second, and no other selector needs it
-
-    if not len(materials.activation):
-        return None
-    points = materials.coordinates
-    model = RidgeCV(PENALTIES).fit(points[lesson.teachers], lesson.quality)
-    return lesson.others_by(model.predict(points))
+    return _regressed(materials.coordinates, lesson) if len(materials.activation) else None
 
 
 @register("probe", learns=True, cost=lambda tokens: tokens.read() + tokens.lessons())
@@ -279,9 +273,13 @@ def probe(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
 
     Ridge regression as in `ridge`, on one site and layer. None without `selection.probe`.
     """
-    if materials.probe is None:
-        return None
-    points = _standardised(materials.probe)
+    return None if materials.probe is None else _regressed(_standardised(materials.probe), lesson)
+
+
+def _regressed(points: Float, lesson: Lesson) -> Float:
+    """Quality of the candidates at `points` [C, d] as ridge regression on the teachers predicts it."""
+    from sklearn.linear_model import RidgeCV  # takes a second, and no other selector needs it
+
     model = RidgeCV(PENALTIES).fit(points[lesson.teachers], lesson.quality)
     return lesson.others_by(model.predict(points))
 

@@ -30,6 +30,7 @@ from iclscope.statistics.gains.pools import Gains, by_chance, one_for_all, one_p
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.resampling import generator, random_half
 from iclscope.tables import ACTIVATIONS, EMBEDDINGS, EVALUATION, GAINS, SAMPLE, SELECTION, ZERO_SHOT
+from iclscope.tasks.samples import Groups
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +68,7 @@ def run(
     scores, groups = read_scores(files, targets)
     shape = next(iter(scores.values())).matrix.shape
     materials = _read_materials(files, shape, groups.gold, settings.get("probe"))
-    alone = np.arange(shape[0])
-    clusters = alone if groups.candidates is None else groups.candidates, groups.items
-    if (independent := int(clusters[0].max()) + 1) < FEWEST:
-        raise StudyError(f"only {independent} independent candidates, {FEWEST} are needed: raise datasets.*.candidates")
+    clusters = clusters_of(groups, shape[0])
     trial = Trial.of(settings, materials, clusters[1], job.seed)
     metrics = list(dict.fromkeys(materials.metrics.tolist()))
     named = {s.name: s.kind for s in resolve(settings["selectors"], metrics)}
@@ -93,6 +91,14 @@ def run(
         gains.append(frames[1])
     SELECTION.write(pl.concat(selection).select(SELECTION.schema.names()), selection_out, job.provenance)
     GAINS.write(pl.concat(gains).select(GAINS.schema.names()), gains_out, job.provenance)
+
+
+def clusters_of(groups: Groups, candidates: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Clusters of so many `candidates` [C] and of items [N], from 0; refuse too few independent candidates."""
+    ours = np.arange(candidates) if groups.candidates is None else groups.candidates
+    if (independent := int(ours.max()) + 1) < FEWEST:
+        raise StudyError(f"only {independent} independent candidates, {FEWEST} are needed: raise datasets.*.candidates")
+    return ours, groups.items
 
 
 def pool_of(declared: int, candidates: int) -> int:

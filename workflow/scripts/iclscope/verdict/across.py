@@ -9,8 +9,8 @@ import polars as pl
 from scipy.stats import norm
 
 from iclscope.statistics.gains.across_data_sets import combine, pool
-from iclscope.statistics.intervals import NEARLY_ONE, Z_95, analytic_interval
-from iclscope.statistics.ranks import Float, centred_ranks, spearman
+from iclscope.statistics.intervals import NEARLY_ONE, Z_95
+from iclscope.statistics.ranks import Float
 from iclscope.tables import SIGNAL
 from iclscope.verdict.results import Results
 
@@ -96,18 +96,17 @@ def _pooled(rho: Float, errors: Float) -> dict[str, float | None]:
 
 
 def agreement(studies: Sequence[Results], smallest_useful_effect: float) -> Iterator[dict[str, Any]]:
-    """Rank correlation of candidate quality between every two models on the same data set, target by target.
+    """Agreement about candidates between every two models on the same data set, target by target.
 
     Quality survives the swap of models where the 95 % interval lies above the smallest useful effect, and does not
     where it lies below.
     """
     for first, second in combinations(studies, 2):
-        if first.dataset != second.dataset:
-            continue
-        for target in [t for t in first.targets if t in second.targets]:
-            row = {"dataset": first.dataset, "models": [first.model, second.model], "target": target}
-            found = _agree(first, second, target)
-            yield row | found | {"status": _swap_status(found, smallest_useful_effect)}
+        if first.dataset == second.dataset:
+            models = {"dataset": first.dataset, "models": [first.model, second.model]}
+            mine = first.agreement.filter(pl.col("with_model") == second.model).drop("with_model", "with_target")
+            for row in mine.iter_rows(named=True):
+                yield models | row | {"status": _swap_status(row, smallest_useful_effect)}
 
 
 def _swap_status(row: Mapping[str, Any], effect: float) -> str:
@@ -115,24 +114,3 @@ def _swap_status(row: Mapping[str, Any], effect: float) -> str:
     if row["rho"] is None:
         return UNDEFINED
     return SURVIVES if row["low"] > effect else LOST if row["high"] < effect else OPEN
-
-
-def _agree(first: Results, second: Results, target: str) -> dict[str, Any]:
-    """Agreement of two models on one data set; rho is None where a model's candidates are all equally good."""
-    both = first.quality.filter(pl.col("target") == target).join(
-        second.quality.filter(pl.col("target") == target), on="candidate", suffix="_other"
-    )
-    ranks = [centred_ranks(both[name].to_numpy()) for name in ("value", "value_other")]
-    if not all(r.any() for r in ranks) or both.height < 4:
-        return {"candidates": both.height, "rho": None, "low": None, "high": None, "rho_disattenuated": None}
-    rho = spearman(ranks[0][None], ranks[1])
-    low, high = analytic_interval(rho, both.height)
-    alphas = [results.reliability_of(target)["alpha"] or 0.0 for results in (first, second)]
-    trusted = min(alphas) >= DISATTENUATE_FROM
-    return {
-        "candidates": both.height,
-        "rho": float(rho[0]),
-        "low": float(low[0]),
-        "high": float(high[0]),
-        "rho_disattenuated": float(rho[0] / np.sqrt(alphas[0] * alphas[1])) if trusted else None,
-    }

@@ -10,7 +10,17 @@ import numpy as np
 import polars as pl
 
 from iclscope.statistics.signals.latent import of_family, statuses
-from iclscope.tables import CORRELATION, FINAL_TABLES, GAINS, HEADLINE, QUALITY, RELIABILITY, SELECTION, VARIANCE
+from iclscope.tables import (
+    AGREEMENT,
+    CORRELATION,
+    FINAL_TABLES,
+    GAINS,
+    HEADLINE,
+    QUALITY,
+    RELIABILITY,
+    SELECTION,
+    VARIANCE,
+)  # fmt: skip
 
 MAIN_POOLING = "all"
 
@@ -32,6 +42,7 @@ class Results:
     reliability: pl.DataFrame
     selection: pl.DataFrame
     gains: pl.DataFrame
+    agreement: pl.DataFrame
     variance: pl.DataFrame
     study_tables: int
 
@@ -47,6 +58,7 @@ class Results:
             reliability=RELIABILITY.read(paths["reliability"]),
             selection=SELECTION.read(paths["selection"]),
             gains=GAINS.read(paths["gains"]),
+            agreement=AGREEMENT.read(paths["agreement"]),
             variance=VARIANCE.read(paths["variance"]),
             study_tables=study_tables,
         )

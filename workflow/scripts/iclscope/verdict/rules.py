@@ -36,9 +36,9 @@ def run(
     """Write the verdict (JSON) and the summary table of the whole study.
 
     `studies` maps data set → model → table name → Parquet file, for the tables correlation, headline, quality,
-    reliability, variance, selection and gains; `settings` holds `smallest_useful_effect`, a correlation, and by the
-    unit of the target (share_of_items, nats) `margin`, the largest gain over random that is of no use, and `price`, the
-    gain that reading a million tokens must bring. `study_tables`: see `Results`.
+    reliability, variance, selection, gains and agreement; `settings` holds `smallest_useful_effect`, a correlation, and
+    by the unit of the target (share_of_items, nats) `margin`, the largest gain over random that is of no use, and
+    `price`, the gain that reading a million tokens must bring. `study_tables`: see `Results`.
     """
     results = [
         Results.read(model, dataset, tables, study_tables)
@@ -75,7 +75,8 @@ def verdict(studies: Sequence[Results], settings: Mapping[str, Any], seed: int) 
             USELESS: "no signal is related, and the same holds",
             OPEN: "none of these, or the noise ceiling is below the least one",
             **selectors.RULES,
-            SURVIVES: "the 95 % interval of the rank agreement of two models lies above the smallest effect",
+            SURVIVES: "the 95 % interval of the correlation of true quality with two models, over disjoint items, lies "
+            "above the smallest effect",
         },
         "headline": findings.overall(studies),
         "models": models,
@@ -140,11 +141,10 @@ def _on_agreement(row: Mapping[str, Any], model: str) -> str:
     """Whether the candidates that are good for `model` are good for the other model too."""
     other = next(name for name in row["models"] if name != model)
     if row["rho"] is None:
-        return f"Whether good candidates stay good with {other} is undefined: a model finds them all equally good."
-    corrected = row["rho_disattenuated"]
-    beside = f", {two_decimals(corrected)} without noise" if corrected is not None else ""
+        return f"Whether good candidates stay good with {other} cannot be told: {row['reason']}."
     return (
-        f"Candidates that are good in {target_name(row['target'])} rank with {other} as ρ = {two_decimals(row['rho'])} "
-        f"(95 % interval {correlation_interval(row['low'], row['high'])}{beside}): that quality survives the swap of "
-        f"models is {'shown' if row['status'] == SURVIVES else 'ruled out' if row['status'] == LOST else 'undecided'}."
+        f"True quality in {target_name(row['target'])} correlates with that of {other} as ρ = "
+        f"{two_decimals(row['rho'])} (95 % interval {correlation_interval(row['low'], row['high'])}), seen over "
+        "disjoint items: that quality survives the swap of models is "
+        f"{'shown' if row['status'] == SURVIVES else 'ruled out' if row['status'] == LOST else 'undecided'}."
     )

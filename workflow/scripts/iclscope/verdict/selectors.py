@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import t
 
-from iclscope.statistics.gains.decisions import Decision, decide, posterior
+from iclscope.statistics.gains.decisions import decide, posterior
 from iclscope.statistics.intervals import LEVEL, TINY
 from iclscope.tables import BEST_POSSIBLE
 from iclscope.verdict.deciding import needed
@@ -26,6 +26,7 @@ from iclscope.verdict.wording import (
 BEATS, WORSE, EQUIVALENT, UNDECIDED = "beats random", "worse than random", "equivalent to random", "undecided"
 COMPARED = (BEATS, WORSE, EQUIVALENT, UNDECIDED)
 RANDOM = "random"
+TASK = "accuracy"  # what a task scores
 RULES = {
     "pool": "selectors are judged in random pools of so many candidates",
     BEATS: "gain above 0 and corrected p (Holm over all selectors) below the level",
@@ -36,6 +37,8 @@ RULES = {
     "expected": "posterior mean of the gain, shrunk over selectors; `positive` is its chance to be above 0",
     "ship": "the cheapest whose expected gain minus price times cost comes within the margin of the best; "
     "random choice gains and costs nothing",
+    "decided_on": "the leading target; accuracy, if the best by the leading target loses more than the margin in it "
+    "(95 %): what beats random is then said to improve the one and to lower the other",
 }
 
 NEAREST = 5  # undecided selectors of which the sentences say what would decide; the data say it of all
@@ -48,26 +51,45 @@ def judge(results: Results, settings: Mapping[str, Any], rng: np.random.Generato
 
     `settings` holds `margin` and `price`, both by the unit of the target.
     """
-    target = results.target
-    margin, price = (of_unit(target, settings[name]) for name in ("margin", "price"))
-    rows = results.selection.filter(pl.col("target") == target)
-    entries = _entries(results, rows, margin)
-    ship = RANDOM
-    if decision := _decision(rows, margin, price, rng):
-        known = rows.filter(pl.col("standard_error").is_not_null())["selector"].to_list()
-        _believe(entries, known, decision)
-        ship = RANDOM if decision.ship is None else known[decision.ship]
+    margin = of_unit(results.target, settings["margin"])
+    entries = _entries(results, margin)
+    ship, beliefs = _believe(results, results.target, settings, rng)
+    for name, belief in beliefs.items():
+        entries[name] |= belief
     sentences = _sentences(results, entries, margin)
+    decided_on, lowered = results.target, lowers(results, results.target, settings["margin"])
+    if lowered:
+        decided_on = TASK
+        ship, beliefs = _believe(results, TASK, settings, rng)
+        for entry in entries.values():
+            entry["status"] = conflict(results.target) if entry["status"] == BEATS else entry["status"]
+        sentences.append(_on_conflict(results, lowered))
     if entries.keys() - {RANDOM}:
-        sentences.append(_on_shipping(entries, ship, results, margin, price))
+        cost = entries[ship]["cost"] if ship in entries else 0.0
+        sentences.append(_on_shipping(ship, beliefs.get(ship, {}), cost, results.pool, decided_on, settings))
     return {
         "margin": margin,
-        "price": price,
         "pool": results.pool,
         "selectors": entries,
+        "decided_on": decided_on,
         "ship": ship,
         "sentences": sentences,
     }
+
+
+def lowers(results: Results, target: str, margins: Mapping[str, float]) -> dict[str, Any] | None:
+    """The row of the table agreement which shows that what is best by `target` lowers accuracy; None if none does.
+
+    Accuracy is what the task scores. Shown is a loss of more than the margin, at 95 %.
+    """
+    rows = results.agreement.filter(target=target, with_model=results.model, with_target=TASK)
+    found = rows.filter(pl.col("gain_high") < -of_unit(TASK, margins)).rows(named=True)
+    return found[0] if found else None
+
+
+def conflict(target: str) -> str:
+    """The status of what is of use for `target` alone."""
+    return f"improves {target_name(target)}, lowers {target_name(TASK)}"
 
 
 def of_unit(target: str, limits: Mapping[str, float]) -> float:
@@ -121,8 +143,9 @@ def best_possible(results: Results, target: str) -> str:
     )
 
 
-def _entries(results: Results, rows: pl.DataFrame, margin: float) -> dict[str, dict[str, Any]]:
+def _entries(results: Results, margin: float) -> dict[str, dict[str, Any]]:
     """Numbers and status of every selector, and what would decide about those that are undecided."""
+    rows = results.selection.filter(pl.col("target") == results.target)
     trust, compared, entries = results.reliability_of(results.target), rows["p_holm"].count(), {}
     names = ("gain", "low", "high", "p_holm", "regret", "search_items", "search_low", "search_high", "cost")
     for row in rows.iter_rows(named=True):
@@ -134,19 +157,19 @@ def _entries(results: Results, rows: pl.DataFrame, margin: float) -> dict[str, d
     return entries
 
 
-def _decision(rows: pl.DataFrame, margin: float, price: float, rng: np.random.Generator) -> Decision | None:
-    """What to believe of the selectors whose gain varies, and what to ship; None if there are none."""
+def _believe(
+    results: Results, target: str, settings: Mapping[str, Any], rng: np.random.Generator
+) -> tuple[str, dict[str, dict[str, float]]]:
+    """The selector to ship for one target, and what is believed of each whose gain varies and of random choice."""
+    rows = results.selection.filter(pl.col("target") == target)
     varies = rows["standard_error"].is_not_null().to_numpy()
     if not varies.any():
-        return None
+        return RANDOM, {}
     known = rows.filter(varies)
     covariance = np.array(known["covariance"].to_list())[:, varies]
     draws = posterior(known["gain"].to_numpy(), covariance, DRAWS, rng)
-    return decide(draws, known["cost"].to_numpy(), price / MILLION, margin)
-
-
-def _believe(entries: Mapping[str, dict[str, Any]], known: Sequence[str], decision: Decision) -> None:
-    """Add what is believed to the entries of the selectors `known`, and to that of random choice."""
+    margin, price = (of_unit(target, settings[name]) for name in ("margin", "price"))
+    decision = decide(draws, known["cost"].to_numpy(), price / MILLION, margin)
     columns = {
         "expected": decision.mean,
         "expected_low": decision.low,
@@ -156,10 +179,13 @@ def _believe(entries: Mapping[str, dict[str, Any]], known: Sequence[str], decisi
         "best": decision.best,
         "expected_regret": decision.regret,
     }
-    for row, name in enumerate(known):
-        entries[name] |= {column: float(values[row]) for column, values in columns.items()}
-    if RANDOM in entries:
-        entries[RANDOM] |= {"best": decision.random_best, "expected_regret": decision.random_regret}
+    names = known["selector"].to_list()
+    beliefs = {
+        name: {column: float(values[row]) for column, values in columns.items()} for row, name in enumerate(names)
+    }
+    if RANDOM in rows["selector"]:
+        beliefs[RANDOM] = {"best": decision.random_best, "expected_regret": decision.random_regret}
+    return (RANDOM if decision.ship is None else names[decision.ship]), beliefs
 
 
 def _sentences(results: Results, entries: Mapping[str, Mapping[str, Any]], margin: float) -> list[str]:
@@ -186,24 +212,35 @@ def _sentences(results: Results, entries: Mapping[str, Mapping[str, Any]], margi
     return sentences
 
 
+def _on_conflict(results: Results, lowered: Mapping[str, Any]) -> str:
+    """That what is good by the leading target is bad for the task, and what follows."""
+    return (
+        f"What is good by {target_name(results.target)} is not by {target_name(TASK)}: the best of "
+        f"{count(lowered['pool'])} candidates by {target_name(results.target)} changes {target_name(TASK)} by "
+        f"{quantity(lowered['gain_elsewhere'], signed=True)} (95 % interval "
+        f"{interval(lowered['gain_low'], lowered['gain_high'], signed=True)}). Whatever gains, "
+        f"{conflict(results.target)}; what to ship is decided by {target_name(TASK)}."
+    )
+
+
 def _on_shipping(
-    entries: Mapping[str, Mapping[str, Any]], ship: str, results: Results, margin: float, price: float
+    ship: str, belief: Mapping[str, float], cost: float, pool: int, target: str, settings: Mapping[str, Any]
 ) -> str:
     """What to ship, and how sure that is."""
-    unit, pool = TARGET_UNITS.get(results.target, "score"), results.pool
+    unit = TARGET_UNITS.get(target, "score")
+    margin, price = (of_unit(target, settings[name]) for name in ("margin", "price"))
     paid = f" after {quantity(price)} {unit} for each million tokens" if price else ""
     if ship == RANDOM:
         return (
             f"To ship: random choice, for no selector is expected to gain more than {quantity(margin)} {unit}{paid} in "
             f"pools of {count(pool)} candidates."
         )
-    entry = entries[ship]
     return (
-        f"To ship: {ship}, which costs {count(round(entry['cost']))} tokens in a pool of {count(pool)} candidates, the "
-        f"fewest of those whose expected gain{paid} comes within {quantity(margin)} {unit} of the best. Chance taken "
-        f"off, its gain is {quantity(entry['expected'], signed=True)} (95 %: "
-        f"{interval(entry['expected_low'], entry['expected_high'], signed=True)}); it beats random choice with a "
-        f"probability of {percent(entry['positive'])}, and all others with {percent(entry['best'])}."
+        f"To ship: {ship}, which costs {count(round(cost))} tokens in a pool of {count(pool)} candidates, the fewest "
+        f"of those whose expected gain{paid} comes within {quantity(margin)} {unit} of the best. Chance taken off, it "
+        f"gains {quantity(belief['expected'], signed=True)} in {target_name(target)} (95 %: "
+        f"{interval(belief['expected_low'], belief['expected_high'], signed=True)}); it beats random choice with a "
+        f"probability of {percent(belief['positive'])}, and all others with {percent(belief['best'])}."
     )
 
 

@@ -30,22 +30,22 @@ def _caption(studies: Sequence[Results], effect: float) -> Caption:
     found = []
     for row in agreement(studies, effect):
         if row["target"] == target:
-            without_noise = row["rho_disattenuated"]
-            beside = f", {two_decimals(without_noise)} without noise" if without_noise is not None else ""
             within = correlation_interval(row["low"], row["high"])
             pair = " and ".join(row["models"])
-            found.append(f"{pair}: ρ = {two_decimals(row['rho'])} (95 % interval {within}{beside}), {row['status']}")
-    conclusion = f"Quality after the swap, against a smallest useful ρ of {effect:g}: {'; '.join(found)}."
+            found.append(f"{pair}: ρ = {two_decimals(row['rho'])} (95 % interval {within}), {row['status']}")
+    limit = f"against a smallest useful ρ of {effect:g}"
+    conclusion = f"Correlation of true quality, over disjoint items, {limit}: {'; '.join(found)}."
     return Caption(
         "Quality of the candidates across models",
         f"Mean {target_name(target)} of each of {count(studies[0].headline_of(target)['candidates'])} candidates with "
         f"one model against another. Dashed: the means; blue: the {BEST} best candidates of the model on the "
-        f"horizontal axis. {conclusion}",
+        "horizontal axis. Both models met the same items, so that the cloud shows noise that they share, too. "
+        f"{conclusion}",
         f"Scatter plots of candidate quality between models. {conclusion}",
     )
 
 
-@CHAPTER.figure("quality across models", tables=("quality",), caption=_caption)
+@CHAPTER.figure("quality across models", tables=("quality", "agreement"), caption=_caption)
 def quality_across_models(studies: Sequence[Results]) -> Figure:
     """Quality of every candidate with one model against that with another, a panel per pair of models."""
     pairs = list(combinations(studies, 2))

@@ -68,7 +68,6 @@ def tables(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
             count(row["candidates"]),
             two_decimals(row["rho"]),
             correlation_interval(row["low"], row["high"]),
-            two_decimals(row["rho_disattenuated"]),
             row["status"],
         )
         for row in verdict.get("agreement_between_models", [])
@@ -87,10 +86,10 @@ def tables(verdict: Mapping[str, Any], targets: Collection[str]) -> dict[str, Sh
     ]
     tables = {
         "agreement": Sheet(
-            "Do good demonstrations stay good with another model? Rank correlation of candidate quality",
-            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "ρ without noise", "quality"),
+            "Do good demonstrations stay good with another model? Correlation of true quality, over disjoint items",
+            ("data set", "models", "target", "candidates", "ρ", "95 % interval", "quality"),
             agreement,
-            words=(0, 1, 2, 7),
+            words=(0, 1, 2, 6),
         ),
         "signals": _signals_across(verdict),
         "pooled": Sheet(

@@ -1,0 +1,58 @@
+"""Every Parquet table of the study: its columns, their types, units and meaning. A table is declared once, here."""
+
+from iclscope.tables.judged import (
+    AGREEMENT,
+    CORRELATION,
+    GAINS,
+    HEADLINE,
+    PLAN,
+    POWER,
+    QUALITY,
+    RELIABILITY,
+    SELECTION,
+    SUMMARY,
+    VARIANCE,
+)
+from iclscope.tables.measured import (
+    ACTIVATIONS,
+    EMBEDDINGS,
+    EVALUATION,
+    FEATURES,
+    MASSIVE,
+    METRICS,
+    POOL,
+    SAMPLE,
+    TOKEN_ACTIVATIONS,
+)
+from iclscope.tables.words import (
+    BEST_POSSIBLE as BEST_POSSIBLE,
+)
+from iclscope.tables.words import (
+    FAMILIES as FAMILIES,
+)
+from iclscope.tables.words import (
+    FINAL_TABLES as FINAL_TABLES,
+)
+from iclscope.tables.words import (
+    PER_TOKEN as PER_TOKEN,
+)
+from iclscope.tables.words import (
+    SIGNAL as SIGNAL,
+)
+from iclscope.tables.words import (
+    SIGNAL_KEY as SIGNAL_KEY,
+)
+from iclscope.tables.words import (
+    SPANS as SPANS,
+)
+from iclscope.tables.words import (
+    ZERO_SHOT as ZERO_SHOT,
+)
+
+TABLES = {
+    table.name: table
+    for table in (
+        POOL, SAMPLE, EVALUATION, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES, EMBEDDINGS,
+        QUALITY, RELIABILITY, VARIANCE, CORRELATION, HEADLINE, SELECTION, GAINS, AGREEMENT, SUMMARY, PLAN, POWER,
+    )
+}  # fmt: skip
