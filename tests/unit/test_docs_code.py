@@ -16,6 +16,7 @@ from snakemake.cli import get_argument_parser
 
 from documents import ADDITION, DOCUMENTS, EXTENSION, README, ROOT, all_blocks, blocks
 from iclscope import tables
+from iclscope.__main__ import parser
 from iclscope.activations.masks import Segments
 from iclscope.runtime import settings
 
@@ -47,12 +48,31 @@ def test_commands_exist():
     assert {"make study", "make test"} <= set(re.findall(r"^make \w+", "".join(blocks(README, "sh")), re.MULTILINE))
 
 
+def new_study():
+    """The folder that `new` writes where it is not told another, if a document calls it."""
+    assert any(line.startswith("python -m iclscope new ") and "--folder" not in line for line in commands())
+    return Path(parser().parse_args(["new", "questions.csv"]).folder)
+
+
+def test_new_takes_the_commands_as_they_are_meant(capsys):
+    called = [line for line in commands() if line.startswith("python -m iclscope new ")]
+    for line in called:
+        chosen = parser().parse_args(shlex.split(line)[3:])
+        assert Path(chosen.file).suffix in (".csv", ".jsonl", ".json", ".parquet"), line
+    assert len(called) >= 4
+    with pytest.raises(SystemExit):
+        parser().parse_args(["new", "--help"])
+    known = re.findall(r"^  (--\w+)", capsys.readouterr().out, re.MULTILINE)
+    assert re.findall(r"^\| `(--\w+) [A-Z]+` ", DOCUMENTS["docs/reference/command-line.md"], re.MULTILINE)[-5:] == known
+
+
 def test_snakemake_takes_the_commands_as_they_are_meant():
     for line in commands():
         if line.startswith("snakemake "):
             options = get_argument_parser().parse_args(shlex.split(line)[1:])
             for file in options.configfile:
-                assert (ROOT / file).is_file() or f"cp config/config.yaml {file}" in commands(), line
+                made = f"cp config/config.yaml {file}" in commands() or Path(file) == new_study() / "config.yaml"
+                assert (ROOT / file).is_file() or made, line
             assert (ROOT / (options.workflow_profile or "profiles/default")).is_dir(), line
             wanted = {*options.targets, *(options.until or []), *(options.forcerun or [])} - {"RULE"}
             assert {one for one in wanted if not one.startswith("results/")} <= every_rule(), line

@@ -132,6 +132,12 @@ def test_too_few_rows_are_a_warning_here_and_an_error_later(shown):
     )
     both = {"validation": [row(i) for i in range(11)]}
     assert any("would share 1 rows" in line for line in warnings(shown(both, candidates=6, items=6)))
+    few = {"items": 60, "tokenizer": "tiny"}  # half of the rows are longer
+    mixed = [row(i, passage=f"Passage {i}." + " and so on" * 20 * (i % 2)) for i in range(40)]
+    text = shown({"validation": mixed}, candidates=25, items=6, max_tokens=few)
+    assert "25 candidates of 40 usable rows" in text
+    assert int(re.search(r"6 items of (\d+) usable", text)[1]) < 31
+    assert not any("would share" in line for line in warnings(text))
 
 
 def test_answers_without_tokens_and_equal_choices_are_counted(shown, tmp_path):

@@ -334,3 +334,10 @@ def test_an_index_that_no_choice_has_is_no_answer(tmp_path, answer):
     task = generating(tmp_path, [row_of("", 1)], doc_to_choice=["no", "yes"])
     with pytest.raises(UnusableRow, match=rf"right answer {answer} is not among the 2 choices \(field answer\)"):
         render(task, row_of("", answer))
+
+
+def test_halves_of_a_character_that_json_wrote_as_two_are_no_text(tmp_path):
+    task = own_task(tmp_path, [row_of('["no", "yes"]')], doc_to_choice="{{options}}", doc_to_target=1)
+    assert render(task, row_of('["no", "😀"]'))["choices"] == ["no", "😀"]
+    with pytest.raises(UnusableRow, match="choice holds half of a surrogate pair; write the character itself"):
+        render(task, row_of(json.dumps(["no", "😀"])))

@@ -62,13 +62,14 @@ def use_hub(config):
     animals |= {"source": "hub", "repo": "owner/animals"}
 
 
-def test_a_plan_asks_the_hub_for_no_weights_and_knows_the_tokens(fresh, hub):
+def test_plan_and_preview_ask_the_hub_for_no_weights_and_know_the_tokens(fresh, hub):
     fresh.configure(use_hub)
-    fresh.run("plan")
+    fresh.run("plan", "preview")
     assert hub.ranges("config.json")
     assert not hub.ranges("model.safetensors")
     plan = pl.read_parquet(fresh.folder / "results/plan.parquet")
     (tokens,) = plan.filter(stage="activations")["tokens"]
+    assert "animals: 8 candidates of" in (fresh.folder / "results/preview.txt").read_text()
     fresh.run(ACTIVATIONS)
     assert hub.ranges("model.safetensors")
     read = pl.read_parquet(fresh.folder / ACTIVATIONS).filter(site="resid", layer=0)["n_tokens"].sum()

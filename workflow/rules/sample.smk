@@ -3,7 +3,7 @@
 Inputs:  <resources>/data/{dataset}/source.json   rows by split
          <resources>/models/{model}/source.json   the model that counts tokens and whose context limits them;
                                                   of a model on the hub, <resources>/architectures/{model}/source.json
-         config/tasks/{task}.yaml                 and what it loads; only for tasks of our own
+         tasks/{task}.yaml of the configuration   and what it loads; only for tasks of our own
 Outputs: <results>/samples/{dataset}/pool.parquet        every usable row of both roles, in order
          <results>/samples/{dataset}/candidates.parquet  its first rows, as many as configured
          <results>/samples/{dataset}/items.parquet

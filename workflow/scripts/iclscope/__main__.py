@@ -12,7 +12,7 @@ from iclscope.tables import TABLES
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    chosen = _parser().parse_args(words)
+    chosen = parser().parse_args(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding="utf-8")  # also where the locale knows ASCII only
@@ -25,9 +25,10 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m iclscope", description="Begin a study, inspect its results.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
+    whole = argparse.ArgumentParser(prog="python -m iclscope", description="Begin a study, inspect its results.")
+    commands = whole.add_subparsers(dest="command", required=True)
     new = commands.add_parser("new", help="write a study of a file of rows, after a look at its columns")
     new.add_argument("file", metavar="FILE", help="rows with right answers: .csv, .jsonl, .json or .parquet")
     new.add_argument("--question", metavar="COLUMN", help="its column; several, as in A,B, are shown in this order")
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "artifacts", help="all tables of a study as Markdown, which is docs/reference/tables.md"
     )
     tables.set_defaults(text=lambda _: artifacts(TABLES.values()))
-    return parser
+    return whole
 
 
 def _new(chosen: argparse.Namespace) -> str:

@@ -60,7 +60,7 @@ class Place:
 def run(
     *,
     file: str,
-    folder: str = "my-study",
+    folder: str,
     asked: columns.Asked | None = None,
     model: str | None = None,
 ) -> str:

@@ -184,11 +184,11 @@ def _size_warnings(data: DataSet, settings: Settings) -> Iterator[str]:
         if asked != samples.ALL and asked > count:
             yield f"{data.key}.{role}s: {asked:,} are asked for, and {count:,} rows are left; ask for fewer"
             return
-    shared = sum(taken.values()) - data.left[ITEM]
-    if data.splits[CANDIDATE] == data.splits[ITEM] and shared > 0:
+    places = ({(row["split"], row["source_row"]) for row in rows} for rows in (data.candidates, data.items))
+    if shared := set.intersection(*places):
         yield (
-            f"{data.key}: candidates and items come from one split and would share {shared:,} rows; ask for fewer of "
-            "either"
+            f"{data.key}: candidates and items come from one split and would share {len(shared):,} rows; ask for fewer "
+            "of either"
         )
 
 
