@@ -37,20 +37,20 @@ FILES = {
 }
 
 
-def test_a_task_of_many_files_gives_the_same_rows_and_reruns_when_any_of_them_changes(fresh):
-    folder, target = fresh.folder / "config/tasks", "results/samples/sums/pool.parquet"
+def test_a_task_of_many_files_gives_the_same_rows_and_reruns_when_any_of_them_changes(prepared):
+    folder, target = prepared.folder / "config/tasks", "results/samples/sums/pool.parquet"
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    fresh.configure(lambda c: c["datasets"]["sums"].update(task="mine"))
-    fresh.run(target)
-    first = (fresh.folder / target).read_bytes()
-    (fresh.folder / target).unlink()
-    fresh.run(target)
-    assert (fresh.folder / target).read_bytes() == first
+    prepared.configure(lambda c: c["datasets"]["sums"].update(task="mine"))
+    prepared.run(target)
+    first = (prepared.folder / target).read_bytes()
+    (prepared.folder / target).unlink()
+    prepared.run(target)
+    assert (prepared.folder / target).read_bytes() == first
     for name in FILES:
         before = (folder / name).read_text()
         (folder / name).write_text(f"{before}# changed\n")
-        assert fresh.planned(target)["pool"] == 1, name
+        assert prepared.planned(target)["pool"] == 1, name
         (folder / name).write_text(before)
-    assert not fresh.planned(target)
+    assert not prepared.planned(target)

@@ -32,16 +32,17 @@ def test_what_cannot_be_read_stops_the_study_before_any_other_job(fresh, kind, m
     assert not list(fresh.folder.glob("resources/models/*"))
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("mixtral", "a mixture of experts"), ("mamba", "the block has no MLP")])
-def test_a_study_of_a_model_that_lacks_a_site_says_why(fresh, kind, reason):
-    give(fresh, kind, ["causal"], ["mlp_act", "resid"])
+def test_a_study_of_models_that_lack_a_site_says_why(fresh):
+    give(fresh, "mixtral", ["causal"], ["mlp_act", "resid"])
+    save("mamba", fresh.folder / "local/mamba")
+    fresh.configure(lambda c: c["models"].update(other={**c["models"]["tiny"], "path": "local/mamba"}))
     fresh.run()
-    metrics = pl.read_parquet(fresh.folder / "results/metrics/tiny/animals/causal.parquet")
-    absent = metrics.filter(pl.col.site == "mlp_act")
-    assert absent["reason"].str.starts_with(reason).all()
-    assert 0 < absent.height == absent["value"].null_count() == metrics.filter(pl.col.site == "resid").height
-    correlation = pl.read_parquet(fresh.folder / "results/correlation/tiny/animals.parquet")
-    assert correlation.filter(pl.col.site == "mlp_act")["rho"].null_count() == correlation.filter(
-        pl.col.site == "mlp_act"
-    ).height  # fmt: skip
+    for model, reason in (("tiny", "a mixture of experts"), ("other", "the block has no MLP")):
+        metrics = pl.read_parquet(fresh.folder / f"results/metrics/{model}/animals/causal.parquet")
+        absent = metrics.filter(pl.col.site == "mlp_act")
+        assert absent["reason"].str.starts_with(reason).all()
+        assert 0 < absent.height == absent["value"].null_count() == metrics.filter(pl.col.site == "resid").height
+        correlation = pl.read_parquet(fresh.folder / f"results/correlation/{model}/animals.parquet")
+        lacking = correlation.filter(pl.col.site == "mlp_act")
+        assert lacking["rho"].null_count() == lacking.height
     assert (fresh.folder / "results/report/animals.html").is_file()
