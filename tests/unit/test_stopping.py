@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from iclscope.matrix import stopping
+from iclscope.matrix.contextual import CALIBRATED
 from iclscope.tables import EVALUATION
 
 # Three candidates x three items: the items vary by 1, 1 and 1/3, and the candidates' sums 3, 5 and 8 by 19/3.
@@ -28,6 +29,7 @@ def write_blocks(folder):
                 "margin": [None] * 4,
                 "correct": [0.0] * 4,
                 "correct_norm": [None] * 4,
+                **dict.fromkeys(CALIBRATED, [None] * 4),
                 "text": [None] * 4,
                 "scores": [None] * 4,
                 "prompt_tokens": [9] * 4,

@@ -27,9 +27,15 @@ COLUMNS = {
     "gold_logprob": "gold_logprob",
     "margin": "margin",
     "gain": "gold_logprob",
+    "accuracy_calibrated": "correct_calibrated",
+    "gold_logprob_calibrated": "gold_logprob_calibrated",
+    "margin_calibrated": "margin_calibrated",
 }
 
-CHOICE_METRICS = {"accuracy": "acc", "accuracy_norm": "acc_norm"}
+# Targets that the prompt without a demonstration has no score in.
+DEMONSTRATED = {"accuracy_calibrated", "gold_logprob_calibrated", "margin_calibrated"}
+
+CHOICE_METRICS = {"accuracy": "acc", "accuracy_norm": "acc_norm", "accuracy_calibrated": "acc"}
 
 # Targets that differ from another by a constant per item. That shifts the quality of every candidate by the same
 # amount, so that reliability, ranks, correlations and gains over random are those of the other target.
@@ -47,7 +53,8 @@ def score_matrix(evaluation: pl.DataFrame, target: str) -> Scores:
     """The score matrix of `target` from the evaluation table (columns candidate, item and the target's own).
 
     `gain` is the gold log probability minus the zero-shot one of the same item, in nats: how much the demonstration
-    adds. Raises StudyError that names a pair of candidate and item which is missing, double or without a value.
+    adds. Calibrated targets have no zero-shot score, NaN. Raises StudyError that names a pair of candidate and item
+    which is missing, double or without a value.
     """
     if target not in COLUMNS:
         raise StudyError(f"quality.targets names {target!r}, which is none of {', '.join(COLUMNS)}")
@@ -55,8 +62,11 @@ def score_matrix(evaluation: pl.DataFrame, target: str) -> Scores:
     column = COLUMNS[target]
     ordered = evaluation.select("candidate", "item", pl.col(column).cast(pl.Float64)).sort("candidate", "item")
     values = ordered[column].fill_null(np.nan).to_numpy()
-    hole = int(np.argmin(np.isfinite(values)))
-    if not np.isfinite(values[hole]):
+    known = np.isfinite(values)
+    if target in DEMONSTRATED:
+        known |= (ordered["candidate"] == ZERO_SHOT).to_numpy()
+    hole = int(np.argmin(known))
+    if not known[hole]:
         candidate, item = ordered.row(hole)[:2]
         raise StudyError(
             f"candidate {candidate}, item {item} has no finite {column} in the evaluation: "
@@ -134,7 +144,7 @@ def _reliability_row(target: str, scores: Scores, judged: Reliability, metric: s
         "target": target,
         "candidates": scores.matrix.shape[0],
         "items": scores.matrix.shape[1],
-        "zero_shot": scores.zero_shot.mean(),
+        "zero_shot": scores.zero_shot.mean() if np.isfinite(scores.zero_shot).all() else None,
         "mean": quality.mean(),
         "sd": quality.std(ddof=1),
         **vars(judged),

@@ -12,6 +12,9 @@ TARGETS = {
     "gold_logprob": "gold log probability",
     "margin": "margin",
     "gain": "gain over zero-shot",
+    "accuracy_calibrated": "calibrated accuracy",
+    "gold_logprob_calibrated": "calibrated gold log probability",
+    "margin_calibrated": "calibrated margin",
 }
 TARGET_UNITS = {
     "accuracy": "share of items",
@@ -19,6 +22,9 @@ TARGET_UNITS = {
     "gold_logprob": "nats",
     "margin": "nats",
     "gain": "nats",
+    "accuracy_calibrated": "share of items",
+    "gold_logprob_calibrated": "nats",
+    "margin_calibrated": "nats",
 }
 
 
