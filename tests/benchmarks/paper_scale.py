@@ -20,6 +20,7 @@ import polars as pl
 import yaml
 
 from iclscope.matrix import quality
+from iclscope.matrix.contextual import CALIBRATED
 from iclscope.runtime.jobs import Job
 from iclscope.selection import trial
 from iclscope.signals import correlation
@@ -64,7 +65,9 @@ def write(folder: Path) -> None:
             "correct": right.ravel(),
             "correct_norm": (right ^ (rng.random(shape) < 0.2)).ravel(),
         }
-    ).with_columns(logprobs=pl.lit([-1.0, -2.0]), text=None, scores=None, prompt_tokens=120)
+    ).with_columns(
+        logprobs=pl.lit([-1.0, -2.0]), text=None, scores=None, prompt_tokens=120, **dict.fromkeys(CALIBRATED)
+    )
     EVALUATION.write(_cast(frame, EVALUATION), folder / "evaluation.parquet", {})
     del frame, candidate, item
     FEATURES.write(_features(rng), folder / "features.parquet", {})

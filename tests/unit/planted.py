@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from iclscope.matrix.contextual import CALIBRATED
 from iclscope.tables import ACTIVATIONS, EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
 
 METRIC_NAMES = ("constant", "holed", "kurtosis", "mean")
@@ -80,6 +81,7 @@ def evaluation(gold: np.ndarray, zero_shot: np.ndarray, generated: bool = False)
             "margin": [None] * pairs if generated else (0.5 * grid).ravel().tolist(),
             "correct": right,
             "correct_norm": [None] * pairs if generated else right.tolist(),
+            **dict.fromkeys(CALIBRATED, [None] * pairs),
             "text": ["4"] * pairs if generated else [None] * pairs,
             "scores": [None] * pairs,
             "prompt_tokens": [10] * pairs,

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 import synthetic
+from iclscope.matrix.contextual import CALIBRATED
 from iclscope.report import explorer, figures, pages
 from iclscope.report.explorer import ExplorerFiles
 from iclscope.report.pages import IndexFiles, ModelFiles, PageFiles
@@ -96,7 +97,10 @@ def _evaluation(design: Design, rng: np.random.Generator) -> pl.DataFrame:
         "prompt_tokens": np.full(pairs, 50),
     }
     frame = pl.DataFrame(columns).with_columns(
-        logprobs=pl.concat_list(pl.col("gold_logprob")), text=pl.lit(None), scores=pl.lit(None)
+        logprobs=pl.concat_list(pl.col("gold_logprob")),
+        text=pl.lit(None),
+        scores=pl.lit(None),
+        **dict.fromkeys(CALIBRATED),
     )
     return frame.select(EVALUATION.schema.names()).cast(dict(EVALUATION.schema))
 

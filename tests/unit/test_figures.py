@@ -8,7 +8,7 @@ from PIL import Image
 
 import synthetic
 from iclscope.report import figures
-from iclscope.report.chapters import correlation, overview, reliability, selection
+from iclscope.report.chapters import correlation, overview, price, reliability, selection
 from iclscope.report.style import save
 
 DRAWINGS = {drawing.name: drawing for chapter in figures.CHAPTERS for drawing in chapter.figures}
@@ -181,3 +181,43 @@ def test_luck_of_the_largest_shows_its_worth_with_an_interval(results):
 def test_luck_of_what_is_undefined_is_said_to_be(tables):
     figure = correlation.luck(synthetic.results(synthetic.undefined(tables)))
     assert texts(figure).count("undefined") == len(tables["reliability"])
+
+
+def priced(*rows):
+    """Selectors by name, tokens and gain, cheapest first."""
+    return pl.DataFrame(rows, schema=["selector", "cost", "gain"], orient="row")
+
+
+def test_the_frontier_has_who_gains_more_than_all_that_read_no_more():
+    rows = [("a", 0, -0.1), ("b", 10, 0.2), ("c", 10, 0.1), ("d", 20, 0.2), ("e", 30, 0.3), ("f", 99, 0.1)]
+    assert price.frontier(priced(*rows))["selector"].to_list() == ["b", "e"]
+    assert price.frontier(priced(("a", 0, 0.1), ("b", 10, -0.2)))["selector"].to_list() == ["a"]
+    assert price.frontier(priced(("a", 0, -0.1), ("b", 10, 0.0))).is_empty()
+
+
+def test_gain_by_tokens_shows_every_competitor_with_its_interval_and_the_bound_as_a_line(results, tables):
+    figure = price.gain_by_tokens(results)
+    for ax, target in zip(figure.axes, [results.target, "accuracy"], strict=True):
+        assert ax.get_xscale() == "log"
+        own = tables["selection"].filter(pl.col("selector") != "random", target=target)
+        competitors = own.filter(pl.col("gain").is_not_null())
+        dots = [line.get_ydata()[0] for line in ax.get_lines() if line.get_marker() == "o"]
+        assert sorted(dots) == pytest.approx(sorted(competitors["gain"]))
+        ends = [
+            tuple(line.get_ydata())
+            for line in ax.get_lines()
+            if len(set(line.get_xdata())) == 1 < len(line.get_xdata())
+        ]
+        np.testing.assert_allclose(sorted(ends), sorted(competitors.select("low", "high").rows()))
+        best = results.gains.filter(target=target, selector=BEST_POSSIBLE, pool=results.pool)
+        assert heights(ax, ":") == pytest.approx(best["gain"].to_list())
+        # search_16 gains most and reads most of all that compete.
+        assert "search_16" in [text.get_text() for text in ax.texts]
+    assert "search_16" in DRAWINGS["gain_by_tokens"].caption(results).text
+
+
+def test_a_study_where_nothing_gains_has_no_frontier(tables):
+    lost = tables["selection"].with_columns(-pl.col("gain").abs())
+    found = synthetic.results(tables | {"selection": lost})
+    assert "nothing gains more than random choice" in DRAWINGS["gain_by_tokens"].caption(found).text
+    assert {text.get_text() for ax in price.gain_by_tokens(found).axes for text in ax.texts} == {"random"}

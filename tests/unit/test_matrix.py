@@ -50,12 +50,13 @@ def write(tmp_path):
     return write_blocks
 
 
-def gathered(tmp_path, paths, candidates, items):
+def gathered(tmp_path, paths, candidates, items, features=None):
     output = tmp_path / "matrix.parquet"
     pool, model = ORIGIN["inputs"]
     gather.run(
         blocks=paths,
         origin=gather.Origin(pool, model, [], ORIGIN["settings"], ORIGIN["dtype"]),
+        features=features,
         settings={"candidates": candidates, "items": items},
         evaluation_out=output,
         job=Job(5, {"seed": 5, "inputs": ORIGIN["inputs"]}),

@@ -205,6 +205,14 @@ CONTRADICTIONS = {
         {"features": {"neighbours": 5}, "selection/selectors": ["content_free"]},
         r"selection\.selectors: content_free needs fillers, which features\.content_free names",
     ),
+    "calibrated target without fillers": (
+        {
+            "features": {"neighbours": 5},
+            "quality/targets": ["accuracy", "accuracy_calibrated"],
+            "selection/selectors": ["nll"],
+        },
+        r"quality\.targets: accuracy_calibrated needs fillers, which features\.content_free names",
+    ),
     "encoder without a revision": (
         {"features/encoder": {"repo": "a/b"}},
         r"features\.encoder: needs either path, or repo and revision",

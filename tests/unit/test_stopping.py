@@ -9,6 +9,7 @@ from scipy.stats import t
 
 import planted
 from iclscope.matrix import stopping
+from iclscope.matrix.contextual import CALIBRATED
 from iclscope.statistics.signals.generalisability import noise_of
 from iclscope.tables import EVALUATION, POOL
 
@@ -31,6 +32,7 @@ def write_blocks(folder):
                 "margin": [None] * 4,
                 "correct": [0.0] * 4,
                 "correct_norm": [None] * 4,
+                **dict.fromkeys(CALIBRATED, [None] * 4),
                 "text": [None] * 4,
                 "scores": [None] * 4,
                 "prompt_tokens": [9] * 4,

@@ -245,3 +245,13 @@ class TestEnds:
     def test_a_study_ends_with_its_page_summary_verdict_and_record(self, study):
         names = ["report/index.html", "summary.parquet", "verdict.json", "run.json"]
         assert study.ends == [f"<results>/{name}" for name in names]
+
+
+def test_features_are_asked_for_by_the_matrix_only_where_scores_are_calibrated(study, config):
+    assert study.calibrating == []
+    config["quality"]["targets"] = ["accuracy", "margin_calibrated"]
+    assert study.calibrating == "<results>/features/{model}/{dataset}.parquet"
+
+
+def test_features_follow_the_task_which_asks_questions_without_content(study):
+    assert study.feature_settings("boolq") == {"neighbours": 5, "task": "boolq"}

@@ -1,6 +1,7 @@
 """The one-shot score matrix, a job per block of candidates and items, gathered to one file.
 
 Inputs:  <results>/samples/{dataset}/pool.parquet, <resources>/models/{model}/
+         with calibrated targets, <results>/features/{model}/{dataset}.parquet
 Outputs: <results>/evaluation/{model}/{dataset}/blocks/{block}.parquet
          with `stop_at_reliability`, which adds blocks until the items are reliable enough:
          <results>/evaluation/{model}/{dataset}/reliability/{end}.json  lower limit of alpha of the items before `end`
@@ -80,6 +81,7 @@ rule evaluation:
         pool="<results>/samples/{dataset}/pool.parquet",
         model="<resources>/models/{model}/source.json",
         task=lambda wildcards: study.task_files[wildcards.dataset],
+        features=study.calibrating,
     output:
         evaluation_out=ensure("<results>/evaluation/{model}/{dataset}.parquet", non_empty=True),
     log:

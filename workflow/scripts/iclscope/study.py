@@ -150,6 +150,12 @@ class Study:
             for block in blocks.grid(candidates, items, blocks.size(self.config, dataset))
         ]
 
+    @property
+    def calibrating(self) -> str | list[str]:
+        """The features that scores are calibrated by, where any quality target asks for it."""
+        asked = any(target.endswith("_calibrated") for target in self.config["quality"]["targets"])
+        return "<results>/features/{model}/{dataset}.parquet" if asked else []
+
     def all_blocks(self, model: str, dataset: str) -> str | list[str]:
         """Every block or, with `stop_at_reliability`, the list of those that were needed.
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from iclscope.matrix import stopping
+from iclscope.matrix.contextual import calibrated
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.parquet import read_provenance
@@ -40,6 +41,7 @@ def run(
     *,
     blocks: str | Path | Sequence[str | Path],
     origin: Origin,
+    features: str | Path | None,
     settings: Mapping[str, Any],
     evaluation_out: str | Path,
     job: Job,
@@ -47,7 +49,8 @@ def run(
     """Join the blocks to the whole matrix, sorted by candidate and item; refuse one that is not complete.
 
     settings: how many `candidates` and `items` there must be; with `reliability`, `blocks` is the list of those that
-    were needed and says so instead. The checksums of the origin stand in the provenance of the job.
+    were needed and says so instead. features: of the candidates, where scores are to be calibrated by them. The
+    checksums of the origin stand in the provenance of the job.
     """
     if "reliability" in settings:
         assert isinstance(blocks, str | Path)
@@ -58,7 +61,8 @@ def run(
     frame = pl.concat(frames).sort(PAIR)
     folder = Path(whole["blocks"][0]).parent
     _check_complete(frame, whole["candidates"], whole["items"], evaluation_out, folder)
-    EVALUATION.write(frame.drop("block"), evaluation_out, job.provenance)
+    frame = frame.drop("block")
+    EVALUATION.write(calibrated(frame, features, origin.pool) if features else frame, evaluation_out, job.provenance)
 
 
 def _checked(block: str | Path, origin: Origin, checksums: Mapping[str, str]) -> pl.DataFrame:

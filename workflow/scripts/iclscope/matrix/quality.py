@@ -32,15 +32,26 @@ COLUMNS = {
     "accuracy_balanced": "correct",
     "gold_logprob_balanced": "gold_logprob",
     "margin_balanced": "margin",
+    "accuracy_calibrated": "correct_calibrated",
+    "gold_logprob_calibrated": "gold_logprob_calibrated",
+    "margin_calibrated": "margin_calibrated",
 }
 
 # Targets that count every gold label alike, however many items have it, and the target that counts every item alike.
 # Scores of these are made so that their plain mean over items is the balanced quality, see `components.balanced`.
 BALANCED = {"accuracy_balanced": "accuracy", "gold_logprob_balanced": "gold_logprob", "margin_balanced": "margin"}
 
+# Targets that the prompt without a demonstration has no score in.
+DEMONSTRATED = {"accuracy_calibrated", "gold_logprob_calibrated", "margin_calibrated"}
+
 FEWEST_OF_LABEL = 2  # items with which something is known of how they differ
 
-CHOICE_METRICS = {"accuracy": "acc", "accuracy_norm": "acc_norm", "accuracy_balanced": "acc"}
+CHOICE_METRICS = {
+    "accuracy": "acc",
+    "accuracy_norm": "acc_norm",
+    "accuracy_balanced": "acc",
+    "accuracy_calibrated": "acc",
+}
 
 # Targets that differ from another by a constant per item. That shifts the quality of every candidate by the same
 # amount, so that reliability, ranks, correlations and gains over random are those of the other target.
@@ -58,8 +69,8 @@ def score_matrix(evaluation: pl.DataFrame, target: str, gold: NDArray[np.int64] 
     """The score matrix of `target` from the evaluation table (columns candidate, item and the target's own).
 
     `gain` is the gold log probability minus the zero-shot one of the same item, in nats: how much the demonstration
-    adds. Balanced targets need the items' `gold` labels [N], two items of each. Raises StudyError that names a pair of
-    candidate and item which is missing, double or without a value.
+    adds. Balanced targets need the items' `gold` labels [N], two items of each; calibrated ones have no zero-shot
+    score, NaN. Raises StudyError that names a pair of candidate and item which is missing, double or without a value.
     """
     if target not in COLUMNS:
         raise StudyError(f"quality.targets names {target!r}, which is none of {', '.join(COLUMNS)}")
@@ -67,8 +78,11 @@ def score_matrix(evaluation: pl.DataFrame, target: str, gold: NDArray[np.int64] 
     column = COLUMNS[target]
     ordered = evaluation.select("candidate", "item", pl.col(column).cast(pl.Float64)).sort("candidate", "item")
     values = ordered[column].fill_null(np.nan).to_numpy()
-    hole = int(np.argmin(np.isfinite(values)))
-    if not np.isfinite(values[hole]):
+    known = np.isfinite(values)
+    if target in DEMONSTRATED:
+        known |= (ordered["candidate"] == ZERO_SHOT).to_numpy()
+    hole = int(np.argmin(known))
+    if not known[hole]:
         candidate, item = ordered.row(hole)[:2]
         raise StudyError(
             f"candidate {candidate}, item {item} has no finite {column} in the evaluation: "
@@ -215,7 +229,7 @@ def _reliability_row(target: str, scores: Scores, judged: Reliability) -> dict[s
         "target": target,
         "candidates": scores.matrix.shape[0],
         "items": scores.matrix.shape[1],
-        "zero_shot": scores.zero_shot.mean(),
+        "zero_shot": scores.zero_shot.mean() if np.isfinite(scores.zero_shot).all() else None,
         "mean": quality.mean(),
         "sd": quality.std(ddof=1),
         **vars(judged),

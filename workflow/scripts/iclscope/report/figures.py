@@ -11,6 +11,7 @@ from iclscope.report.chapters import (
     correlation,
     demonstrations,
     massive,
+    price,
     reliability,
     selection,
 )
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 CHAPTERS = (  # once per model
     correlation.CHAPTER,
     selection.CHAPTER,
+    price.CHAPTER,
     reliability.CHAPTER,
     massive.CHAPTER,
     controls.CHAPTER,

@@ -32,6 +32,7 @@ OF_SOURCE = {
 # Targets and selectors that are left out for generated answers.
 OF_CHOICES = {
     "accuracy_norm", "margin", "accuracy_balanced", "gold_logprob_balanced", "margin_balanced",
+    "accuracy_calibrated", "gold_logprob_calibrated", "margin_calibrated",
     "random_balanced", "uncertainty", "uncertainty_margin",
 }  # fmt: skip
 
@@ -219,8 +220,11 @@ def _encoder(config: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _fillers(config: Mapping[str, Any]) -> Iterable[str]:
-    """Selectors that look at answers to questions without content where nothing fills these."""
+    """Selectors and targets that go by answers to questions without content where nothing fills these."""
     if "content_free" not in config["features"]:
+        for target in config["quality"]["targets"]:
+            if target.endswith("_calibrated"):
+                yield f"quality.targets: {target} needs fillers, which features.content_free names"
         for name in config["selection"]["selectors"]:
             if name == "content_free" or name.startswith("shortlist_"):
                 yield f"selection.selectors: {name} needs fillers, which features.content_free names"

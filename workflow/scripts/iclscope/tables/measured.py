@@ -54,6 +54,9 @@ EVALUATION = Table(
             "acc for choices; else the first of scores, or 1 minus it if lower is better",
         ),
         Column("correct_norm", pl.Float32, "acc_norm: choices compared per character", nullable=True),
+        Column("correct_calibrated", pl.Float32, "acc of calibrated scores, if asked for", nullable=True),
+        Column("gold_logprob_calibrated", pl.Float32, "gold_logprob calibrated over labels", "nats", nullable=True),
+        Column("margin_calibrated", pl.Float32, "margin of calibrated scores", "nats", nullable=True),
         Column("text", pl.String, "generated answer", nullable=True),
         Column(
             "scores",

@@ -15,6 +15,9 @@ TARGETS = {
     "accuracy_balanced": "balanced accuracy",
     "gold_logprob_balanced": "balanced gold log probability",
     "margin_balanced": "balanced margin",
+    "accuracy_calibrated": "calibrated accuracy",
+    "gold_logprob_calibrated": "calibrated gold log probability",
+    "margin_calibrated": "calibrated margin",
 }
 TARGET_UNITS = {
     "accuracy": "share of items",
@@ -25,6 +28,9 @@ TARGET_UNITS = {
     "accuracy_balanced": "share of items",
     "gold_logprob_balanced": "nats",
     "margin_balanced": "nats",
+    "accuracy_calibrated": "share of items",
+    "gold_logprob_calibrated": "nats",
+    "margin_calibrated": "nats",
 }
 
 
