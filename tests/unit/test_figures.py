@@ -10,6 +10,7 @@ import synthetic
 from iclscope.report import figures
 from iclscope.report.chapters import correlation, overview, price, reliability, selection
 from iclscope.report.style import save
+from iclscope.tables import BEST_POSSIBLE
 
 DRAWINGS = {drawing.name: drawing for chapter in figures.CHAPTERS for drawing in chapter.figures}
 PLANTED = replace(synthetic.SMALL, effect=4.0, poolings=("all", "answer"), candidates=60)

@@ -209,6 +209,7 @@ CONTRADICTIONS = {
         {
             "features": {"neighbours": 5},
             "quality/targets": ["accuracy", "accuracy_calibrated"],
+            "quality/primary": "accuracy",
             "selection/selectors": ["nll"],
         },
         r"quality\.targets: accuracy_calibrated needs fillers, which features\.content_free names",

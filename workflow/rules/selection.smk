@@ -4,6 +4,8 @@ Inputs:  features, embeddings, metrics of all masks, the score matrix, candidate
          with `selection.probe`, the activations under the causal mask
 Outputs: <results>/selection/{model}/{dataset}.parquet  a row per target and selector
          <results>/gains/{model}/{dataset}.parquet      a row per target, selector and number of candidates to pick from
+         <results>/agreement/{model}/{dataset}.parquet  a row per target and what it is compared with, over disjoint items:
+                                                        the other targets, and the other models in this one
 """
 
 
@@ -34,3 +36,26 @@ rule selection:
         code=code_digest("selection"),
     script:
         "../scripts/selection.py"
+
+
+rule agreement:
+    input:
+        evaluations=expand("<results>/evaluation/{model}/{{dataset}}.parquet", model=study.models),
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
+    output:
+        agreement_out="<results>/agreement/{model}/{dataset}.parquet",
+    log:
+        "<logs>/agreement/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/agreement/{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        settings={key: config["selection"][key] for key in ("pool", "splits")},
+        targets=lookup("quality/targets", within=config),
+        models=study.models,
+        seed=config["seed"],
+        code=code_digest("agreement"),
+    script:
+        "../scripts/agreement.py"
