@@ -300,7 +300,9 @@ SELECTION = Table(
         Column("pool", pl.Int32, "candidates in the random pools that it picks from"),
         Column("value", _VALUE, "mean score of what it picks, over pools", nullable=True),
         Column("gain", _VALUE, "value minus the mean score of a random candidate", nullable=True),
-        Column("low", _VALUE, "95 % interval of the gain, for other candidates and items like these", nullable=True),
+        Column(
+            "low", _VALUE, "95 % interval for other candidates and items, with what was learned here", nullable=True
+        ),
         Column("high", _VALUE, "95 % interval of the gain", nullable=True),
         Column("standard_error", _VALUE, "standard error of the gain", nullable=True),
         Column("error_candidates", _VALUE, "the part of it that is due to the candidates; squares add", nullable=True),
