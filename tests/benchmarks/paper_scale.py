@@ -3,9 +3,9 @@
 PYTHONPATH=workflow/scripts python tests/benchmarks/paper_scale.py [folder]
 
 1,000 candidates x 3,270 items, 28 layers x 2 sites x 5 poolings x 12 metrics x 6 masks (20,160 signals); quality, then
-correlation with 10,000 permutations and 2,000 bootstrap draws, then selection. Each stage runs in a process of its own,
-as in the workflow. The corrected p values are then compared with a loop over scipy.stats.permutation_test, which is
-timed on a few signals and extrapolated.
+correlation with 10,000 permutations and 2,000 bootstrap draws, then selection and agreement. Each stage runs in a
+process of its own, as in the workflow. The corrected p values are then compared with a loop over
+scipy.stats.permutation_test, which is timed on a few signals and extrapolated.
 """
 
 import json
@@ -21,7 +21,7 @@ import yaml
 
 from iclscope.matrix import quality
 from iclscope.runtime.jobs import Job
-from iclscope.selection import trial
+from iclscope.selection import agreement, trial
 from iclscope.signals import correlation
 from iclscope.statistics.corrections import permute
 from iclscope.statistics.ranks import centred_ranks
@@ -41,6 +41,7 @@ SETTINGS = {
     "quality": {"targets": ["accuracy", "accuracy_norm", "gold_logprob", "margin", "gain"], "split_halves": 200},
     "correlation": {"permutations": 10_000, "bootstrap": 2_000, "nested_splits": 20, "smallest_useful_effect": 0.2},
     "selection": {"selectors": [*SELECTORS, "search_32", "search_128"], "pool": 16, "splits": 50, "bootstrap": 2_000},
+    "agreement": {"pool": 16, "splits": 50},
 }
 LOOPED = 3  # signals on which the scipy loop is timed
 SEED = 1
@@ -143,6 +144,14 @@ def run(stage: str, folder: Path) -> None:
             files=correlation.Files(**read, metrics=metrics, reliability=made["reliability"]),
             correlation_out=made["correlation"],
             headline_out=made["headline"],
+        )
+    elif stage == "agreement":
+        agreement.run(
+            **common,
+            model="one",
+            files=agreement.Files({"one": path["evaluation"]}, path["candidates"], path["items"]),
+            targets=SETTINGS["quality"]["targets"],
+            agreement_out=folder / "agreement.parquet",
         )
     else:
         trial.run(
