@@ -34,8 +34,9 @@ STAGES: dict[str, tuple[float, float, str, bool]] = {
     "features": (2, 1, "length, NLL,\nsimilarity …", True),
     "evaluation": (2, 0, "score of every\ncandidate × item", True),
     "metrics": (3, 2, "one number per\nlayer and mask", False),
-    "quality": (3, 0, "mean score,\nnoise ceiling", False),
+    "quality": (3.05, 0, "mean score,\nnoise ceiling", False),
     "selection": (4, 1.5, "gain of each\nselector", False),
+    "agreement": (4.2, -0.75, "targets and\nmodels compared", False),
     "correlation": (4, 0.5, "ρ, intervals,\ncorrected p", False),
     "plots": (5, 1, "PNG, SVG", False),
     "report": (6, 1, "pages, verdict,\nrun record", False),
@@ -65,9 +66,9 @@ def stage_graph() -> nx.DiGraph:
 @styled
 def draw_stages(graph: nx.DiGraph) -> Figure:
     """The stages as boxes, from left to right."""
-    figure = new_figure(height=2.75)
+    figure = new_figure(height=3.4)
     axes = figure.subplots()
-    axes.set(xlim=(-0.44, 6.44), ylim=(-0.62, 2.3))
+    axes.set(xlim=(-0.44, 6.44), ylim=(-1.32, 2.3))
     axes.axis("off")
     for name in sorted(graph.nodes):
         _stage(axes, name)
@@ -78,7 +79,7 @@ def draw_stages(graph: nx.DiGraph) -> Figure:
             FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=7, color=GREY, lw=0.8, shrinkA=1, shrinkB=1)
         )
     note = "blue: runs a model; an arrow is left out where a longer way implies it"
-    axes.text(3, -0.55, note, ha="center", color=GREY, size=6.5)
+    axes.text(3, -1.22, note, ha="center", color=GREY, size=6.5)
     return figure
 
 

@@ -300,9 +300,7 @@ SELECTION = Table(
         Column("pool", pl.Int32, "candidates in the random pools that it picks from"),
         Column("value", _VALUE, "mean score of what it picks, over pools", nullable=True),
         Column("gain", _VALUE, "value minus the mean score of a random candidate", nullable=True),
-        Column(
-            "low", _VALUE, "95 % interval for other candidates and items, with what was learned here", nullable=True
-        ),
+        Column("low", _VALUE, "95 % interval for other candidates and items, as learned here", nullable=True),
         Column("high", _VALUE, "95 % interval of the gain", nullable=True),
         Column("standard_error", _VALUE, "standard error of the gain", nullable=True),
         Column("error_candidates", _VALUE, "the part of it that is due to the candidates; squares add", nullable=True),
@@ -350,9 +348,7 @@ AGREEMENT = Table(
         Column("high", _VALUE, "95 % interval", nullable=True),
         Column("halves", _VALUE, "correlation to expect of qualities on disjoint halves of the items", nullable=True),
         Column("ceiling", _VALUE, "the largest that this could be", nullable=True),
-        Column(
-            "gain_elsewhere", _VALUE, "what the best of a pool by target, on half of the items, gains in with_target"
-        ),
+        Column("gain_elsewhere", _VALUE, "what the best of a pool by target gains in with_target, on other items"),
         Column("gain_low", _VALUE, "95 % interval of that gain; empty where nothing varies", nullable=True),
         Column("gain_high", _VALUE, "95 % interval of that gain; empty where nothing varies", nullable=True),
         Column("reason", pl.String, "why rho is undefined", nullable=True),
