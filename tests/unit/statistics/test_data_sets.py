@@ -39,6 +39,26 @@ def test_intervals_hold_the_mean_and_the_next_data_set():
     assert np.mean((found.next_low <= again) & (again <= found.next_high)) == pytest.approx(0.95, abs=0.02)
 
 
+def test_unequal_errors_by_hand():
+    # In tenths 0, 0, 3 with variances 1, 1, 2. Weights 1, 1, .5: mean .6, Q = 3.6, tau^2 = 1.6 / (2.5 - 2.25 / 2.5) = 1
+    found = pool(np.array([[0.0, 0.0, 0.3]]), np.array([[0.01, 0.01, 0.02]]))
+    assert found.tau[0] == pytest.approx(0.1)
+    assert np.arctanh(found.rho[0]) == pytest.approx(0.3 * (1 / 0.03) / (2 / 0.02 + 1 / 0.03))
+
+
+@pytest.mark.parametrize("data_sets", [3, 6])
+@pytest.mark.parametrize("tau", [0.0, 0.05, 0.3])
+def test_intervals_cover_whether_data_sets_differ_or_not(data_sets, tau):
+    rng = np.random.default_rng(data_sets)
+    shape = (3000, data_sets + 1)
+    errors = rng.uniform(0.08, 0.16, shape)
+    z = tau * rng.standard_normal(shape) + errors * rng.standard_normal(shape)
+    found = pool(z[:, :-1], errors[:, :-1] ** 2)
+    further = np.tanh(z[:, -1])
+    assert 0.92 <= np.mean((found.low <= 0) & (found.high >= 0)) <= 0.98
+    assert 0.92 <= np.mean((found.next_low <= further) & (further <= found.next_high)) <= 0.98
+
+
 def test_two_data_sets_give_no_interval():
     assert pool(np.zeros((3, 2)), np.ones((3, 2))) is None
 
