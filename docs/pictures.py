@@ -65,9 +65,9 @@ def stage_graph() -> nx.DiGraph:
 @styled
 def draw_stages(graph: nx.DiGraph) -> Figure:
     """The stages as boxes, from left to right."""
-    figure = new_figure(height=2.75)
+    figure = new_figure(height=3.4)
     axes = figure.subplots()
-    axes.set(xlim=(-0.44, 6.44), ylim=(-0.62, 2.3))
+    axes.set(xlim=(-0.44, 6.44), ylim=(-1.32, 2.3))
     axes.axis("off")
     for name in sorted(graph.nodes):
         _stage(axes, name)
@@ -78,7 +78,7 @@ def draw_stages(graph: nx.DiGraph) -> Figure:
             FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=7, color=GREY, lw=0.8, shrinkA=1, shrinkB=1)
         )
     note = "blue: runs a model; an arrow is left out where a longer way implies it"
-    axes.text(3, -0.55, note, ha="center", color=GREY, size=6.5)
+    axes.text(3, -1.22, note, ha="center", color=GREY, size=6.5)
     return figure
 
 

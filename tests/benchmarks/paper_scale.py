@@ -3,9 +3,9 @@
 PYTHONPATH=workflow/scripts python tests/benchmarks/paper_scale.py [folder]
 
 1,000 candidates x 3,270 items, 28 layers x 2 sites x 5 poolings x 12 metrics x 6 masks (20,160 signals); quality, then
-correlation with 10,000 permutations and 2,000 bootstrap draws, then selection. Each stage runs in a process of its own,
-as in the workflow. The corrected p values are then compared with a loop over scipy.stats.permutation_test, which is
-timed on a few signals and extrapolated.
+correlation with 10,000 permutations and 2,000 bootstrap draws, then selection and agreement. Each stage runs in a
+process of its own, as in the workflow. The corrected p values are then compared with a loop over
+scipy.stats.permutation_test, which is timed on a few signals and extrapolated.
 """
 
 import json
@@ -22,7 +22,7 @@ import yaml
 from iclscope.matrix import quality
 from iclscope.matrix.contextual import CALIBRATED
 from iclscope.runtime.jobs import Job
-from iclscope.selection import trial
+from iclscope.selection import agreement, trial
 from iclscope.signals import correlation
 from iclscope.statistics.ranks import centred_ranks, unit
 from iclscope.statistics.signals.shuffles import Shuffles, permute
@@ -43,6 +43,7 @@ SETTINGS = {
     "correlation": CONFIG["correlation"],
     "selection": CONFIG["selection"]
     | {"selectors": [*CONFIG["selection"]["selectors"], "search_32", "search_128"], "pool": 16},
+    "agreement": {"pool": 16, "splits": 50},
 }
 LOOPED = 3  # signals on which the scipy loop is timed
 SEED = 1
@@ -153,6 +154,14 @@ def run(stage: str, folder: Path) -> None:
             files=correlation.Files(**read, reliability=made["reliability"]),
             correlation_out=made["correlation"],
             headline_out=made["headline"],
+        )
+    elif stage == "agreement":
+        agreement.run(
+            **common,
+            model="one",
+            files=agreement.Files({"one": path["evaluation"]}, path["candidates"], path["items"]),
+            targets=SETTINGS["quality"]["targets"],
+            agreement_out=folder / "agreement.parquet",
         )
     else:
         trial.run(

@@ -15,12 +15,12 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
-from iclscope.statistics.gains.across_data_sets import pool
 from iclscope.statistics.partial import Confounders
 from iclscope.statistics.ranks import centred_ranks, unit
 from iclscope.statistics.reliability import cronbach_alpha
 from iclscope.statistics.signals import power
 from iclscope.statistics.signals.chosen import winner
+from iclscope.statistics.signals.data_sets import pool
 from iclscope.statistics.signals.generalisability import noise_of
 from iclscope.statistics.signals.incremental import incremental_value
 from iclscope.statistics.signals.latent import SMALL, USELESS, latent_interval, of_family, statuses, too_small
@@ -216,11 +216,11 @@ def pooled(tau: float, data_sets: int, seed: int, models: int = 2) -> dict[str, 
             z[data_set, model], errors[data_set, model] = np.arctanh(found.rho[0]), found.spread.error[0]
     truth = np.arctanh(np.mean([Truth.of(np.tanh(0.3 + tau * x), 0.9).with_quality for x in NORMAL_QUANTILES]))
     alone = 1.96 / np.sqrt((1 / errors**2).sum())
-    found = pool(z.mean(axis=1), errors.mean(axis=1))
+    found = pool(z.mean(axis=1)[None], errors.mean(axis=1)[None] ** 2)
     assert found is not None
     return {
         "covered, all independent": float(abs(z.mean() - truth) <= alone),
-        "covered": float(found.low <= truth <= found.high),
+        "covered": float(np.arctanh(found.low[0]) <= truth <= np.arctanh(found.high[0])),
     }
 
 

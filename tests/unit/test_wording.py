@@ -66,3 +66,9 @@ def test_unbroken_keeps_numbers_with_their_signs():
 def test_an_unknown_target_keeps_its_name():
     assert wording.target_name("gold_logprob") == "gold log probability"
     assert wording.target_name("brevity") == "brevity"
+
+
+def test_chances_are_whole_per_cent_and_never_certain():
+    chances = [0.0, 0.004, 0.5, 0.126, 0.999, 1.0]
+    said = ["less than 1 %", "less than 1 %", "50 %", "13 %", "more than 99 %", "more than 99 %"]
+    assert [wording.percent(chance) for chance in chances] == said

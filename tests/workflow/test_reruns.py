@@ -5,7 +5,7 @@ import pytest
 
 MODULES = "workflow/scripts/iclscope"
 EXTRACTION = {"activations", "metrics"}
-ANALYSIS = {"correlation", "selection", "plots", "report", "index", "summary", "verdict"}
+ANALYSIS = {"correlation", "selection", "agreement", "plots", "report", "index", "summary", "verdict"}
 
 
 def rules(planned):
@@ -143,9 +143,10 @@ def test_smallest_useful_effect_spares_everything_before_the_correlation(study):
 
 
 def test_same_seed_gives_the_same_bytes(finished, fresh):
-    last = ("correlation", "selection")  # all other tables are made on the way
+    last = ("correlation", "selection", "agreement")  # all other tables are made on the way
     fresh.run(*(f"results/{stage}/tiny/{dataset}.parquet" for stage in last for dataset in ("animals", "sums")))
-    for stage in ("samples", "metrics", "features", "correlation", "headline", "selection", "quality", "reliability"):
+    stages = ("samples", "metrics", "features", "correlation", "headline", "selection", "gains", "agreement", "quality")
+    for stage in (*stages, "reliability"):
         first, second = (study.contents(f"results/{stage}/**/*.parquet") for study in (finished, fresh))
         assert first.keys() == second.keys()
         assert [file for file in first if first[file] != second[file]] == []

@@ -16,7 +16,7 @@ def test_every_result_is_there(finished):
           for m in ("causal", "self_only")),
         *(f"{stage}/tiny/{d}.parquet" for d in ("animals", "sums")
           for stage in ("massive", "features", "embeddings", "evaluation", "quality", "reliability", "correlation",
-                        "headline", "selection")),
+                        "headline", "selection", "gains", "agreement")),
         *(f"plots/tiny/{d}/rho_by_layer.{kind}" for d in ("animals", "sums") for kind in ("png", "svg")),
         *(f"report/candidates/tiny/{d}.html" for d in ("animals", "sums")),
         "report/index.html", "report/animals.html", "report/sums.html", "summary.parquet", "verdict.json", "run.json",

@@ -64,6 +64,8 @@ def test_largest_mean_net_gain_is_shipped_and_chances_add_up():
     assert free.regret[0] < free.regret[1] < free.random_regret < free.regret[2]
     priced = decide(draws, np.array([40.0, 10.0, 0.0]), 0.01)
     assert priced.ship == 1
+    assert decide(draws, np.array([40.0, 10.0, 0.0]), 0.0, margin=0.1).ship == 1  # of no use to pay four times as much
+    assert decide(draws, np.array([40.0, 10.0, 0.0]), 0.0, margin=0.6).ship is None
     np.testing.assert_allclose(priced.net, priced.mean - [0.4, 0.1, 0], atol=1e-12)
 
 

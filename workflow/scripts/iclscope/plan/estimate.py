@@ -37,6 +37,7 @@ POOL_START, POOL_ROW = 6.0, 4e-4  # the harness; a row rendered
 METRICS_VALUE = 2e-6  # a token at a layer and site
 QUALITY_PAIR = 2e-5
 CORRELATION_DRAW = 1e-10  # a candidate, in a draw of a signal and target
+AGREEMENT_PAIR = 1e-6  # for two targets
 SELECTION_DRAW = 5e-8  # a candidate, in a split of a signal
 FIGURES, PAGE = 4.3, 2.3
 DOWNLOAD = 50e6  # bytes per second
@@ -213,6 +214,7 @@ def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iter
     yield "quality", Cost(1, 8 * targets * candidates, QUALITY_PAIR * pairs, LIGHT_START)
     yield "correlation", Cost(1, SIGNAL * targets * signals, correlating, LIGHT_START)
     yield "selection", Cost(1, 0, choosing, LIGHT_START)
+    yield "agreement", Cost(1, 0, AGREEMENT_PAIR * targets**2 * pairs, LIGHT_START)
     yield "plots", Cost(1, PICTURES, FIGURES, 0)
 
 

@@ -143,7 +143,7 @@ SELECTION = Table(
         Column("pool", pl.Int32, "candidates in the random pools that it picks from"),
         Column("value", VALUE, "mean score of what it picks, over pools", nullable=True),
         Column("gain", VALUE, "value minus the mean score of a random candidate", nullable=True),
-        Column("low", VALUE, "95 % interval of the gain, for other candidates and items like these", nullable=True),
+        Column("low", VALUE, "95 % interval for other candidates and items, as learned here", nullable=True),
         Column("high", VALUE, "95 % interval of the gain", nullable=True),
         Column("standard_error", VALUE, "standard error of the gain", nullable=True),
         Column("error_candidates", VALUE, "the part of it that is due to the candidates; squares add", nullable=True),
@@ -191,9 +191,7 @@ AGREEMENT = Table(
         Column("high", VALUE, "95 % interval", nullable=True),
         Column("halves", VALUE, "correlation to expect of qualities on disjoint halves of the items", nullable=True),
         Column("ceiling", VALUE, "the largest that this could be", nullable=True),
-        Column(
-            "gain_elsewhere", VALUE, "what the best of a pool by target, on half of the items, gains in with_target"
-        ),
+        Column("gain_elsewhere", VALUE, "what the best of a pool by target gains in with_target, on other items"),
         Column("gain_low", VALUE, "95 % interval of that gain; empty where nothing varies", nullable=True),
         Column("gain_high", VALUE, "95 % interval of that gain; empty where nothing varies", nullable=True),
         Column("reason", pl.String, "why rho is undefined", nullable=True),

@@ -8,13 +8,12 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
-from iclscope.statistics.gains.across_data_sets import combine, pool
 from iclscope.statistics.intervals import NEARLY_ONE, Z_95
 from iclscope.statistics.ranks import Float
+from iclscope.statistics.signals.data_sets import combine, pool
 from iclscope.tables import SIGNAL
 from iclscope.verdict.results import Results
 
-DISATTENUATE_FROM = 0.3
 NUMBERS = ("rho", "low", "high", "statistic")
 SURVIVES, LOST, OPEN, UNDEFINED = "survives", "does not survive", "undecided", "undefined"
 
@@ -88,11 +87,10 @@ def _errors(low: Float, high: Float) -> Float:
 def _pooled(rho: Float, errors: Float) -> dict[str, float | None]:
     """Mean rho over data sets; with fewer than three of them nothing is known of how they differ."""
     z = np.arctanh(np.clip(rho, -NEARLY_ONE, NEARLY_ONE))
-    pooled = pool(z, errors)
+    pooled = pool(z[None], errors[None] ** 2)
     if pooled is None:
         return {"rho": float(np.tanh(z.mean())), **dict.fromkeys(("low", "high", "next_low", "next_high", "tau"))}
-    bounds = {name: float(np.tanh(getattr(pooled, name))) for name in ("low", "high", "next_low", "next_high")}
-    return {"rho": float(np.tanh(pooled.mean)), **bounds, "tau": float(pooled.tau)}
+    return {name: float(value[0]) for name, value in vars(pooled).items()}
 
 
 def agreement(studies: Sequence[Results], smallest_useful_effect: float) -> Iterator[dict[str, Any]]:
