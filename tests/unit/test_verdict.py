@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -232,3 +233,17 @@ def test_price_decides_what_is_shipped(tmp_path):
     assert any("after 1,000,000 nats for each million tokens" in s for s in dear["sentences"])
     cost, entry = dear["selectors"]["nll"]["cost"], dear["selectors"]["nll"]
     assert entry["net"] == pytest.approx(entry["expected"] - cost, rel=1e-6)
+
+
+def test_signals_of_a_target_that_lowers_accuracy_come_with_a_warning(tmp_path):
+    made = planted.write(tmp_path, planted.Plan(alpha=0.95, layers=2))
+    results = Results.read("large", "boolq", stages(made, tmp_path), 1)
+    assert not any("no use by what the task scores" in s for s in judged_of(results))
+    lost = pl.when(with_target="accuracy", with_model=results.model).then(-0.5).otherwise("gain_high")
+    lowered = replace(results, agreement=results.agreement.with_columns(gain_high=lost))
+    assert judged_of(lowered)[0].startswith("What the related signals point to improves gold log probability, lowers ")
+
+
+def judged_of(results):
+    """The sentences of the verdict on one model and data set."""
+    return rules.verdict([results], SETTINGS, 1)["models"][results.model][results.dataset]["sentences"]

@@ -124,8 +124,22 @@ def _judge(
         "numbers": headline,
         "candidates_for_smallest_effect": _candidates_for(results, effect),
         **selected,
-        "sentences": [*selected["sentences"], *(_on_agreement(row, results.model) for row in mine)],
+        "sentences": [
+            *_on_use(results, settings["margin"]),
+            *selected["sentences"],
+            *(_on_agreement(row, results.model) for row in mine),
+        ],
     }
+
+
+def _on_use(results: Results, margins: Mapping[str, float]) -> list[str]:
+    """A warning where what signals predict is not what the task scores."""
+    related = results.status in (PREDICTS, EXPLAINED)
+    if not related or selectors.lowers(results, results.target, margins) is None:
+        return []
+    return [
+        f"What the related signals point to {selectors.conflict(results.target)}: it is no use by what the task scores."
+    ]
 
 
 def _candidates_for(results: Results, effect: float) -> int | None:

@@ -56,9 +56,9 @@ def _caption(results: Results) -> Caption:
         "Gain against tokens read",
         "Gain over a random demonstration, on items that the selector has not seen, against the tokens that a model "
         f"reads before the choice from a pool of {results.pool}, with 95 % intervals; {findings.size(results)}. Blue: "
-        f"one candidate for all items; green: a candidate for each item. {edge}Line of steps: the frontier, the largest "
-        "gain for at most so many tokens; its points were chosen for being large, and lie too high. Dotted: the truly "
-        f"best candidate of a pool. {conclusion}",
+        f"one candidate for all items; green: a candidate for each item. {edge}Steps: the frontier, the largest gain "
+        "for at most so many tokens; its points were chosen for being large, and lie too high. Dotted: the truly best "
+        f"candidate of a pool. {conclusion}",
         f"Scatter plot of gain against tokens on a logarithmic axis, a point for each selector. {conclusion}",
     )
 
