@@ -237,7 +237,9 @@ def test_price_decides_what_is_shipped(tmp_path):
 
 def test_signals_of_a_target_that_lowers_accuracy_come_with_a_warning(tmp_path):
     made = planted.write(tmp_path, planted.Plan(alpha=0.95, layers=2))
-    results = Results.read("large", "boolq", stages(made, tmp_path), 1)
+    paths = stages(made, tmp_path)
+    compare({"large": paths})
+    results = Results.read("large", "boolq", paths, 1)
     assert not any("no use by what the task scores" in s for s in judged_of(results))
     lost = pl.when(with_target="accuracy", with_model=results.model).then(-0.5).otherwise("gain_high")
     lowered = replace(results, agreement=results.agreement.with_columns(gain_high=lost))
