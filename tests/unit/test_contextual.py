@@ -7,7 +7,7 @@ from scipy.special import log_softmax, softmax
 
 import planted
 from iclscope.matrix.contextual import CALIBRATED, calibrated
-from iclscope.matrix.quality import read_scores
+from iclscope.matrix.quality import all_scores, read_evaluation
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import EVALUATION, FEATURES, POOL
 
@@ -94,7 +94,8 @@ def test_features_of_other_candidates_are_refused(write):
 
 def test_calibrated_targets_have_scores_of_demonstrations_alone(write, tmp_path):
     EVALUATION.write(calibrated(*write()), tmp_path / "e", {})
-    scores = read_scores(tmp_path / "e", ["accuracy_calibrated", "margin_calibrated"])
+    targets = ["accuracy_calibrated", "margin_calibrated"]
+    scores = all_scores(read_evaluation(tmp_path / "e", targets), targets, GOLD)
     assert scores["margin_calibrated"].matrix.shape == (C, N)
     assert np.isfinite(scores["margin_calibrated"].matrix).all()
     assert np.isnan(scores["margin_calibrated"].zero_shot).all()

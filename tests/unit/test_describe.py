@@ -25,7 +25,13 @@ RECORD = {
 
 @pytest.fixture
 def file(tmp_path):
-    rows = {"target": ["margin"] * 9, "candidate": range(9), "value": [0.125] * 9, "standard_error": [0.5] * 9}
+    rows = {
+        "target": ["margin"] * 9,
+        "candidate": range(9),
+        "value": [0.125] * 9,
+        "standard_error": [0.5] * 9,
+        "one_answer": None,
+    }
     QUALITY.write(pl.DataFrame({**rows, "items": [3] * 9}, schema=QUALITY.schema), tmp_path / "q.parquet", RECORD)
     return tmp_path / "q.parquet"
 
@@ -33,7 +39,7 @@ def file(tmp_path):
 def test_file_says_what_it_is_how_it_was_made_and_what_it_holds(file):
     text = description_of(file)
     for wanted in (
-        "table quality", QUALITY.description, "9 rows, 5 columns", "A row per target, candidate.",
+        "table quality", QUALITY.description, "9 rows, 6 columns", "A row per target, candidate.",
         "digest 0123456789abcdef", "['margin']", "polars 2.1.0", "results/evaluation/m/d.parquet (sha256 ffff",
         *(column.description for column in QUALITY.columns), "First rows (5 of 9)", "0.125",
     ):  # fmt: skip

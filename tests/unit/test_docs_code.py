@@ -283,7 +283,7 @@ def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
     shapes = "(2, 576) float16", "0 0 torch.Size([3, 576])"
     for wanted in (
         "resid",
-        "p corrected for its whole family, Westfall-Young maxT",
+        "p corrected for its family in this table, studentised maxT",
         "evaluation",
         "Is water wet?",
         *shapes,

@@ -301,7 +301,9 @@ class TestChoices:
         assert config["datasets"]["data"]["cluster"] == "passage"
         assert frame["question"][0].startswith("Passage: Passage ")
         assert "\nQuestion: Is " in frame["question"][0]
-        assert frame["cluster"].n_unique() == 8
+        assert frame["cluster"].n_unique() == frame.height / 2  # whole passages, the others are the candidates'
+        assert config["datasets"]["data"]["items"] <= frame.height
+        assert config["datasets"]["data"]["candidates"] <= 16 - frame.height
         for row in frame.iter_rows(named=True):
             document = json.loads(row["document"])
             assert row["choices"][row["gold"]] == json.dumps(document["label"])

@@ -134,8 +134,8 @@ def _write_task(folder: Path, name: str, reading: columns.Reading, file: str) ->
             '"""Names that templates can use, for columns that they cannot name."""\n\n'
             f"NAMES = {{\n{names}}}\n\n\ndef renamed(rows):\n    return rows.rename_columns(NAMES)\n"
         )
-        (folder / f"{module}.py").write_text(function, encoding="utf-8")
-    (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        write_text(folder / f"{module}.py", function)
+    write_text(folder / f"{name}.yaml", text)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -163,8 +163,9 @@ def _pool(
     frame, dropped = pool.make_pool(
         task, {SPLIT: processed}, dict.fromkeys((CANDIDATE, ITEM), SPLIT), name, cluster, seed, None
     )
-    usable = frame.filter(pl.col("role") == ITEM).height
-    if usable < sum(FEWEST.values()):
+    usable = frame["source_row"].n_unique()
+    enough = all((frame["role"] == role).sum() >= fewest for role, fewest in FEWEST.items())
+    if usable < sum(FEWEST.values()) or not enough:
         lost = "; ".join(line.strip() for line in preview.loss_lines(dropped))
         raise StudyError(
             f"{usable} of {len(rows)} rows can be used, and a study needs {sum(FEWEST.values())}, {FEWEST[CANDIDATE]} "
@@ -180,19 +181,21 @@ def _default() -> str:
     return (ROOT / "config/config.yaml").read_text(encoding="utf-8")
 
 
-def _sizes(usable: int) -> dict[str, int]:
-    """How many candidates and items a number of usable rows gives."""
+def _sizes(pool: pl.DataFrame) -> dict[str, int]:
+    """How many candidates and items the rows of a pool give: of a passage, only to the role that has it."""
+    usable = pool["source_row"].n_unique()
     rows = max(sum(FEWEST.values()), usable - usable // SPARE)
-    items = min(MOST, rows // 2, rows - FEWEST[CANDIDATE])
-    return {"candidates": min(MOST, rows - items), "items": items}
+    mine = {role: int((pool["role"] == role).sum()) for role in FEWEST}
+    left = {role: max(FEWEST[role], count - count // SPARE) for role, count in mine.items()}
+    items = min(MOST, rows // 2, rows - FEWEST[CANDIDATE], left[ITEM])
+    return {"candidates": min(MOST, rows - items, left[CANDIDATE]), "items": items}
 
 
 def _config_text(file: str, place: Place, reading: columns.Reading, frame: pl.DataFrame, models: str | None) -> str:
     """The default study's configuration with data, folders and, if they are given, `models` of this study."""
     _, *parts = re.split(r"^(?=\w+:)", _default(), flags=re.MULTILINE)
     sections = {part.partition(":")[0]: part for part in parts}
-    usable = frame.filter(pl.col("role") == ITEM).height
-    sizes = _sizes(usable)
+    usable, sizes = frame["source_row"].n_unique(), _sizes(frame)
     folders = "".join(
         f"  {name}: {_scalar(str(place.folder / name))}\n" for name in ("results", "resources", "logs", "benchmarks")
     )
@@ -215,8 +218,8 @@ def _config_text(file: str, place: Place, reading: columns.Reading, frame: pl.Da
     sections["models"] = models or sections["models"]
     half = sizes["items"] - sizes["items"] // 2
     sections["selection"] = re.sub(
-        r"^ +- search_(\d+)\n",
-        lambda line: line[0] if int(line[1]) <= half else "",
+        rf"^ +- {settings.SEARCH.pattern}\b.*\n",
+        lambda line: line[0] if settings.SEARCHES[line[1]] * int(line[2]) <= half else "",
         sections["selection"],
         flags=re.MULTILINE,
     )
@@ -239,7 +242,7 @@ def _told(
     candidates, items = (
         frame.filter(pl.col("role") == role).sort("id").head(SHOWN).to_dicts() for role in (CANDIDATE, ITEM)
     )
-    sizes = _sizes(frame.filter(pl.col("role") == ITEM).height)
+    sizes = _sizes(frame)
     lines = [f"{file}: {len(rows):,} rows", *(f"  {what:10}{said}" for what, said in reading.said.items())]
     lines += [f"  {'sizes':10}{sizes['candidates']} candidates, {sizes['items']} items"]
     lines += preview.loss_lines({name: part for name, part in dropped.items() if name != f"{CANDIDATE}s"})
