@@ -20,7 +20,8 @@ from iclscope.tasks import samples
 
 logger = logging.getLogger(__name__)
 
-SIZES = (24, 48, 100, 200, 500, 1000)  # of candidates, and of items
+CANDIDATES = (24, 48, 100, 150, 200, 300, 400, 500, 700, 1000, 1500, 2000)
+ITEMS = (24, 48, 100, 200, 500, 1000)
 # Where neither the config nor results say it: variances in units of the candidates', and independent signals. As in the
 # default study, whose thousands of signals are as many as these.
 DECLARED = {"noise": 30.0, "push": 1.0, "signals": 300.0}
@@ -95,8 +96,8 @@ def _components(path: str | Path, target: str) -> Iterator[tuple[str, float]]:
 
 
 def power_rows(plan: Plan, size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    """A row per number of candidates and items: those of SIZES and the configured one."""
-    grid = sorted({*((c, i) for c in SIZES for i in SIZES), size})
+    """A row per number of candidates and items: those of CANDIDATES and ITEMS, and the configured one."""
+    grid = sorted({*((c, i) for c in CANDIDATES for i in ITEMS), size})
     candidates, items = np.array(grid).T
     alpha = 1 - plan.noise(items.astype(float))
     parts = zip(alpha, detect(plan, candidates, items), exclude(plan, candidates, items), strict=True)
@@ -131,7 +132,7 @@ def in_words(plan: Plan, size: tuple[int, int], rows: Sequence[Row]) -> str:
 
 def _least_size(enough: Sequence[Row]) -> str:
     if not enough:
-        return f"more than {SIZES[-1]} candidates x {SIZES[-1]} items"
+        return f"more than {CANDIDATES[-1]} candidates x {ITEMS[-1]} items"
     least = min(enough, key=lambda row: row["candidates"] * row["items"])
     return f"{least['candidates']} candidates x {least['items']} items"
 
