@@ -21,8 +21,8 @@ def test_a_figure_is_added_in_the_file_of_its_chapter(study):
             file.suffix for file in study.folder.glob(f"results/plots/tiny/{data}/gain_by_cost.*")
         }
         page = (study.folder / f"results/report/{data}.html").read_text()
-        own = page[page.index('<h3 id="selection-1"') : page.index('<h3 id="reliability-1"')]
-        assert re.findall('<figure id="(.*?)"', own) == ["selector_gain-1", "gain_by_cost-1"]
+        own = page[page.index('<h3 id="selection-1"') : page.index('<h3 id="price-1"')]
+        assert re.findall('<figure id="(.*?)"', own) == ["selector_gain-1", "gain_by_pool-1", "gain_by_cost-1"]
         assert "What a selector's gain costs" in html.unescape(own)
     study.run("--report", "report.zip")
     with zipfile.ZipFile(study.folder / "report.zip") as archive:

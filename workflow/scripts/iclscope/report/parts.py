@@ -35,7 +35,7 @@ class Sheet:
 class Material:
     """What the tables of a chapter are made from, for one model on one data set.
 
-    candidates: the sample; selectors: the verdict's entry of each in the leading target, for those that have one;
+    candidates: the sample; selectors: the verdict's entry of each in the primary target, for those that have one;
     massive: the table of massive activations, where there is one.
     """
 

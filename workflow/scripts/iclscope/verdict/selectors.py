@@ -37,7 +37,7 @@ RULES = {
     "expected": "posterior mean of the gain, shrunk over selectors; `positive` is its chance to be above 0",
     "ship": "the cheapest whose expected gain minus price times cost comes within the margin of the best; "
     "random choice gains and costs nothing",
-    "decided_on": "the leading target; accuracy, if the best by the leading target loses more than the margin in it "
+    "decided_on": "the primary target; accuracy, if the best by the primary target loses more than the margin in it "
     "(95 %): what beats random is then said to improve the one and to lower the other",
 }
 
@@ -213,7 +213,7 @@ def _sentences(results: Results, entries: Mapping[str, Mapping[str, Any]], margi
 
 
 def _on_conflict(results: Results, lowered: Mapping[str, Any]) -> str:
-    """That what is good by the leading target is bad for the task, and what follows."""
+    """That what is good by the primary target is bad for the task, and what follows."""
     return (
         f"What is good by {target_name(results.target)} is not by {target_name(TASK)}: the best of "
         f"{count(lowered['pool'])} candidates by {target_name(results.target)} changes {target_name(TASK)} by "

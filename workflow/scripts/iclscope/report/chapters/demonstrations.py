@@ -20,7 +20,7 @@ LONGEST_TEXT = 400  # characters of a demonstration that are shown
 
 @CHAPTER.sheet
 def extremes(material: Material) -> Sheet:
-    """Best and worst candidates in the leading target with their text, and how many provoke one answer."""
+    """Best and worst candidates in the primary target with their text, and how many provoke one answer."""
     results = material.results
     ranked = results.quality.filter(pl.col("target") == results.target).sort(
         "value", descending=True, maintain_order=True

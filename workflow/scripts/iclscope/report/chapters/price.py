@@ -63,9 +63,9 @@ def _caption(results: Results) -> Caption:
     )
 
 
-@CHAPTER.figure("gain against tokens read", tables=("selection",), caption=_caption)
+@CHAPTER.figure("gain against tokens read", tables=("selection", "gains"), caption=_caption)
 def gain_by_tokens(results: Results) -> Figure:
-    """Gain of every selector with its interval against what it reads, under the frontier: leading and first target."""
+    """Gain of every selector with its interval against what it reads, under the frontier: primary and first target."""
     targets = _targets(results)
     figure = new_figure(height=2.9)
     axes = figure.subplots(1, len(targets), squeeze=False).ravel()

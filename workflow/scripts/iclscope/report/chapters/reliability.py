@@ -125,7 +125,7 @@ def reliability_curve(results: Results) -> Figure:
     furthest = max(20 * current, *(defined["items_needed"].fill_null(0).clip(0, 100 * current).to_list() or [0]))
     items = np.geomspace(max(1.0, current / 8), furthest, 200)
     labels: dict[float, list[str]] = {}
-    for row in defined.sort(pl.col("target") == results.target).iter_rows(named=True):  # the leading line on top
+    for row in defined.sort(pl.col("target") == results.target).iter_rows(named=True):  # the primary line on top
         k, alpha = items / row["items"], row["alpha"]
         leads = row["target"] == results.target
         colour = BLUE if leads else GREY

@@ -24,7 +24,7 @@ COLUMNS = 5  # panels side by side
 
 
 def _targets(results: Results) -> list[str]:
-    """The leading target and the first one."""
+    """The primary target and the first one."""
     return list(dict.fromkeys([results.target, results.targets[0]]))
 
 
@@ -42,7 +42,7 @@ def _caption_of_gain(results: Results) -> Caption:
 
 @CHAPTER.figure("gain of the selectors", tables=("selection", "gains"), caption=_caption_of_gain)
 def selector_gain(results: Results) -> Figure:
-    """Gain of every selector over a random demonstration with its interval: leading target and first target."""
+    """Gain of every selector over a random demonstration with its interval: primary target and first target."""
     targets = _targets(results)
     order = results.selection.filter(target=targets[0]).sort("gain", maintain_order=True)
     names = [name for name in order["selector"] if name != selectors.RANDOM]
@@ -123,14 +123,14 @@ def _curve(ax: Axes, points: pl.DataFrame, colour: str) -> None:
 
 
 @CHAPTER.sheet
-def in_leading_target(material: Material) -> Sheet:
+def in_primary_target(material: Material) -> Sheet:
     """The selectors in the target that the verdict is about."""
     return _sheet(material.results, material.results.target, material.selectors)
 
 
 @CHAPTER.sheet
 def in_first_target(material: Material) -> Sheet | None:
-    """The selectors in the first target; None if it is the leading one."""
+    """The selectors in the first target; None if it is the primary one."""
     results = material.results
     return None if results.target == results.targets[0] else _sheet(results, results.targets[0], {})
 
