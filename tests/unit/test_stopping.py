@@ -13,15 +13,15 @@ from iclscope.matrix.contextual import CALIBRATED
 from iclscope.statistics.signals.generalisability import noise_of
 from iclscope.tables import EVALUATION, POOL
 
-# Three candidates x three items: the items vary by 1, 1 and 1/3, and the candidates' sums 3, 5 and 8 by 19/3.
-GOLD = np.array([[0.0, 1.0, 2.0], [1.0, 2.0, 2.0], [2.0, 3.0, 3.0]])
-ALPHA = 1.5 * (1 - (1 + 1 + 1 / 3) / (19 / 3))
+# Three candidates x four items: the items vary by 1, 1, 1/3 and 0, and the candidates' sums 3, 5 and 8 by 19/3.
+GOLD = np.array([[0.0, 1.0, 2.0, 0.0], [1.0, 2.0, 2.0, 0.0], [2.0, 3.0, 3.0, 0.0]])
+ALPHA = 4 / 3 * (1 - (1 + 1 + 1 / 3) / (19 / 3))
 
 
 def write_blocks(folder):
     """A block per column of items, with the zero-shot prompt."""
     files = []
-    for item in range(3):
+    for item in range(4):
         gold = [0.0, *GOLD[:, item]]
         frame = pl.DataFrame(
             {
@@ -53,13 +53,22 @@ def test_writes_the_lower_limit_of_alpha_of_every_target_that_has_scores(tmp_pat
     POOL.write(pl.concat(rows).select(POOL.schema.names()), pool, {})
     stopping.write_reliability(blocks=write_blocks(tmp_path), pool=pool, reliability_out=output)
     record = json.loads(output.read_text())
-    assert record["items"] == 3
-    noise = noise_of(GOLD, np.arange(3))
+    assert record["items"] == 4
+    noise = noise_of(GOLD, np.arange(4))
     assert noise.alpha == pytest.approx(ALPHA)
     # log(1 - alpha) is about normal; 5 % of lower limits lie above the truth
     low = pytest.approx(1 - (1 - ALPHA) * np.exp(t.ppf(0.95, noise.freedom) * noise.log_error))
     # always wrong: nothing varies, and nothing is known; margin and acc_norm are no scores of this data set
     assert record["alpha"] == {"accuracy": None, "gold_logprob": low, "gain": low}
+
+
+def test_too_few_items_to_halve_are_never_enough(tmp_path):
+    pool = tmp_path / "pool.parquet"
+    rows = [planted.sample(f"{role}s", 5).with_columns(role=pl.lit(role)) for role in ("candidate", "item")]
+    POOL.write(pl.concat(rows).select(POOL.schema.names()), pool, {})
+    output = tmp_path / "record.json"
+    stopping.write_reliability(blocks=write_blocks(tmp_path)[:3], pool=pool, reliability_out=output)
+    assert set(json.loads(output.read_text())["alpha"].values()) == {None}
 
 
 def test_lists_the_blocks_that_were_enough(tmp_path):

@@ -13,7 +13,7 @@ def rules(planned):
 
 
 def test_comments_and_touched_scripts_rerun_nothing(study):
-    for module in ("signals/metrics", "engine/scoring", "tasks/samples", "signals/correlation", "tables"):
+    for module in ("signals/metrics", "engine/scoring", "tasks/samples", "signals/correlation", "tables/judged"):
         path = study.folder / MODULES / f"{module}.py"
         path.write_text(path.read_text() + "\n# A remark.\n")
     for script in (study.folder / "workflow/scripts").glob("*.py"):

@@ -215,6 +215,11 @@ class Study:
     # What the study ends with
 
     @property
+    def probes(self) -> bool:
+        """Whether a selector reads activations themselves."""
+        return "probe" in self.config["selection"]["selectors"]
+
+    @property
     def study_tables(self) -> int:
         """How many tables of correlations there are: claims hold for all of them together."""
         return len(self.models) * len(self.datasets)

@@ -13,7 +13,7 @@ from iclscope.matrix.quality import COLUMNS, all_scores, shape_of
 from iclscope.runtime import files
 from iclscope.statistics.signals.generalisability import noise_of
 from iclscope.tables import EVALUATION
-from iclscope.tasks.samples import Groups
+from iclscope.tasks.samples import FEWEST_CLUSTERS, Groups
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +22,16 @@ def write_reliability(*, blocks: Sequence[str | Path], pool: str | Path, reliabi
     """Write the lower limit of alpha, with 95 % confidence, of every target that the `blocks` have scores for.
 
     An estimate that is looked at again and again passes a limit by luck sooner or later; its lower limit seldom does.
-    Null where nothing varies. Which targets count and what alpha they need is asked of this record later, so that
-    neither redoes it.
+    Null where nothing varies, and while items are too few to choose on half of them. Which targets count and what alpha
+    they need is asked of this record later, so that neither redoes it.
     """
     frame = pl.concat([EVALUATION.read(block) for block in blocks])
     groups = Groups.of_pool(pool, shape_of(frame))
+    few = int(groups.items.max()) + 1 < FEWEST_CLUSTERS
     found: dict[str, float | None] = {}
     for target, scores in all_scores(frame, list(COLUMNS), groups.gold).items():
         noise = noise_of(scores.matrix, groups.items, groups.candidates)
-        found[target] = None if noise is None else noise.alpha_interval(0.9)[0]
+        found[target] = None if noise is None or few else noise.alpha_interval(0.9)[0]
     items = frame["item"].n_unique()
     logger.info("%d items: lower limits of alpha %s", items, found)
     files.write_text(reliability_out, json.dumps({"items": items, "alpha": found}, indent=2) + "\n")

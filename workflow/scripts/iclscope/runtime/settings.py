@@ -233,9 +233,10 @@ def _fillers(config: Mapping[str, Any]) -> Iterable[str]:
 def _probe(config: Mapping[str, Any]) -> Iterable[str]:
     """A probe of activations that are not named, or not read."""
     probe = config["selection"].get("probe")
+    if "probe" not in config["selection"]["selectors"]:
+        return
     if probe is None:
-        if "probe" in config["selection"]["selectors"]:
-            yield "selection.selectors: probe needs a site and a layer, which selection.probe names"
+        yield "selection.selectors: probe needs a site and a layer, which selection.probe names"
         return
     sites = config["activations"]["sites"]
     if probe["site"] not in sites:
