@@ -11,7 +11,8 @@ QUALITY = "results/quality/tiny/animals.parquet"
 
 def stop_at(study, alpha):
     def change(config):
-        config["evaluation"] |= {"block": {"candidates": 8, "items": 2}, "stop_at_reliability": alpha}
+        config["datasets"]["animals"] |= {"candidates": 24, "items": 24}
+        config["evaluation"] |= {"block": {"candidates": 24, "items": 4}, "stop_at_reliability": alpha}
         config["quality"] |= {"targets": ["gold_logprob"], "primary": "gold_logprob"}
         config["selection"]["selectors"] = ["random", "search_half", "length"]  # a search needs more items
 
@@ -27,7 +28,7 @@ def test_stops_after_the_first_reliable_column_and_continues_when_more_is_asked(
     assert [(one["alpha"]["gold_logprob"] or 0) >= 1e-6 for one in found] == [False] * (len(found) - 1) + [True]
     items = found[-1]["items"]
     matrix = pl.read_parquet(study.folder / f"{ANIMALS}.parquet")
-    assert matrix["item"].max() == items - 1 < 7
+    assert matrix["item"].max() == items - 1 < 23
     assert pl.read_parquet(study.folder / QUALITY)["items"].unique().to_list() == [items]
     assert study.planned(QUALITY) == {}
 
@@ -36,4 +37,4 @@ def test_stops_after_the_first_reliable_column_and_continues_when_more_is_asked(
     study.run(QUALITY)
     new = study.times(f"{ANIMALS}/blocks/*")
     assert {file: new[file] for file in old} == old
-    assert pl.read_parquet(study.folder / f"{ANIMALS}.parquet")["item"].max() == 7
+    assert pl.read_parquet(study.folder / f"{ANIMALS}.parquet")["item"].max() == 23
