@@ -32,7 +32,7 @@ def test_small_studies_cannot_show_much_and_large_ones_can(config, tmp_path):
     assert large["exclude"].item() > 0.8
     rising = table.filter(dataset="boolq", items=100).sort("candidates")
     assert rising["detect"].is_sorted()
-    assert "boolq (as declared): 48 candidates x 48 items measure quality with alpha = 0.62." in text
+    assert "boolq (as declared): 48 candidates x 48 items measure quality with alpha = 0.93." in text
     assert "To find the smallest useful effect in 80%: " in text
 
 
