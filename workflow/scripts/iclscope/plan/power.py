@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 CANDIDATES = (24, 48, 100, 150, 200, 300, 400, 500, 700, 1000, 1500, 2000)
 ITEMS = (24, 48, 100, 200, 500, 1000)
-# Where neither the config nor results say it: variances in units of the candidates', and independent signals. Measured in
-# the default study: gold log probability on BoolQ and ASDiv, and the null line of its 14,400 activation signals.
+# Where neither the config nor results say it: variances in units of the candidates', and independent signals. Measured
+# in the default study: gold log probability on BoolQ and ASDiv, and the null line of its 14,400 activation signals.
 DECLARED = {"noise": 3.5, "push": 2.4, "signals": 6000.0}
 LARGEST = 0.95  # effect that is looked for
 UNBALANCED = 0.6  # share of the commonest of two labels, for a primary target that is not balanced
