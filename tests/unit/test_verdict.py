@@ -249,3 +249,20 @@ def test_signals_of_a_target_that_lowers_accuracy_come_with_a_warning(tmp_path):
 def judged_of(results):
     """The sentences of the verdict on one model and data set."""
     return rules.verdict([results], SETTINGS, 1)["models"][results.model][results.dataset]["sentences"]
+
+
+def test_what_is_sure_is_believed_however_many_selectors_err_alike(tmp_path):
+    made = planted.write(tmp_path, planted.Plan(alpha=0.95, layers=2))
+    paths = stages(made, tmp_path)
+    compare({"large": paths})
+    results = Results.read("large", "boolq", paths, 1)
+    rows = results.selection.filter(target="gold_logprob")
+    many = pl.concat(
+        rows.filter(selector="search_16").with_columns(selector=pl.lit(f"search_{n}"), gain=pl.col("gain") + n / 1e4)
+        for n in range(30, 60)
+    )
+    alike = replace(results, selection=pl.concat([results.selection, many]))
+    sure = rows.filter(selector="search_16").row(0, named=True)
+    entry = rules.verdict([alike], SETTINGS, 1)["models"]["large"]["boolq"]["selectors"]["search_16"]
+    assert sure["gain"] > 4 * sure["standard_error"]
+    assert entry["expected"] == pytest.approx(sure["gain"], rel=0.2)

@@ -166,8 +166,10 @@ def _believe(
     if not varies.any():
         return RANDOM, {}
     known = rows.filter(varies)
-    covariance = np.array(known["covariance"].to_list())[:, varies]
-    draws = posterior(known["gain"].to_numpy(), covariance, DRAWS, rng)
+    # Errors are taken for independent: the covariance of thirty selectors, estimated from a few dozen candidates, has
+    # axes along which it knows no doubt, and these would pull a gain of six standard errors down to nothing.
+    variance = known["standard_error"].to_numpy() ** 2
+    draws = posterior(known["gain"].to_numpy(), np.diag(variance), DRAWS, rng)
     margin, price = (of_unit(target, settings[name]) for name in ("margin", "price"))
     decision = decide(draws, known["cost"].to_numpy(), price / MILLION, margin)
     columns = {
