@@ -40,6 +40,27 @@ class Truth(NamedTuple):
         return cls(np.sqrt(alpha), *map(float, spearmans))
 
 
+def cronbach_alpha(scores: np.ndarray) -> float:
+    """Cronbach's alpha of the candidates' mean scores, from `scores` [candidates, items] with at least 2 of each.
+
+    N/(N-1) * (1 - sum of the items' variances / variance of the candidates' sums) (Cronbach 1951, Psychometrika 16);
+    for scores of 0 and 1 this is KR-20 (Kuder and Richardson 1937). May be negative; NaN if all sums are equal.
+    """
+    items = scores.shape[1]
+    total = scores.sum(axis=1).var(ddof=1)
+    if total == 0:
+        return np.nan
+    return float(items / (items - 1) * (1 - scores.var(axis=0, ddof=1).sum() / total))
+
+
+def weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Centred ranks of `values` [C] when value c counts `weights[c]` times; equal values share their average rank."""
+    _, group = np.unique(values, return_inverse=True)
+    total = np.bincount(group, weights=weights)
+    below = np.cumsum(total) - total
+    return (below + total / 2)[group] - weights.sum() / 2
+
+
 def scores_of(ability: np.ndarray, items: int, alpha: float, rng: np.random.Generator) -> np.ndarray:
     """Scores [C, N] of reliability `alpha`: ability, difficulty of the item, and noise."""
     noise = np.sqrt(items * (1 - alpha) / alpha)

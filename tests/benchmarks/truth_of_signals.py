@@ -17,7 +17,6 @@ from scipy.stats import norm
 
 from iclscope.statistics.partial import Confounders
 from iclscope.statistics.ranks import centred_ranks, unit
-from iclscope.statistics.reliability import cronbach_alpha
 from iclscope.statistics.signals import power
 from iclscope.statistics.signals.chosen import winner
 from iclscope.statistics.signals.data_sets import pool
@@ -26,7 +25,7 @@ from iclscope.statistics.signals.incremental import incremental_value
 from iclscope.statistics.signals.latent import SMALL, USELESS, latent_interval, of_family, statuses, too_small
 from iclscope.statistics.signals.shuffles import Shuffles, p_of_largest, permute
 from iclscope.statistics.signals.studentised import Assessed, ItemDraws, assess
-from truth import Truth, table
+from truth import Truth, cronbach_alpha, table
 
 LEVEL, SMALLEST, LEAST_CEILING = 0.05, 0.2, 0.5
 PERMUTATIONS, DRAWS = 299, 150

@@ -335,7 +335,7 @@ def _selection(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl
     rows = []
     for target, matrix in scores.items():
         sd = matrix.mean(axis=1).std()
-        for place, (selector, (kind, share)) in enumerate(kinds.items()):
+        for selector, (kind, share) in kinds.items():
             judged = selector != "random"
             gain = share * 1.8 * sd + (0.1 * sd * rng.standard_normal() if judged else 0.0)
             p = float(2 * norm.sf(1.96 * abs(gain) / sd)) if judged else None
@@ -359,7 +359,6 @@ def _selection(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl
                     "search_low": 5 * share if share > 0 else None,
                     "search_high": None,
                     "cost": 48 * 30 * share,
-                    "covariance": ((np.arange(len(kinds)) == place) * (sd / 1.96) ** 2 * judged).tolist(),
                     "reason": None,
                 }
             )

@@ -8,9 +8,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import rankdata, spearmanr
 
 from iclscope.runtime.errors import StudyError
-from iclscope.statistics.ranks import centred_ranks, strongest_signal, unit, weighted_ranks
-from iclscope.statistics.resampling import Weights, generator, random_half
+from iclscope.statistics.ranks import centred_ranks, strongest_signal, unit
+from iclscope.statistics.resampling import generator, random_half
 from iclscope.statistics.signals.shuffles import Shuffles, p_of_largest, permute
+from truth import weighted_ranks
 
 
 def test_centred_ranks_are_exact_average_ranks():
@@ -94,17 +95,6 @@ def test_signal_that_is_constant_among_the_chosen_candidates_is_not_chosen():
 
 
 # --- bootstrap
-
-
-def test_weights_are_drawn_with_replacement_and_clusters_stay_whole():
-    clusters = np.array([0, 0, 1, 2, 2, 2])
-    weights = Weights.draw(5, clusters, 4_000, np.random.default_rng(0))
-    assert (weights.candidates.sum(axis=1) == 5).all()
-    assert weights.candidates.var() == pytest.approx(1 - 1 / 5, abs=0.03)
-    assert (weights.items[:, 0] == weights.items[:, 1]).all()
-    assert (weights.items[:, 3] == weights.items[:, 5]).all()
-    assert (weights.items[:, [0, 2, 3]].sum(axis=1) == 3).all()
-    assert abs(np.corrcoef(weights.candidates[:, 0], weights.items[:, 0])[0, 1]) < 0.05
 
 
 @given(arrays(np.int64, 8, elements=st.integers(0, 4)), arrays(np.int64, 8, elements=st.integers(0, 3)))

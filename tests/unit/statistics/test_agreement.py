@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from iclscope.statistics.gains.agreement import TrueVariance, agreement_of, gain_elsewhere
-from iclscope.statistics.reliability import cronbach_alpha
+from truth import cronbach_alpha
 
 CANDIDATES, ITEMS = 60, 24
 

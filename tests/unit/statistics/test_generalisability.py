@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from iclscope.statistics.reliability import cronbach_alpha
 from iclscope.statistics.signals.generalisability import interaction, noise_of
+from truth import cronbach_alpha
 
 
 def test_without_clusters_it_is_cronbachs_alpha():

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from iclscope.statistics.ranks import centred_ranks, weighted_ranks
+from iclscope.statistics.ranks import centred_ranks
 from iclscope.statistics.signals.influence import candidate_variance, influences, residual_variance, summed
+from truth import weighted_ranks
 
 
 def weighted_rho(x, y, weights):

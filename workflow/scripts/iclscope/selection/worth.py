@@ -73,7 +73,7 @@ class Judge:
                 columns |= {"low": float(bounds[0][row, 0]), "high": float(bounds[1][row, 0]), "p": float(p[row, 0])}
                 columns |= _errors_of(errors, row)
             columns |= self._exchange(name, row, compared, one.gain[:, 0], covariance)
-            rows.append(columns | {"covariance": np.nan_to_num(covariance[row, [at for _, at in named]]).tolist()})
+            rows.append(columns)
         return _with_holm(rows)
 
     def curve(self, compared: Compared, quality: Float, best: BestPossible) -> pl.DataFrame:

@@ -28,24 +28,6 @@ def unit(rows: NDArray[np.floating]) -> Float:
     return rows / np.where(length > 0, length, 1.0)
 
 
-def weighted_ranks(values: Float, weights: Float) -> Float:
-    """Centred ranks of `values` [C] when value c counts `weights[c]` times; equal values share their average rank."""
-    _, group = np.unique(values, return_inverse=True)
-    total = np.bincount(group, weights=weights)
-    below = np.cumsum(total) - total
-    return (below + total / 2)[group] - weights.sum() / 2
-
-
-def spearman(ranks: Ranks, quality: Ranks) -> Float:
-    """Spearman's rho of `quality` [C] with every signal [signals, C], from centred ranks that are not all zero."""
-    target = quality.astype(np.float64)
-    rho = np.empty(len(ranks))
-    for first in range(0, len(ranks), BLOCK):
-        rows = ranks[first : first + BLOCK].astype(np.float64)
-        rho[first : first + BLOCK] = (rows @ target) / np.sqrt((rows**2).sum(axis=1) * (target @ target))
-    return np.clip(rho, -1, 1)
-
-
 def strongest_signal(ranks: Ranks, quality: Float, ours: NDArray[np.bool_]) -> tuple[int, float]:
     """Row and rho of the signal with the largest |rho| over the candidates `ours`; see `correlations`."""
     rho = correlations(ranks, quality, ours)

@@ -62,19 +62,6 @@ def reliability_of(
     )
 
 
-def cronbach_alpha(scores: NDArray[np.float64]) -> float:
-    """Cronbach's alpha of the candidates' mean scores, from `scores` [candidates, items] with at least 2 of each.
-
-    N/(N-1) * (1 - sum of the items' variances / variance of the candidates' sums) (Cronbach 1951, Psychometrika 16);
-    for scores of 0 and 1 this is KR-20 (Kuder and Richardson 1937). May be negative; NaN if all sums are equal.
-    """
-    items = scores.shape[1]
-    total = scores.sum(axis=1).var(ddof=1)
-    if total == 0:
-        return math.nan
-    return float(items / (items - 1) * (1 - scores.var(axis=0, ddof=1).sum() / total))
-
-
 def spearman_brown(alpha: float, k: float) -> float:
     """Reliability with `k` times as many items (Spearman 1910; Brown 1910)."""
     return k * alpha / (1 + (k - 1) * alpha)

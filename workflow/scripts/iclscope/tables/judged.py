@@ -155,7 +155,6 @@ SELECTION = Table(
         Column("search_low", VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("search_high", VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("cost", VALUE, "tokens that a model reads before the choice is made, answers left out", "tokens"),
-        Column("covariance", pl.List(VALUE), "with the errors of the target's selectors, by row", nullable=True),
         Column("reason", pl.String, "why the gain is undefined", nullable=True),
     ),
     ("target", "selector"),
