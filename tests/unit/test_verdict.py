@@ -35,7 +35,6 @@ def stages(made, folder):
         settings={"targets": TARGETS, "primary": "gold_logprob", "split_halves": 10},
         quality_out=paths["quality"],
         reliability_out=paths["reliability"],
-        variance_out=paths["variance"],
         job=Job(1, {}),
     )
     correlation.run(
@@ -70,6 +69,7 @@ def compare(models):
             targets=TARGETS,
             settings={"pool": 12, "splits": 10},
             agreement_out=paths["agreement"],
+            variance_out=paths["variance"],
             job=Job(1, {}),
         )
 

@@ -6,6 +6,8 @@ Outputs: <results>/selection/{model}/{dataset}.parquet  a row per target and sel
          <results>/gains/{model}/{dataset}.parquet      a row per target, selector and number of candidates to pick from
          <results>/agreement/{model}/{dataset}.parquet  a row per target and what it is compared with, over disjoint items:
                                                         the other targets, and the other models in this one
+         <results>/variance/{model}/{dataset}.parquet   where quality comes from, and what models share of it: a row per
+                                                        target and source
 """
 
 
@@ -45,6 +47,7 @@ rule agreement:
         item_rows="<results>/samples/{dataset}/items.parquet",
     output:
         agreement_out="<results>/agreement/{model}/{dataset}.parquet",
+        variance_out="<results>/variance/{model}/{dataset}.parquet",
     log:
         "<logs>/agreement/{model}-{dataset}.log",
     benchmark:

@@ -51,13 +51,18 @@ VARIANCE = Table(
     "Where quality comes from: variance components of one score, and of quality, its mean over these items",
     (
         Column("target", pl.String, "quality target that is a plain mean over items"),
-        Column("of", pl.String, "score: of one pair of candidate and item; quality: of a candidate's mean"),
+        Column(
+            "of",
+            pl.String,
+            "score: of one pair of candidate and item; quality: of a candidate's mean; where there are several models, "
+            "shared: the part of a score that they have in common, own: the part that each has alone (x model)",
+        ),
         Column(
             "source",
             pl.String,
-            "of a score: candidate, item, push (towards the item's gold label), rest (candidate x item); of quality: "
-            "level (on all labels alike), push (towards the labels that more items have), both (twice their "
-            "covariance), rest (noise)",
+            "of quality: level (on all labels alike), push (towards the labels that more items have), both (twice "
+            "their covariance), rest (noise); else: candidate, item, push (towards the item's gold label), rest "
+            "(candidate x item)",
         ),
         Column("variance", VALUE, "unbiased estimate, below zero at times where there is nothing", "squared score"),
     ),
