@@ -184,7 +184,7 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
     for check_one in (_references, _wheels, _encoder, _fillers, _probe, partial(_registered, extensions),
-                      _names, _sources, _splits, _sizes, _kinds):  # fmt: skip
+                      _names, _sources, _splits, _sizes, _shots, _kinds):  # fmt: skip
         yield from check_one(config)
 
 
@@ -331,6 +331,20 @@ def _sizes(config: Mapping[str, Any]) -> Iterable[str]:
                     f"selection.selectors: {search} needs {wanted} items, half of datasets.{name}.items are "
                     f"{items - items // 2}; take it off the list or raise datasets.{name}.items"
                 )
+
+
+def _shots(config: Mapping[str, Any]) -> Iterable[str]:
+    """Sets that are larger than the pool they are chosen from, and more items than there are."""
+    shots = config.get("shots", {"sizes": [0]})
+    largest, items = max(shots["sizes"]), shots.get("items", 0)
+    for name, entry in config["datasets"].items():
+        if entry["candidates"] != "all" and largest > entry["candidates"]:
+            yield (
+                f"shots.sizes: a set of {largest} is more than datasets.{name}.candidates, {entry['candidates']}; take "
+                "it off the list or raise them"
+            )
+        if entry["items"] != "all" and items > entry["items"]:
+            yield f"shots.items: {items} are more than datasets.{name}.items, {entry['items']}; ask for fewer"
 
 
 def _kinds(config: Mapping[str, Any]) -> Iterable[str]:
