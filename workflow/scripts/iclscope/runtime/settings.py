@@ -334,17 +334,14 @@ def _sizes(config: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _shots(config: Mapping[str, Any]) -> Iterable[str]:
-    """Sets that are larger than the pool they are chosen from, and more items than there are."""
-    shots = config.get("shots", {"sizes": [0]})
-    largest, items = max(shots["sizes"]), shots.get("items", 0)
+    """Sets that are larger than the pool they are chosen from."""
+    largest = max(config.get("shots", {"sizes": [0]})["sizes"])
     for name, entry in config["datasets"].items():
         if entry["candidates"] != "all" and largest > entry["candidates"]:
             yield (
                 f"shots.sizes: a set of {largest} is more than datasets.{name}.candidates, {entry['candidates']}; take "
                 "it off the list or raise them"
             )
-        if entry["items"] != "all" and items > entry["items"]:
-            yield f"shots.items: {items} are more than datasets.{name}.items, {entry['items']}; ask for fewer"
 
 
 def _kinds(config: Mapping[str, Any]) -> Iterable[str]:

@@ -94,7 +94,8 @@ def run(
         "target": chosen.target,
         "zero_shot": judging.zero_shot,
     }
-    lines = [_line(pick, [rows[member] for member in pick.tried.members], common) for pick in picks]
+    bare = tried[NOTHING, 0].prompt_tokens
+    lines = [_line(pick, [rows[member] for member in pick.tried.members], common, bare) for pick in picks]
     write_text(picks_out, "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines))
     write_text(task_out, with_demonstrations(task.name, f"{dataset}_pick", lines[0]["documents"], task_out))
     logger.info("recommended: %s, %d demonstrations: %s", lines[0]["name"], lines[0]["k"], lines[0]["verdict"])
@@ -195,7 +196,9 @@ def recommended_first(picks: Sequence[Pick], margin: float) -> list[Pick]:
     return [replace(ship, verdict=WILL_DO) if ship.drawn else ship, *rest]
 
 
-def _line(pick: Pick, members: Sequence[Mapping[str, Any]], common: Mapping[str, Any]) -> dict[str, Any]:
+def _line(
+    pick: Pick, members: Sequence[Mapping[str, Any]], common: Mapping[str, Any], zero_shot_tokens: float
+) -> dict[str, Any]:
     """A line of the file of picks; `members` are rows of the sample."""
     gain = pick.worth[common["target"]]
     return {
@@ -209,7 +212,8 @@ def _line(pick: Pick, members: Sequence[Mapping[str, Any]], common: Mapping[str,
         "gains": {target: worth._asdict() for target, worth in pick.worth.items()},
         "deviation_order": pick.deviations[0],
         "deviation_random": pick.deviations[1],
-        "prompt_tokens": round(pick.tried.prompt_tokens, 1),
+        "prompt_tokens": pick.tried.prompt_tokens,
+        "added_tokens": pick.tried.prompt_tokens - zero_shot_tokens,
         "candidates": list(pick.tried.members),
         "split": members[0]["split"],
         "source_rows": [row["source_row"] for row in members],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclscope.matrix.quality import BALANCED, COLUMNS, FEWEST_OF_LABEL, SHIFTED, Files, primary_of, read_scores
+from iclscope.runtime.errors import StudyError
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.resampling import generator, random_half
 from iclscope.tables import SAMPLE
@@ -19,6 +20,7 @@ Members = tuple[int, ...]
 
 RANDOM, RANDOM_BALANCED = "random", "random_balanced"
 FOLDS = (0, 1)
+HALVES = 20  # that are drawn to find an even one
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,18 @@ def read_chosen(files: Files, settings: Mapping[str, Any], seed: int) -> Chosen:
     scores = known.get(target) or read_scores(files, [target])[0][target]
     rows = SAMPLE.read(files.candidates, columns=["id", "kind", "choices", "gold"]).sort("id").head(len(scores.matrix))
     labels = rows["gold"].to_numpy().astype(np.int64) if labels_of(rows.iter_rows(named=True)) else None
-    halves = random_half(groups.items, generator(seed, "halves of shots"))
+    halves = _halves(groups, tried_items(settings, len(groups.items)), seed)
     return Chosen(target, scores.matrix, groups, labels, halves)
+
+
+def _halves(groups: Groups, tried: int, seed: int) -> NDArray[np.bool_]:
+    """A random half of the items [N] that divides the first `tried` of them, which judge, as evenly as can be."""
+    rng = generator(seed, "halves of shots")
+    drawn = (random_half(groups.items, rng) for _ in range(HALVES))
+    half = min(drawn, key=lambda half: abs(2 * int(half[:tried].sum()) - tried))
+    if half[:tried].all() or not half[:tried].any():
+        raise StudyError(f"shots.items: the first {tried} items are of one cluster and cannot be halved; ask for more")
+    return half
 
 
 def tried_items(settings: Mapping[str, Any], items: int) -> int:

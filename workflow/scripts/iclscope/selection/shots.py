@@ -72,7 +72,6 @@ def _asked(
     return {
         members: Asked([candidates[member] for member in members], [items[i] for i in np.flatnonzero(mask).tolist()])
         for members, mask in wanted.items()
-        if mask.any()
     }
 
 
