@@ -43,7 +43,7 @@ ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # Selectors that search with a number of items of the user's choice need no registration: how many times that number.
-SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4}
+SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4, "halving": 1}
 SEARCH = re.compile(rf"({'|'.join(SEARCHES)})_([1-9]\d*)")
 
 # What a schema says of a value's range, for messages.

@@ -66,6 +66,7 @@ def card(lines: Sequence[Line], address: str) -> Card:
         text=first["prefix"].rstrip(),
         facts=[
             *(_accuracy(first) if use else ()),
+            ("Score", _score(first)),
             ("Cost", _cost(first)),
             ("How sure", _sure(lines) if use else _why_random(lines)),
         ],
@@ -129,6 +130,15 @@ def _points(share: float) -> str:
     """A share as a whole number of hundredths, with its sign."""
     text = f"{round(100 * share):+d}".replace("-", "\N{MINUS SIGN}")
     return "0" if text == "+0" else text
+
+
+def _score(line: Line) -> str:
+    """The mean score with the demonstrations and without any."""
+    unit = TARGET_UNITS[line["target"]]
+    return (
+        f"{quantity(line['value'])} {unit} in {target_name(line['target'])}, "
+        f"{quantity(line['zero_shot'])} without any demonstration."
+    )
 
 
 def _cost(line: Line) -> str:
