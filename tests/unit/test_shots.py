@@ -10,6 +10,9 @@ from datasets import disable_progress_bars
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from iclscope.engine.packing import computed_tokens
+from iclscope.engine.prompts import PromptEncoder
+from iclscope.plan import workload
 from iclscope.runtime.errors import StudyError
 from iclscope.selection import sets
 from iclscope.tables import EVALUATION
@@ -155,6 +158,17 @@ def test_of_generated_answers_the_right_one_is_scored(generating, tiny_model, ti
 
 def _request(document, prompt, answer):
     return Instance("loglikelihood", document, (prompt, answer), 0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"sizes": [2, 4], "orders": 9, "choose": ["top"], "items": 6}])
+def test_the_plan_counts_the_tokens_that_are_read(study, tiny_tokenizer, settings):
+    encoder, candidates, items = PromptEncoder(tiny_tokenizer), study.rows["candidate"], study.rows["item"]
+    planned = workload.shots(encoder, candidates, items, SETTINGS | settings)
+    read = 0
+    for one in sets_of(study.shots(**settings)).iter_rows(named=True):
+        prefix = prefix_of(members_of(study, one))
+        read += computed_tokens(encoder.encode(prefix, [items[item] for item in one["item"]]))
+    assert planned.tokens == pytest.approx(read, rel=0.05)
 
 
 def test_turns_of_a_chat_hold_what_the_prompt_holds(study):

@@ -73,7 +73,7 @@ def card(lines: Sequence[Line], address: str) -> Card:
         copies={"Copy text": json.dumps(first["prefix"]), "Copy as chat": json.dumps(messages)},
         files=[
             ("all picks (JSON Lines)", address),
-            ("task for lm-evaluation-harness", str(Path(address).with_suffix(".yaml").as_posix())),
+            ("task for the harness", str(Path(address).with_suffix(".yaml").as_posix())),
         ],
     )
 
@@ -149,13 +149,13 @@ def _cost(line: Line) -> str:
 def _sure(lines: Sequence[Line]) -> str:
     """On what a gain rests."""
     first = lines[0]
-    compared = sum(line["name"] not in DRAWN for line in lines)
+    number = plural(sum(line["name"] not in DRAWN for line in lines), "choice")
     even = " and sets with even labels" if first["over_balanced"] else ""
     order = first["deviation_order"]
     in_order = "" if order is None else f" Another order of them moves the score by ±{quantity(order)}."
     return (
-        f"Better than {_random(first['k'])}{even} on items that did not choose them, corrected for the "
-        f"{plural(compared, 'choice')} compared; on {plural(first['items'], 'item')} in all.{in_order}"
+        f"Better than {_random(first['k'])}{even} on items that did not choose them, corrected for the {number} "
+        f"compared; on {plural(first['items'], 'item')} in all.{in_order}"
     )
 
 
@@ -165,7 +165,8 @@ def _why_random(lines: Sequence[Line]) -> str:
     best = max(chosen, key=lambda line: line["value"])
     unit = TARGET_UNITS[best["target"]]
     why = {BEATS: f"but {_random(lines[0]['k'])} score as well", LOWERS: "but lowers accuracy"}
-    said = why.get(best["verdict"], f"which chance may give to one of {plural(len(chosen), 'choice')}")
+    number = "the one choice compared" if len(chosen) == 1 else f"one of {count(len(chosen))} choices"
+    said = why.get(best["verdict"], f"which chance may give to {number}")
     return (
         f"What scores best ({_called(best)}) gains {quantity(best['gain'], signed=True)} {unit} over "
         f"{_random(best['k'])} (95 % interval {interval(best['low'], best['high'], signed=True)}), {said}. "
@@ -175,9 +176,9 @@ def _why_random(lines: Sequence[Line]) -> str:
 
 def _called(line: Line) -> str:
     """A choice in words."""
-    if line["k"] == 1:
-        return "the best candidate alone"
-    return f"{line['k']} demonstrations: {WORDS[line['name']]}"
+    alone = "the best candidate alone" if line["k"] == 1 else f"the {line['k']} best candidates"
+    several = {"balanced": f"{line['k']}, the best of each label", "cover": f"{line['k']} that are best together"}
+    return several.get(line["name"], alone)
 
 
 def _evenly(line: Line) -> str:
