@@ -35,6 +35,7 @@ STAGES: dict[str, tuple[float, float, str, bool]] = {
     "evaluation": (2, 0, "score of every\ncandidate × item", True),
     "metrics": (3, 2, "one number per\nlayer and mask", False),
     "quality": (3, 0, "mean score,\nnoise ceiling", False),
+    "shots": (4, -0.65, "sets of k, and\nwhich to ship", True),
     "selection": (4, 1.5, "gain of each\nselector", False),
     "correlation": (4, 0.5, "ρ, intervals,\ncorrected p", False),
     "plots": (5, 1, "PNG, SVG", False),

@@ -17,8 +17,13 @@ class _Pinned(ContextSampler):
 
 def one_shot(task: ConfigurableTask, demonstration: dict[str, Any], item: dict[str, Any]) -> str:
     """The harness's prompt of `item` after `demonstration`."""
-    task.sampler = _Pinned([demonstration])
-    return task.fewshot_context(item, 1, gen_prefix=task.doc_to_prefix(item))
+    return k_shot(task, [demonstration], item)
+
+
+def k_shot(task: ConfigurableTask, demonstrations: list[dict[str, Any]], item: dict[str, Any]) -> str:
+    """The harness's prompt of `item` after several demonstrations."""
+    task.sampler = _Pinned(demonstrations)
+    return task.fewshot_context(item, len(demonstrations), gen_prefix=task.doc_to_prefix(item))
 
 
 def zero_shot(task: ConfigurableTask, item: dict[str, Any]) -> str:

@@ -56,8 +56,12 @@ def build(
     models: tuple[str, ...] = ("small", "large"),
     verdict: Mapping[str, Any] | None = None,
     more: Mapping[str, Path] | None = None,
+    picks: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> dict[str, Path]:
-    """Write figures and every page as the workflow would; returns page name → file. more: further tables by name."""
+    """Write figures and every page as the workflow would; returns page name → file.
+
+    more: further tables by name; picks: model → demonstrations to ship.
+    """
     paths = {**synthetic.write(tables, folder), **(more or {})}
     figures.run(model="any", dataset="data", tables=paths, study_tables=1, folder=folder / "plots")
     (folder / "run.json").write_text(json.dumps(RUN))
@@ -71,9 +75,42 @@ def build(
     own = {model: ModelFiles(paths, file, pictures) for model, file in pages_of.items()}
     common = {"run_record": folder / "run.json", "verdict": folder / "verdict.json" if verdict else None}
     page, index = folder / "report/data.html", folder / "report/index.html"
-    pages.run_page(PageFiles("data", own, paths["candidates"], **common), SETTINGS, 1, page)
-    pages.run_index(IndexFiles({"data": own}, **common), SETTINGS, 1, index)
+    chosen = {model: _written(lines, folder / f"picks/{model}/data.jsonl") for model, lines in (picks or {}).items()}
+    pages.run_page(PageFiles("data", own, paths["candidates"], **common, picks=chosen), SETTINGS, 1, page)
+    pages.run_index(IndexFiles({"data": own}, **common, picks=list(chosen.values())), SETTINGS, 1, index)
     return {"page": page, "index": index, **pages_of}
+
+
+def pick(name: str, k: int, model: str, text: str, **changes: Any) -> dict[str, Any]:
+    """A line of the file of picks, without what no page shows."""
+    worth = {"gain": 0.25, "low": 0.125, "high": 0.375, "p": 0.001}
+    return {
+        "name": name,
+        "k": k,
+        "verdict": "beats random",
+        "model": {"name": model},
+        "dataset": "data",
+        "items": 40,
+        "target": "gold_logprob_balanced",
+        "zero_shot": -3.5,
+        "value": -1.5,
+        **worth,
+        "over_balanced": worth,
+        "gains": {"accuracy": {"gain": -0.054, "low": -0.2, "high": 0.1, "p": 0.5}},
+        "deviation_order": 0.0625,
+        "deviation_random": 0.5,
+        "prompt_tokens": 1240.0,
+        "added_tokens": 1199.6,
+        "prefix": text,
+        "messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "yes"}],
+        **changes,
+    }
+
+
+def _written(lines: list[dict[str, Any]], path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return path
 
 
 def _items(design: Design) -> pl.DataFrame:

@@ -39,11 +39,13 @@ def test_pages_take_the_files_of_rules_by_model(name):
     tables = {table: [f"{table}/{model}" for model in models] for table in FINAL_TABLES}
     pictures = [f"plots/{model}/{figure}.svg" for figure in ("one", "two") for model in models]
     more = {"massive": ["massive/a", "massive/b"], "explorers": ["a.html", "b.html"], "figures": pictures}
+    more |= {"picks": ["a.jsonl", "b.jsonl"] if name == "many" else []}  # without `shots` there are none
     single = {"comparison": ["plots/swap.svg"][: name == "many"], "candidates": "c", "run_record": "r", "verdict": "v"}
     files = pages.PageFiles.of("data", models, {**tables, **more, **single})
     assert files.models["b"].tables == {**{table: f"{table}/b" for table in FINAL_TABLES}, "massive": "massive/b"}
     assert files.models["b"].explorer == "b.html"
     assert files.models["b"].pictures == {"one": "plots/b/one.svg", "two": "plots/b/two.svg"}
+    assert files.picks == ({"a": "a.jsonl", "b": "b.jsonl"} if name == "many" else {})
     assert files.comparison == ({"swap": "plots/swap.svg"} if name == "many" else {})
     assert (files.candidates, files.run_record, files.verdict) == ("c", "r", "v")
 
@@ -51,7 +53,9 @@ def test_pages_take_the_files_of_rules_by_model(name):
 def test_the_index_takes_the_files_of_rules_by_data_set_and_model():
     pairs = [f"{dataset}/{model}" for dataset in ("x", "y") for model in ("a", "b")]
     tables = {table: [f"{table}/{pair}" for pair in pairs] for table in FINAL_TABLES}
-    files = pages.IndexFiles.of(["x", "y"], ["a", "b"], {**tables, "explorers": pairs, "run_record": 1, "verdict": 2})
+    more = {"explorers": pairs, "run_record": 1, "verdict": 2, "picks": ["x/a", "x/b"]}
+    files = pages.IndexFiles.of(["x", "y"], ["a", "b"], {**tables, **more})
+    assert files.picks == ["x/a", "x/b"]
     for dataset, models in files.studies.items():
         for model, own in models.items():
             assert own.explorer == f"{dataset}/{model}"

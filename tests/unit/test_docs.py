@@ -78,7 +78,7 @@ def test_defaults_are_those_of_the_default_study(default_config):
         if name == "`masks`":
             assert (default, len(value)) == ("all six", len(MASKS))
         else:
-            assert default == (", ".join(value) if isinstance(value, list) else str(value)), name
+            assert default == (", ".join(map(str, value)) if isinstance(value, list) else str(value)), name
 
 
 def test_sizes_are_those_of_the_default_study(default_config):

@@ -5,20 +5,24 @@ import importlib
 import json
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import yaml
+from lm_eval._cli.harness import HarnessCLI
 from snakemake.cli import get_argument_parser
 
-from documents import ADDITION, DOCUMENTS, EXTENSION, README, ROOT, all_blocks, blocks
+from documents import ADDITION, DOCUMENTS, EXTENSION, README, ROOT, all_blocks, blocks, rows
 from iclscope import tables
 from iclscope.__main__ import parser
 from iclscope.activations.masks import Segments
 from iclscope.runtime import settings
+from shot_studies import Study
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -263,7 +267,67 @@ def write_samples(results):
     tables.SAMPLE.write(fill(tables.SAMPLE, {**text, **row}), path, {})
 
 
-def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
+class Example(dict):
+    """What the documents use of `dspy.Example`: fields by name, some of them marked as inputs."""
+
+    def with_inputs(self, *names):
+        assert set(names) <= set(self)
+        self.inputs = names
+        return self
+
+
+@pytest.fixture
+def dspy(monkeypatch):
+    """A stand-in for DSPy, which is no library of this project: a program keeps its signature."""
+    module = SimpleNamespace(Example=Example, Predict=lambda signature: SimpleNamespace(signature=signature))
+    monkeypatch.setitem(sys.modules, "dspy", module)
+
+
+def write_picks(results):
+    """A pick of two demonstrations."""
+    documents = [{"passage": f"Water {n}.", "question": "is it wet", "label": 1, "idx": n} for n in range(2)]
+    turn = [{"role": "user", "content": "…"}, {"role": "assistant", "content": "yes"}]
+    line = {"verdict": "beats random", "k": 2, "gain": 0.25, "low": 0.125, "high": 0.375, "prefix": "…\n\n"}
+    path = results / "picks/smollm2-135m/boolq.jsonl"
+    path.parent.mkdir(parents=True)
+    line |= {"documents": documents, "messages": turn * len(documents)}
+    path.write_text(json.dumps(line) + "\n" + json.dumps({**line, "k": 1}) + "\n", encoding="utf-8")
+    return line
+
+
+def test_ways_to_ship_demonstrations(tmp_path, monkeypatch, dspy):
+    line = write_picks(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    made = {}
+    for code in blocks(DOCUMENTS["docs/how-to/ship-demonstrations.md"], "python"):
+        exec(code, made)
+    assert made["prompt"].startswith(line["prefix"])
+    messages = json.loads(made["body"])["messages"]
+    assert [one["role"] for one in messages] == ["user", "assistant"] * 2 + ["user"]
+    assert messages[-1]["content"] == made["prompt"].removeprefix(line["prefix"])
+    outputs = made["answer"].signature.partition("->")[2].split(",")
+    for demo, document in zip(made["answer"].demos, line["documents"], strict=True):
+        assert demo == document
+        assert {name.strip() for name in outputs} <= set(demo) - set(demo.inputs)
+
+
+def test_the_harness_takes_its_command_as_it_is_meant(monkeypatch):
+    (line,) = [line for line in commands() if line.startswith("lm_eval ")]
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    chosen = HarnessCLI().parse_args()
+    assert (chosen.tasks, chosen.include_path) == (["boolq_pick"], "results/picks/smollm2-135m")
+
+
+def test_fields_of_a_pick_are_described(tmp_path, monkeypatch, tiny_model, tiny_tokenizer):
+    monkeypatch.chdir(tmp_path)
+    study = Study(tmp_path, tiny_model, tiny_tokenizer)
+    study.shots()
+    (first, *_), _ = study.picks()
+    table = rows(DOCUMENTS["docs/how-to/ship-demonstrations.md"].partition("## What a line says")[2])
+    assert {name for cells in table for name in re.findall(r"`(\w+)`", cells[0])} == set(first)
+
+
+def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys, dspy):
     key = {"target": "margin", "family": "activation", "mask": "causal", "site": "resid", "layer": 3, "pooling": "all"}
     signals = [{**key, "metric": "mean", "rho": 0.2}, {**key, "metric": "massive", "rho": None}]
     record = {"settings": {}, "git_commit": "unknown", "versions": {}, "inputs": {}}
@@ -271,6 +335,7 @@ def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
     tables.CORRELATION.write(fill(tables.CORRELATION, signals), path, record)
     write_activations(tmp_path / "results")
     write_samples(tmp_path / "results")
+    write_picks(tmp_path / "results")
     for job in ("evaluation/smollm2-135m-boolq", "run_record"):
         file = tmp_path / f"benchmarks/{job}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -286,6 +351,7 @@ def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
         "p corrected for its family in this table, studentised maxT",
         "evaluation",
         "Is water wet?",
+        "beats random 2 0.25 0.125 0.375",
         *shapes,
     ):
         assert wanted in printed

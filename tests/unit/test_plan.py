@@ -54,7 +54,7 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
 def test_every_stage_has_a_line_for_its_model_and_data_set(planned):
     frame, text = planned()
     of_models = {"activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "plots"}
-    of_models |= {"agreement"}
+    of_models |= {"agreement", "shots"}
     for dataset in ("animals", "others"):
         mine = frame.filter(dataset=dataset)
         assert set(mine.filter(model="tiny")["stage"]) == of_models
@@ -87,6 +87,11 @@ def test_hours_follow_from_the_rates_and_the_start_of_jobs(planned, config):
     assert (begin / jobs).to_list() == pytest.approx([calibration.START] * 2, rel=1e-3)
     work = slower.filter(line)["hours"] * (1 - slower.filter(line)["start_share"]) * 3600
     assert work.to_list() == pytest.approx((slower.filter(line)["flops"] / 2e6).to_list())
+
+
+def test_without_sets_of_demonstrations_they_cost_nothing(planned, config):
+    del config["shots"]
+    assert "shots" not in planned()[0]["stage"].to_list()
 
 
 def test_generating_is_bound_by_memory_or_by_arithmetic():

@@ -5,6 +5,7 @@ import pytest
 from iclscope.runtime import settings
 from iclscope.runtime.errors import StudyError
 from iclscope.selection.costs import Tokens
+from iclscope.selection.halving import rounds
 from iclscope.selection.selectors import REGISTRY, SEARCH, SEARCHES, Lesson, Materials, resolve
 from iclscope.selection.strata import stratified
 from iclscope.statistics.ranks import centred_ranks
@@ -157,7 +158,8 @@ def test_the_configuration_is_checked_for_the_same_searches():
     for name, times in settings.SEARCHES.items():
         with pytest.raises(StudyError, match=f"needs {2 * times} items"):
             SEARCHES[name].prefer(None, Lesson(None, np.zeros((C, 1)), None), None, 2)
-        assert SEARCHES[name].cost(tokens, 2) == C * 30 + C * 2 * 10 + (12 * C if name == "shortlist" else 0)
+        pairs = sum(left * new for left, new in rounds(C, 2, N - N // 2)) if name == "halving" else C * 2
+        assert SEARCHES[name].cost(tokens, 2) == C * 30 + pairs * 10 + (12 * C if name == "shortlist" else 0)
 
 
 def test_probe_finds_the_direction_in_which_quality_grows(materials):

@@ -112,6 +112,7 @@ rule page:
             "<results>/plots/{{dataset}}/{figure}.svg", figure=COMPARISONS if len(study.models) > 1 else []
         ),
         explorers=expand("<results>/report/candidates/{model}/{{dataset}}.html", model=study.models),
+        picks=study.picks(["{dataset}"]),
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",
         verdict="<results>/verdict/{dataset}.json",
@@ -144,6 +145,7 @@ rule index:
         explorers=expand(
             "<results>/report/candidates/{model}/{dataset}.html", dataset=study.datasets, model=study.models
         ),
+        picks=study.picks(study.datasets),
         run_record="<results>/run.json",
         verdict="<results>/verdict.json",
     output:

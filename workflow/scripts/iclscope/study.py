@@ -220,6 +220,22 @@ class Study:
         return "probe" in self.config["selection"]["selectors"]
 
     @property
+    def shot_settings(self) -> dict[str, Any]:
+        """What shapes the sets of demonstrations that are tried; nothing without `shots`."""
+        quality = self.config["quality"]
+        return {**self.config.get("shots", {}), "targets": quality["targets"], "primary": quality["primary"]}
+
+    def pick_settings(self, dataset: str) -> dict[str, Any]:
+        """What shapes the picks of a data set, and the task that they are written for."""
+        own = {"margin": self.config["verdict"]["margin"], "task": self.config["datasets"][dataset]["task"]}
+        return {**self.shot_settings, **own}
+
+    def picks(self, datasets: Iterable[str]) -> list[str]:
+        """Demonstrations to ship for these data sets and all models, models fastest; none without `shots`."""
+        asked = product(datasets, self.models) if "shots" in self.config else ()
+        return [f"<results>/picks/{model}/{dataset}.jsonl" for dataset, model in asked]
+
+    @property
     def study_tables(self) -> int:
         """How many tables of correlations there are: claims hold for all of them together."""
         return len(self.models) * len(self.datasets)

@@ -195,6 +195,10 @@ def _reading_costs(
     pairs = (len(candidates) + 1) * len(items)
     yield "evaluation", Cost(jobs, 2 * PAIR * pairs, seconds, jobs * starting, work, answers)  # blocks and the whole
 
+    if shots := config.get("shots"):
+        work = workload.shots(encoder, candidates, items, shots)
+        yield "shots", Cost(2, PAIR * work.predictions, shape.flops(work) / rates.scoring, starting + LIGHT_START, work)
+
 
 def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iterator[tuple[str, Cost]]:
     """Costs of the stages that do without the model."""

@@ -1,13 +1,15 @@
 """What a study will compute, counted before it runs: tokens by the engine's own functions, FLOPs from config.json.
 
 Tokens are those that a model really reads. They equal the run's where a pack holds all prompts of a candidate; shorter
-packs read again what prompts in two of them begin with, half a percent. Only how long generated answers will be is an
-estimate. Not counted are the few prompts on which each block checks that packing can be trusted.
+packs read again what prompts in two of them begin with, half a percent. Only how long generated answers will be, and
+which candidates sets will hold, is an estimate. Not counted are the few prompts on which each block checks that packing
+can be trusted.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import factorial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from iclscope.engine.packing import whole_tree
 from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.matrix import blocks
 from iclscope.signals.content_free import Probe
+from iclscope.tasks.samples import labels_of
+from iclscope.tasks.turns import prefix_of
 
 STOP_TOKENS = 3  # a generated answer ends this many tokens after the last that counts, with its stop sequence
 
@@ -120,6 +124,29 @@ def evaluation(
     for start, end in blocks.cut(len(items), block["items"]):
         part = items[start:end]
         total += scoring(encoder, prefixes, part) + packed(zero_shot_prompts(encoder, part))
+    return total
+
+
+def shots(encoder: PromptEncoder, candidates: Sequence[Row], items: Sequence[Row], settings: Mapping[str, Any]) -> Work:
+    """Work of trying sets of demonstrations, which are as long as sets of neighbours among the candidates.
+
+    settings: the config's `shots`. Sets that turn out to be the same are read once; here none are.
+    """
+    tried = items[: settings.get("items", len(items))]
+    labels = bool(labels_of(candidates))
+    rules = len(settings["choose"]) - (not labels and "balanced" in settings["choose"])
+    random, half = settings["random_sets"], len(tried) // 2
+    total = NOTHING
+    for k in settings["sizes"]:
+        shipped = rules * min(settings["orders"], factorial(k))
+        whole = random + (-(-random // 2) if labels else 0) + shipped
+        prefixes = [
+            prefix_of([candidates[(k * place + member) % len(candidates)] for member in range(k)])
+            for place in range(max(whole, rules))
+        ]
+        total += scoring(encoder, prefixes[:whole], tried)
+        for part in (tried[:half], tried[half:]):
+            total += scoring(encoder, prefixes[:rules], part) if rules else NOTHING
     return total
 
 

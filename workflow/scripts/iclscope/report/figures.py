@@ -14,6 +14,7 @@ from iclscope.report.chapters import (
     price,
     reliability,
     selection,
+    shots,
 )
 from iclscope.report.parts import Chapter
 from iclscope.report.style import save
@@ -26,6 +27,7 @@ CHAPTERS = (  # once per model
     correlation.CHAPTER,
     selection.CHAPTER,
     price.CHAPTER,
+    shots.CHAPTER,
     reliability.CHAPTER,
     massive.CHAPTER,
     controls.CHAPTER,

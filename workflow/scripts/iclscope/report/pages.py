@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iclscope.report import html
-from iclscope.report.chapters import answer, overview
+from iclscope.report.chapters import answer, overview, shots
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
 from iclscope.report.parts import Caption, Chapter, Drawing, Material, Sheet
 from iclscope.report.style import svg
@@ -21,7 +21,8 @@ from iclscope.verdict.wording import p_value, target_name, two_decimals
 Paths = Mapping[str, str | Path]
 
 ANALYSIS_SETTINGS = (
-    "masks", "activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "verdict",
+    "masks", "activations", "metrics", "features", "evaluation", "quality", "correlation", "selection",
+    "shots", "verdict",
 )  # fmt: skip
 
 
@@ -36,7 +37,10 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class PageFiles:
-    """What the page of a data set is made of; candidates: the sample; comparison: pictures that compare the models."""
+    """What the page of a data set is made of.
+
+    candidates: the sample; comparison: pictures that compare the models; picks: demonstrations to ship, by model.
+    """
 
     dataset: str
     models: Mapping[str, ModelFiles]
@@ -44,6 +48,7 @@ class PageFiles:
     run_record: str | Path
     verdict: str | Path | None
     comparison: Paths = field(default_factory=dict)
+    picks: Paths = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: str, models: Sequence[str], files: Any) -> "PageFiles":
@@ -57,17 +62,18 @@ class PageFiles:
             )
             for position, model in enumerate(models)
         }
-        comparison = by_stem(files["comparison"])
-        return cls(dataset, of_models, files["candidates"], files["run_record"], files["verdict"], comparison)
+        comparison, picks = by_stem(files["comparison"]), dict(zip(models, files["picks"], strict=False))
+        return cls(dataset, of_models, files["candidates"], files["run_record"], files["verdict"], comparison, picks)
 
 
 @dataclass(frozen=True)
 class IndexFiles:
-    """What the index is made of; studies: data set → model → files."""
+    """What the index is made of; studies: data set → model → files; picks: demonstrations to ship."""
 
     studies: Mapping[str, Mapping[str, ModelFiles]]
     run_record: str | Path
     verdict: str | Path | None
+    picks: Sequence[str | Path] = ()
 
     @classmethod
     def of(cls, datasets: Sequence[str], models: Sequence[str], files: Any) -> "IndexFiles":
@@ -78,7 +84,7 @@ class IndexFiles:
             dataset: {model: ModelFiles(tables[dataset][model], next(explorers)) for model in models}
             for dataset in datasets
         }
-        return cls(studies, files["run_record"], files["verdict"])
+        return cls(studies, files["run_record"], files["verdict"], list(files["picks"]))
 
 
 @dataclass(frozen=True)
@@ -129,10 +135,12 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, o
     judged = _verdict(files.verdict)
     studies = [Results.read(model, files.dataset, of.tables, study_tables) for model, of in files.models.items()]
     sample = SAMPLE.read(files.candidates)
+    picks = {model: shots.read_lines(path) for model, path in files.picks.items()}
     parts = []
     for results in studies:
         own, judgement = files.models[results.model], _verdict_of(judged, results)
-        material = Material(results, sample, judgement.get("selectors", {}), own.tables.get("massive"))
+        chosen, lines = judgement.get("selectors", {}), picks.get(results.model, ())
+        material = Material(results, sample, chosen, own.tables.get("massive"), lines)
         sections = _sections(material, own, output)
         parts.append(_part(results, judgement, settings, _address(own.explorer, output), sections))
     html.render(
@@ -141,6 +149,7 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, o
         html.TABLES,
         title=files.dataset,
         dataset=files.dataset,
+        cards=[shots.card(lines, _address(files.picks[model], output)) for model, lines in picks.items()],
         parts=parts,
         across_models=_across_models(files, studies, settings, output),
         run_record=_run_rows(files.run_record),
@@ -160,6 +169,7 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
         output,
         html.TABLES,
         title="Signals and demonstrations",
+        cards=[shots.card(shots.read_lines(path), _address(path, output)) for path in files.picks],
         answer=judged.get("headline") or findings.overall(studies),
         plate=Plate("overview", picture, overview.caption(studies), sources),
         rows=[
@@ -260,7 +270,7 @@ def _settings_rows(settings: Mapping[str, Any], results: Results) -> list[tuple[
         f"models.{results.model}": settings["models"][results.model],
         f"datasets.{results.dataset}": settings["datasets"][results.dataset],
     }
-    return flattened(own | {key: settings[key] for key in ANALYSIS_SETTINGS})
+    return flattened(own | {key: settings[key] for key in ANALYSIS_SETTINGS if key in settings})
 
 
 def _run_rows(path: str | Path) -> list[tuple[str, str]]:

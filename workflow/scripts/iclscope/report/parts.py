@@ -36,13 +36,14 @@ class Material:
     """What the tables of a chapter are made from, for one model on one data set.
 
     candidates: the sample; selectors: the verdict's entry of each in the primary target, for those that have one;
-    massive: the table of massive activations, where there is one.
+    massive: the table of massive activations, where there is one; picks: lines of the file of demonstrations to ship.
     """
 
     results: Results
     candidates: pl.DataFrame
     selectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     massive: str | Path | None = None
+    picks: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

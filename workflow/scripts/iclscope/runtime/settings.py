@@ -43,7 +43,7 @@ ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # Selectors that search with a number of items of the user's choice need no registration: how many times that number.
-SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4}
+SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4, "halving": 1}
 SEARCH = re.compile(rf"({'|'.join(SEARCHES)})_([1-9]\d*)")
 
 # What a schema says of a value's range, for messages.
@@ -184,7 +184,7 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
     for check_one in (_references, _wheels, _encoder, _fillers, _probe, partial(_registered, extensions),
-                      _names, _sources, _splits, _sizes, _kinds):  # fmt: skip
+                      _names, _sources, _splits, _sizes, _shots, _kinds):  # fmt: skip
         yield from check_one(config)
 
 
@@ -331,6 +331,17 @@ def _sizes(config: Mapping[str, Any]) -> Iterable[str]:
                     f"selection.selectors: {search} needs {wanted} items, half of datasets.{name}.items are "
                     f"{items - items // 2}; take it off the list or raise datasets.{name}.items"
                 )
+
+
+def _shots(config: Mapping[str, Any]) -> Iterable[str]:
+    """Sets that are larger than the pool they are chosen from."""
+    largest = max(config.get("shots", {"sizes": [0]})["sizes"])
+    for name, entry in config["datasets"].items():
+        if entry["candidates"] != "all" and largest > entry["candidates"]:
+            yield (
+                f"shots.sizes: a set of {largest} is more than datasets.{name}.candidates, {entry['candidates']}; take "
+                "it off the list or raise them"
+            )
 
 
 def _kinds(config: Mapping[str, Any]) -> Iterable[str]:

@@ -66,8 +66,20 @@ def inputs(name: str) -> list[str]:
 
 def generates(name: str) -> bool:
     """Whether task `name` asks for generated answers, as far as its own file or the harness's says it."""
-    found = find(name, folder(name)) or _of_harness(name)
+    found = definition(name)
     return found is not None and found.fields.get("output_type", "generate_until") == "generate_until"
+
+
+def definition(name: str) -> Definition | None:
+    """The definition of task `name` in its own file or the harness's; None where neither can be read as one."""
+    return find(name, folder(name)) or _of_harness(name)
+
+
+def has_functions(fields: Any) -> bool:
+    """Whether a definition, or a part of it, names functions of its own."""
+    if isinstance(fields, dict | list):
+        return any(map(has_functions, fields.values() if isinstance(fields, dict) else fields))
+    return isinstance(fields, _Function)
 
 
 def harness_file(name: str) -> Path | None:

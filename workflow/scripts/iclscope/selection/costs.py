@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from iclscope.selection.halving import rounds
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -44,6 +46,12 @@ class Tokens:
     def shortlist(self, items: float) -> float:
         """Every candidate with the questions without content, then a quarter of them tried on 4 `items` items."""
         return self.read_content_free() + self.pool * items * float(self.prompts.mean())
+
+    def halving(self, items: int) -> float:
+        """Every candidate of the pool once, and a prompt per pair of sequential halving on half of the items."""
+        half = len(self.prompts) - len(self.prompts) // 2
+        pairs = sum(left * new for left, new in rounds(self.pool, items, half))
+        return self.read() + pairs * float(self.prompts.mean())
 
     def lessons(self) -> float:
         """What a selector learns from: half of the study's candidates, tried on half of the items."""

@@ -19,12 +19,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from iclscope.runtime.errors import StudyError
-from iclscope.selection import diversity
+from iclscope.selection import diversity, halving
 from iclscope.selection.costs import Tokens
 from iclscope.selection.strata import stratified
 from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, correlations, strongest_signal, unit
 
-SEARCH = re.compile(r"(search|search_strat|shortlist)_([1-9]\d*)")
+SEARCH = re.compile(r"(search|search_strat|shortlist|halving)_([1-9]\d*)")
 SHORTLIST = 4  # a shortlist is this part of the candidates, each tried on this many times K items
 EACH = "activation_each"
 PENALTIES = np.geomspace(1e-3, 1e3, 13)  # of the ridge ranker, in units of the mean squared length of a candidate
@@ -214,6 +214,12 @@ def shortlist(materials: Materials, lesson: Lesson, rng: np.random.Generator, it
     return np.where(place < -(-len(first) // SHORTLIST), found, found.min() - 1 - place)
 
 
+def halve(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float:
+    """Sequential halving: `items` random items for all candidates, twice as many new ones for the better half, …."""
+    _check_items(f"halving_{items}", items, lesson)
+    return halving.ranked(lesson.scores[:, rng.permutation(lesson.scores.shape[1])], items, rng)
+
+
 def _check_items(name: str, items: int, lesson: Lesson) -> None:
     known = lesson.scores.shape[1]
     if items > known:
@@ -235,6 +241,7 @@ SEARCHES = {
     "search": Search(search, Tokens.trials),
     "search_strat": Search(search_strat, Tokens.trials),
     "shortlist": Search(shortlist, Tokens.shortlist, SHORTLIST),
+    "halving": Search(halve, Tokens.halving),
 }
 
 

@@ -69,6 +69,27 @@ EVALUATION = Table(
     ("candidate", "item"),
 )
 
+SHOTS = Table(
+    "shots",
+    "Sets of several demonstrations before the items: chosen ones and random ones, each in an order",
+    (
+        Column("set", pl.Int32, "number of the set in its order, 0 is the first"),
+        Column("name", pl.String, "how it was chosen: balanced, top or cover; or drawn: random or random_balanced"),
+        Column("k", pl.Int16, "demonstrations in it"),
+        Column("order", pl.Int16, "0: as chosen, the best last, or as drawn; else another order of these members"),
+        Column("fold", pl.Int8, "half of the items that chose it, 0 or 1; empty: all of them, or none", nullable=True),
+        Column("members", pl.List(pl.Int32), "candidate ids, in the order in which they stand in the prompt"),
+        Column("item", pl.Int32, "item id; of a set that a half chose, the other half's"),
+        Column("logprobs", pl.List(pl.Float32), "log probability of each choice after the prompt", "nats"),
+        Column("gold_logprob", pl.Float32, "log probability of the right answer", "nats"),
+        Column("margin", pl.Float32, "gold log probability minus the best wrong one", "nats", nullable=True),
+        Column("correct", pl.Float32, "acc; empty where answers are generated, which sets do not do", nullable=True),
+        Column("correct_norm", pl.Float32, "acc_norm: choices compared per character", nullable=True),
+        Column("prompt_tokens", pl.Int32, "tokens of the prompt without any answer", "tokens"),
+    ),
+    ("set", "item"),
+)
+
 ACTIVATIONS = Table(
     "activations",
     "Statistics of the activations of every candidate's tokens, a row per candidate, layer and site",

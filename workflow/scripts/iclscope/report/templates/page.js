@@ -15,6 +15,21 @@ for (const table of document.querySelectorAll("table.data")) {
   });
 }
 
+// What is copied stands in the button as JSON, for markup does not keep every line break.
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  const said = button.parentElement.querySelector("[role=status]");
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(JSON.parse(button.dataset.copy));
+      said.textContent = "Copied.";
+    } catch {
+      said.textContent = "The browser does not allow it; mark the text and copy it.";
+    }
+    setTimeout(() => { said.textContent = ""; }, 4000);
+  });
+}
+
 function save(address, name) {
   const link = document.createElement("a");
   link.href = address;

@@ -1,0 +1,46 @@
+"""Demonstrations to ship, from a configuration with `shots` to a click on the first screen."""
+
+import json
+
+import yaml
+
+from browser import launched, opened
+
+SHOTS = {"sizes": [3], "items": 6, "random_sets": 4, "orders": 2, "choose": ["balanced", "top"]}
+PAGES = {"run_record": 1, "run_record_of_dataset": 2, "page": 2, "index": 1, "manifest": 1}
+
+
+def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
+    study.configure(lambda config: config.update(shots=SHOTS))
+    assert study.planned() == {"shots": 2, "picks": 2, **PAGES}
+    study.run()
+    assert study.planned() == {}
+    results = study.folder / "results"
+    sums = (results / "SHA256SUMS").read_text()
+    for dataset in ("animals", "sums"):
+        lines = (results / f"picks/tiny/{dataset}.jsonl").read_text(encoding="utf-8").splitlines()
+        first = json.loads(lines[0])
+        task = yaml.safe_load((results / f"picks/tiny/{dataset}.yaml").read_text(encoding="utf-8"))
+        assert task["fewshot_config"]["samples"] == first["documents"]
+        assert {"shots/tiny/{}.parquet", "picks/tiny/{}.jsonl", "picks/tiny/{}.yaml"} <= {
+            line.split()[-1].removeprefix("results/").replace(dataset, "{}") for line in sums.splitlines()
+        }
+    with launched() as browser, opened(browser, results / "report/index.html") as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_role("button", name="Copy text: sums with tiny").click()
+        page.get_by_text("Copied.").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()") == first["prefix"]
+        page.get_by_role("link", name="animals", exact=True).first.click()
+        assert page.get_by_role("heading", name="Several demonstrations").count() == 1
+        assert page.get_by_role("heading", level=2).first.inner_text() in (
+            "Random will do", "Use this demonstration", "Use these demonstrations",
+        )  # fmt: skip
+    study.configure(lambda config: config.pop("shots"))
+    assert study.planned() == PAGES
+
+
+def test_sets_larger_than_the_pool_are_refused_before_anything_runs(fresh):
+    fresh.configure(lambda config: config.update(shots=SHOTS | {"sizes": [9]}))
+    result = fresh.snakemake("--dry-run")
+    assert result.returncode != 0
+    assert "shots.sizes: a set of 9 is more than datasets.animals.candidates, 8;" in result.stderr

@@ -1,0 +1,233 @@
+"""Which demonstrations to ship: what every chosen set gains over random sets, on items that did not choose it.
+
+The set that is shipped was chosen on all items. It carries the estimate of the two that halves of them chose, each
+judged on the other half.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iclscope.matrix import quality
+from iclscope.matrix.quality import BALANCED, COLUMNS, DEMONSTRATED, FEWEST_OF_LABEL, SHIFTED
+from iclscope.runtime.files import write_text
+from iclscope.runtime.jobs import Job, Task
+from iclscope.selection.sets import RANDOM, RANDOM_BALANCED, Chosen, read_chosen
+from iclscope.selection.tried import NOTHING, Tried, read_tried
+from iclscope.statistics.corrections import holm
+from iclscope.statistics.gains.sets import Worth, worth_of
+from iclscope.statistics.intervals import LEVEL
+from iclscope.statistics.ranks import Float
+from iclscope.tables import SAMPLE
+from iclscope.tasks.exported import with_demonstrations
+from iclscope.tasks.turns import messages_of, prefix_of
+
+logger = logging.getLogger(__name__)
+
+TASK_SCORE = "accuracy"  # what a task scores
+BEATS, WORSE, UNDECIDED, LOWERS = "beats random", "worse than random", "undecided", "lowers accuracy"
+WILL_DO, REFERENCE = "random will do", "reference"
+PRIVATE = ("weights", "files")  # of a source.json: checksums, which the run record shows
+
+
+@dataclass(frozen=True)
+class Files(quality.Files):
+    """The score matrix and the samples, the table shots, and the source.json of the model."""
+
+    shots: str | Path
+    model: str | Path
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Demonstrations and what they are worth.
+
+    `value`: mean score. `worth`: quality target → gain over random sets of the same size, `over_balanced` that over
+    label-balanced ones in the target of the verdict. `deviations` of the mean score over orders of these members, and
+    over random sets.
+    """
+
+    tried: Tried
+    value: float
+    worth: Mapping[str, Worth]
+    over_balanced: Worth | None
+    deviations: tuple[float | None, float]
+    verdict: str = REFERENCE
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it was drawn, not chosen."""
+        return self.tried.name in (RANDOM, RANDOM_BALANCED)
+
+    def over(self, target: str) -> list[Worth]:
+        """The gains that count: over random sets, and over label-balanced ones where there are any."""
+        return [self.worth[target], *([self.over_balanced] if self.over_balanced else [])]
+
+    def p(self, target: str) -> float:
+        """p of the weaker of these gains: to beat random choice is to beat both (intersection-union test)."""
+        return max(1.0 if one.p is None else one.p for one in self.over(target))
+
+
+def run(
+    *, files: Files, task: Task, settings: Mapping[str, Any], picks_out: str | Path, task_out: str | Path, job: Job
+) -> None:
+    """Write the picks, a JSON object a line, the recommended one first, and a task of the harness that uses that one.
+
+    settings: the config's `shots`, with `targets` and `primary` of its `quality` and `margin` of its `verdict`.
+    """
+    chosen = read_chosen(files, settings, job.seed)
+    tried = read_tried(files.shots, files.evaluation, chosen)
+    judging = Judging.of(tried, chosen, settings["targets"])
+    picks = recommended_first(judging.picks(), settings["margin"][_unit(chosen.target)])
+    rows = SAMPLE.read(files.candidates).sort("id").to_dicts()
+    dataset = task.key.partition(".")[2]
+    common = {
+        "model": _model(files.model),
+        "dataset": dataset,
+        "items": len(judging.clusters),
+        "target": chosen.target,
+        "zero_shot": judging.zero_shot,
+    }
+    bare = tried[NOTHING, 0].prompt_tokens
+    lines = [_line(pick, [rows[member] for member in pick.tried.members], common, bare) for pick in picks]
+    write_text(picks_out, "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines))
+    write_text(task_out, with_demonstrations(task.name, f"{dataset}_pick", lines[0]["documents"], task_out))
+    logger.info("recommended: %s, %d demonstrations: %s", lines[0]["name"], lines[0]["k"], lines[0]["verdict"])
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How sets become picks: what was tried, the target of the verdict and all `targets` that sets have scores in.
+
+    `gold` [n] are the labels of the items that judge, None for generated answers; `clusters` [n] theirs.
+    """
+
+    tried: Mapping[tuple[str, int], Tried]
+    target: str
+    targets: Sequence[str]
+    labels: NDArray[np.int64] | None
+    gold: NDArray[np.int64] | None
+    clusters: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, tried: Mapping[tuple[str, int], Tried], chosen: Chosen, targets: Sequence[str]) -> "Judging":
+        """Of sets that were chosen in one target, for the config's `targets`."""
+        items = next(iter(tried[NOTHING, 0].judged.values())).shape[1]
+        gold = None if chosen.groups.gold is None else chosen.groups.gold[:items]
+        few = gold is None or np.unique(gold, return_counts=True)[1].min() < FEWEST_OF_LABEL
+        left_out = {*DEMONSTRATED, *SHIFTED, *(BALANCED if few else ())}
+        judged = [target for target in targets if target not in left_out]
+        named = list(dict.fromkeys([chosen.target, *judged]))
+        return cls(tried, chosen.target, named, chosen.labels, gold, chosen.groups.items[:items])
+
+    @property
+    def zero_shot(self) -> float:
+        """Mean score without a demonstration."""
+        return float(self._scores(self.tried[NOTHING, 0], self.target).mean())
+
+    def picks(self) -> list[Pick]:
+        """Every set with what it is worth; verdicts on chosen ones are corrected for their number (Holm)."""
+        found = [self._pick(mine) for (name, k), mine in self.tried.items() if k > (name == RANDOM)]
+        chosen = [pick for pick in found if not pick.drawn]
+        corrected = holm(np.array([pick.p(self.target) for pick in chosen]))
+        judged = [replace(pick, verdict=self._verdict(pick, p)) for pick, p in zip(chosen, corrected, strict=True)]
+        return [*judged, *(pick for pick in found if pick.drawn)]
+
+    def _pick(self, mine: Tried) -> Pick:
+        others = self.tried[RANDOM, mine.k]
+        scores = {target: self._scores(mine, target) for target in self.targets}
+        random = {target: self._scores(others, target) for target in self.targets}
+        both = [target for target in self.targets if len(scores[target]) and len(random[target])]
+        return Pick(
+            tried=mine,
+            value=float(scores[self.target].mean()),
+            worth={target: worth_of(scores[target], random[target], self.clusters) for target in both},
+            over_balanced=self._over_balanced(mine, scores[self.target]),
+            deviations=(
+                mine.deviation(self.target, self.gold),
+                float(random[self.target].mean(axis=1).std(ddof=1)),
+            ),
+        )
+
+    def _over_balanced(self, mine: Tried, scores: Float) -> Worth | None:
+        """The gain over label-balanced random sets; None without labels, and of drawn sets."""
+        if self.labels is None or mine.name in (RANDOM, RANDOM_BALANCED):
+            return None
+        if mine.k > 1:
+            return worth_of(scores, self._scores(self.tried[RANDOM_BALANCED, mine.k], self.target), self.clusters)
+        _, label, times = np.unique(self.labels, return_inverse=True, return_counts=True)
+        everyone = self._scores(self.tried[RANDOM, 1], self.target)
+        return worth_of(scores, everyone, self.clusters, 1 / times[label])
+
+    def _scores(self, tried: Tried, target: str) -> Float:
+        """Scores [sets, n]; of no set where the target is not scored."""
+        scores = tried.of(target, self.gold)
+        return np.empty((0, len(self.clusters))) if scores is None else scores
+
+    def _verdict(self, pick: Pick, p: float) -> str:
+        score = pick.worth.get(TASK_SCORE)
+        if score is not None and score.high is not None and score.high < 0:
+            return LOWERS
+        if p < LEVEL and all(one.gain > 0 for one in pick.over(self.target)):
+            return BEATS
+        random = pick.worth[self.target]
+        return WORSE if random.high is not None and random.high < 0 else UNDECIDED
+
+
+def recommended_first(picks: Sequence[Pick], margin: float) -> list[Pick]:
+    """The pick to ship, then the others from the best on.
+
+    It is the one with the fewest demonstrations among those that beat random choice, and random sets, whose mean score
+    comes within `margin` of the best of these. Of random sets the label-balanced ones count, where there are any.
+    """
+    names = {pick.tried.name for pick in picks}
+    drawn = RANDOM_BALANCED if RANDOM_BALANCED in names else RANDOM
+    open_to_all = [pick for pick in picks if pick.verdict == BEATS or pick.tried.name == drawn]
+    best = max(pick.value for pick in open_to_all)
+    near = [pick for pick in open_to_all if pick.value >= best - margin]
+    ship = min(near, key=lambda pick: (pick.tried.k, pick.drawn, -pick.value))
+    rest = sorted((pick for pick in picks if pick is not ship), key=lambda pick: -pick.value)
+    return [replace(ship, verdict=WILL_DO) if ship.drawn else ship, *rest]
+
+
+def _line(
+    pick: Pick, members: Sequence[Mapping[str, Any]], common: Mapping[str, Any], zero_shot_tokens: float
+) -> dict[str, Any]:
+    """A line of the file of picks; `members` are rows of the sample."""
+    gain = pick.worth[common["target"]]
+    return {
+        "name": pick.tried.name,
+        "k": pick.tried.k,
+        "verdict": pick.verdict,
+        **common,
+        "value": pick.value,
+        **gain._asdict(),
+        "over_balanced": pick.over_balanced and pick.over_balanced._asdict(),
+        "gains": {target: worth._asdict() for target, worth in pick.worth.items()},
+        "deviation_order": pick.deviations[0],
+        "deviation_random": pick.deviations[1],
+        "prompt_tokens": pick.tried.prompt_tokens,
+        "added_tokens": pick.tried.prompt_tokens - zero_shot_tokens,
+        "candidates": list(pick.tried.members),
+        "split": members[0]["split"],
+        "source_rows": [row["source_row"] for row in members],
+        "prefix": prefix_of(members),
+        "messages": messages_of(members),
+        "documents": [json.loads(row["document"]) for row in members],
+    }
+
+
+def _unit(target: str) -> str:
+    return "share_of_items" if COLUMNS[target].startswith("correct") else "nats"
+
+
+def _model(source: str | Path) -> dict[str, Any]:
+    """The model's name, and where it came from with version or commit."""
+    record = json.loads(Path(source).read_text(encoding="utf-8"))
+    return {"name": Path(source).parent.name, **{key: value for key, value in record.items() if key not in PRIVATE}}

@@ -1,0 +1,54 @@
+"""What a set of demonstrations gains over random sets, with the sets and the items as samples."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from iclscope.statistics.intervals import TINY
+from iclscope.statistics.ranks import Float
+
+
+class Worth(NamedTuple):
+    """A gain, its 95 % interval and two-sided p; None where nothing varies."""
+
+    gain: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def worth_of(ours: Float, others: Float, clusters: NDArray[np.int64], chances: Float | None = None) -> Worth:
+    """Mean score of `ours` [S, N] minus that of random sets `others` [R, N]; `clusters` [N] of the items.
+
+    A single set of ours is taken as given, several are a sample as the others are. `chances` [R]: of the others to be
+    drawn, all the same if None. In closed form what a bootstrap of sets x items gives: variances of means over sets and
+    over items add (Owen 2007, Annals of Applied Statistics 1), each with its divisor n - 1; tails are those of t with
+    the degrees of freedom of Satterthwaite (1946).
+    """
+    share = np.ones(len(others)) if chances is None else chances
+    ahead = ours.mean(axis=0) - (share / share.sum()) @ others
+    gain = float(ahead.mean())
+    number = np.unique(clusters, return_inverse=True)[1]
+    parts = [_moved(np.bincount(number, ahead - gain) / len(ahead)), _moved(_moves(others, share))]
+    if len(ours) > 1:
+        parts.append(_moved(_moves(ours, np.ones(len(ours)))))
+    total = sum(variance for variance, _ in parts)
+    if total <= TINY**2:
+        return Worth(gain, None, None, None)
+    error, freedom = np.sqrt(total), total**2 / sum(variance**2 / units for variance, units in parts)
+    reach = float(t.ppf(0.975, freedom) * error)
+    return Worth(gain, gain - reach, gain + reach, float(2 * t.sf(abs(gain) / error, freedom)))
+
+
+def _moves(scores: Float, share: Float) -> Float:
+    """How far each set [R] moves the mean over sets."""
+    weight, means = share / share.sum(), scores.mean(axis=1)
+    return weight * (means - weight @ means)
+
+
+def _moved(moves: Float) -> tuple[float, int]:
+    """Variance that units, each with its move, give a mean, and its degrees of freedom."""
+    freedom = len(moves) - 1
+    return float((moves**2).sum() * len(moves) / freedom), freedom
