@@ -263,6 +263,13 @@ def write_samples(results):
     tables.SAMPLE.write(fill(tables.SAMPLE, {**text, **row}), path, {})
 
 
+def write_sae_features(results):
+    """Active features of a token of a candidate and of an item."""
+    rows = {"role": ["candidate", "item"], "features": [[3, 5]] * 2, "values": [[0.5, 2.0]] * 2}
+    path = results / "sae_features/smollm2-135m/boolq/middle.parquet"
+    tables.SAE_FEATURES.write(fill(tables.SAE_FEATURES, rows), path, {})
+
+
 def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
     key = {"target": "margin", "family": "activation", "mask": "causal", "site": "resid", "layer": 3, "pooling": "all"}
     signals = [{**key, "metric": "mean", "rho": 0.2}, {**key, "metric": "massive", "rho": None}]
@@ -271,6 +278,7 @@ def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys):
     tables.CORRELATION.write(fill(tables.CORRELATION, signals), path, record)
     write_activations(tmp_path / "results")
     write_samples(tmp_path / "results")
+    write_sae_features(tmp_path / "results")
     for job in ("evaluation/smollm2-135m-boolq", "run_record"):
         file = tmp_path / f"benchmarks/{job}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)

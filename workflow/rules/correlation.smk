@@ -1,6 +1,6 @@
 """Correlation of every signal with every quality target: noise ceiling, intervals, corrected tests.
 
-Inputs:  metrics of all masks, features, the score matrix, reliability, the samples (labels, and who shares a passage)
+Inputs:  metrics of all masks and SAEs, features, the score matrix, reliability, the samples (labels, and who shares a passage)
 Outputs: <results>/correlation/{model}/{dataset}.parquet  a row per target and signal
          <results>/headline/{model}/{dataset}.parquet     a row per target
 """
@@ -10,6 +10,7 @@ rule correlation:
     input:
         metrics=expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=study.masks),
         features="<results>/features/{model}/{dataset}.parquet",
+        saes=study.sae_metrics,
         evaluation="<results>/evaluation/{model}/{dataset}.parquet",
         reliability="<results>/reliability/{model}/{dataset}.parquet",
         candidates="<results>/samples/{dataset}/candidates.parquet",

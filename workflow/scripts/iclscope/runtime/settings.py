@@ -39,6 +39,9 @@ OF_CHOICES = {
 # Endings of the workflow's files: a name with one could be the file of another name.
 ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log")
 
+# What stands behind the name of an SAE in that of its untrained twin.
+SAE_TWIN = "_random"
+
 # A split stands in the name of its file.
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -87,6 +90,7 @@ def expand_home(config: dict[str, Any]) -> None:
     for mapping, key in (
         *((entry, "path") for entry in entries if "path" in entry),
         *((files, split) for entry in config["datasets"].values() if (files := entry.get("files")) for split in files),
+        *((entry, "path") for entry in config.get("saes", {}).values() if "path" in entry),
         *((config["pathvars"], name) for name in config.get("pathvars", {})),
     ):
         mapping[key] = os.path.expanduser(mapping[key])
@@ -183,7 +187,7 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _wheels, _encoder, _fillers, _probe, partial(_registered, extensions),
+    for check_one in (_references, _wheels, _encoder, _fillers, _probe, _saes, partial(_registered, extensions),
                       _names, _sources, _splits, _sizes, _kinds):  # fmt: skip
         yield from check_one(config)
 
@@ -245,6 +249,18 @@ def _probe(config: Mapping[str, Any]) -> Iterable[str]:
         yield "selection.probe: it reads activations under the mask causal, which is not one of masks; add it there"
 
 
+def _saes(config: Mapping[str, Any]) -> Iterable[str]:
+    """SAEs of a model that is not there, that cannot be trained as said, or whose files would be those of another."""
+    saes = config.get("saes", {})
+    for name, entry in saes.items():
+        if "model" in entry and entry["model"] not in config["models"]:
+            yield f"saes.{name}.model: {entry['model']!r} is not one of the models ({', '.join(config['models'])})"
+        if entry["source"] == "train" and entry["k"] > entry["width"]:
+            yield f"saes.{name}.k: {entry['k']} active features are more than its width, {entry['width']}; lower it"
+        if name.endswith(SAE_TWIN):
+            yield f"saes.{name}: a name that ends in {SAE_TWIN} is that of an untrained twin; rename it"
+
+
 def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterable[str]:
     """Names of functions that nothing registers."""
     for path, (module, decorator) in REGISTRIES.items():
@@ -263,9 +279,9 @@ def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterab
 
 def _names(config: Mapping[str, Any]) -> Iterable[str]:
     """Names whose files would be those of another, also where a file system takes `A` and `a` for the same."""
-    for section in ("models", "datasets"):
-        yield from _alike([(f"{section}.{name}", name) for name in config[section]])
-        for name in config[section]:
+    for section in ("models", "datasets", "saes"):
+        yield from _alike([(f"{section}.{name}", name) for name in config.get(section, {})])
+        for name in config.get(section, {}):
             if name.casefold().endswith(ENDINGS):
                 yield f"{section}.{name}: a name that ends in {name[name.rindex('.') :]} looks like a file; rename it"
     for name, entry in config["datasets"].items():
