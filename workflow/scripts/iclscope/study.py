@@ -258,6 +258,11 @@ class Study:
         model, dataset = wildcards.model, wildcards.dataset
         return [f"<results>/sae_metrics/{model}/{dataset}/{sae}.parquet" for sae in self.saes(model)]
 
+    def screen_settings(self, sae: str) -> dict[str, Any]:
+        """What shapes the screen of the features of an SAE or its twin."""
+        draws = {key: self.config["correlation"][key] for key in ("permutations", "bootstrap")}
+        return {"name": sae, "poolings": self.config["metrics"]["poolings"], **draws}
+
     @property
     def _saes(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.config.get("saes", {})

@@ -1,6 +1,6 @@
 """Every Parquet table of the study: its columns, their types, units and meaning. A table is declared once, here."""
 
-from iclscope.tables.dictionaries import SAE_DICTIONARY, SAE_FEATURES, SAE_METRICS, SAE_TRAINING
+from iclscope.tables.dictionaries import SAE_DICTIONARY, SAE_FEATURES, SAE_METRICS, SAE_SCREEN, SAE_TRAINING
 from iclscope.tables.judged import (
     AGREEMENT,
     CORRELATION,
@@ -58,6 +58,6 @@ TABLES = {
     for table in (
         POOL, SAMPLE, EVALUATION, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES, EMBEDDINGS,
         QUALITY, RELIABILITY, VARIANCE, CORRELATION, HEADLINE, SELECTION, GAINS, AGREEMENT, SUMMARY, PLAN, POWER,
-        SAE_DICTIONARY, SAE_TRAINING, SAE_FEATURES, SAE_METRICS,
+        SAE_DICTIONARY, SAE_TRAINING, SAE_FEATURES, SAE_METRICS, SAE_SCREEN,
     )
 }  # fmt: skip

@@ -65,3 +65,21 @@ SAE_METRICS = Table(
     ),
     ("sae", *METRICS.key),
 )
+
+SAE_SCREEN = Table(
+    "sae_screen",
+    "Single features of an SAE against the primary quality target; those that 10 to 90 % of the candidates have",
+    (
+        Column("target", pl.String, "the primary quality target"),
+        Column("pooling", pl.String, "tokens over which a candidate's code is the largest value"),
+        FEATURE,
+        Column("prevalence", VALUE, "share of candidates in which it is active"),
+        Column("rho", VALUE, "Spearman's rho with quality", nullable=True),
+        Column("p_maxt", VALUE, "p corrected for all rows of this table, studentised maxT", nullable=True),
+        Column("stability", VALUE, "share of half samples of candidates in which it is among the strongest"),
+        Column("expected_false", VALUE, "at most so many by chance as stable; empty: no bound", nullable=True),
+        Column("partial_label", VALUE, "partial rho given length and label; empty without labels", nullable=True),
+        Column("context", pl.String, "text around the token, in « », where it is strongest", nullable=True),
+    ),
+    ("target", "pooling", "feature"),
+)
