@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from iclscope.runtime.jobs import Job
+from iclscope.selection import sparse
 from iclscope.signals import sae_metrics
 from iclscope.signals.metrics import NO_TOKENS
 from iclscope.signals.sae_codes import Codes, Reading
@@ -106,6 +107,75 @@ def test_what_is_undefined_says_why(value):
         assert value(metric, "all", 2) == (None, NO_TOKENS)
     assert value("sae_novelty", "answer", 1) == (None, sae_metrics.SILENT)
     assert value("sae_similarity", "answer", 1) == (None, sae_metrics.SILENT)
+
+
+@pytest.fixture
+def reading():
+    """Ten candidates and six items with random features of twelve, a question of two tokens each."""
+    rng = np.random.default_rng(8)
+
+    def codes(texts):
+        active = rng.random((texts, 2, 12)) < 0.25
+        return Codes.of(
+            pl.DataFrame(
+                [
+                    {
+                        "id": text, "position": 1 + token, "n_tokens": 4, "question_start": 1, "question_end": 3,
+                        "answer_start": 3, "answer_end": 4, "features": np.flatnonzero(active[text, token]).tolist(),
+                        "values": rng.uniform(0.5, 2, active[text, token].sum()).tolist(), "error": 1.0, "energy": 2.0,
+                    }
+                    for text in range(texts)
+                    for token in range(2)
+                ]
+            ),
+            texts,
+            12,
+        )  # fmt: skip
+
+    return Reading(codes(10), codes(6), rng.uniform(0.01, 0.4, 12), "resid", 3, "topk")
+
+
+def questions(reading):
+    """Which features a question has: bool [texts, width], of candidates and items."""
+    return tuple(part.pooled("question").largest.toarray() > 0 for part in (reading.candidates, reading.items))
+
+
+def test_cover_is_what_brute_force_takes(reading):
+    ours, theirs = questions(reading)
+    weight = -np.log(reading.density)
+
+    def covered(chosen):
+        """Weight of the items' features, once per item that has it, that any of the chosen candidates has."""
+        return sum(weight[f] for item in theirs for f in np.flatnonzero(item) if ours[list(chosen), f].any())
+
+    order = np.argsort(-sparse.cover(reading)).tolist()
+    assert sorted(order) == list(range(10))
+    taken = []
+    for candidate in order:
+        adds = {one: covered([*taken, one]) for one in range(10) if one not in taken}
+        assert adds[candidate] == pytest.approx(max(adds.values()))
+        taken.append(candidate)
+
+
+def test_nearest_shares_most_weight_with_each_item(reading):
+    ours, theirs = questions(reading)
+    found = sparse.nearest(reading)
+    assert found.shape == (10, 6)
+    for c, n in np.ndindex(found.shape):
+        assert found[c, n] == pytest.approx(-np.log(reading.density)[ours[c] & theirs[n]].sum())
+
+
+def test_points_of_a_regression_have_the_products_of_all_features(reading):
+    codes = np.log1p(reading.candidates.pooled("all").largest.toarray())
+    centred = codes - codes.mean(axis=0)
+    gram, found = centred @ centred.T, reading.points @ reading.points.T
+    np.testing.assert_allclose(found / np.trace(found), gram / np.trace(gram), atol=1e-8)
+
+
+def test_items_that_were_not_evaluated_are_left_out(reading):
+    fewer = reading.of_first_items(4)
+    assert len(fewer.items) == 4
+    np.testing.assert_allclose(sparse.nearest(fewer), sparse.nearest(reading)[:, :4])
 
 
 CANDIDATE_COUNT, ITEM_COUNT, FEATURES = 60, 30, 80

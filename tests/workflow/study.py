@@ -166,7 +166,7 @@ def tiny_config() -> dict[str, Any]:
             **sizes,
         },
     }
-    config.pop("saes", None)  # with them every study would train one
+    del config["saes"], config["selection"]["sae"]  # with them every study would train one
     config["masks"] = ["causal", "self_only"]
     config["evaluation"]["block"] = {"candidates": 4, "items": 8}
     config["correlation"] |= {"permutations": 200, "bootstrap": 100}

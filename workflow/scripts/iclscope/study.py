@@ -263,6 +263,22 @@ class Study:
         draws = {key: self.config["correlation"][key] for key in ("permutations", "bootstrap")}
         return {"name": sae, "poolings": self.config["metrics"]["poolings"], **draws}
 
+    def selecting_codes(self, wildcards: Any) -> list[str]:
+        """Input function: active features of the SAE by which selectors go, and of its twin, if the model has it."""
+        model, dataset = wildcards.model, wildcards.dataset
+        return [f"<results>/sae_features/{model}/{dataset}/{sae}.parquet" for sae in self._selecting(model)]
+
+    def selecting_dictionary(self, wildcards: Any) -> str | list[str]:
+        """Input function: the table of the features of that SAE."""
+        found = self._selecting(wildcards.model)
+        return self.sae_part(wildcards.model, found[0], "features.parquet") if found else []
+
+    def _selecting(self, model: str) -> list[str]:
+        """The SAE of a model by which selectors go, and its twin, as far as the listed selectors want them."""
+        asked, sae = self.config["selection"]["selectors"], self.config["selection"].get("sae")
+        wanted = any(name.startswith("sae_") for name in asked)
+        return [name for name in self.saes(model) if wanted and name.removesuffix(TWIN) == sae]
+
     @property
     def _saes(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.config.get("saes", {})

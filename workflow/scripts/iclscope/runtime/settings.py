@@ -42,6 +42,9 @@ ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log
 # What stands behind the name of an SAE in that of its untrained twin.
 SAE_TWIN = "_random"
 
+# Selectors that go by the features of an SAE.
+OF_SAE = {f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", SAE_TWIN)}
+
 # A split stands in the name of its file.
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -52,12 +55,12 @@ SEARCH = re.compile(rf"({'|'.join(SEARCHES)})_([1-9]\d*)")
 # What a schema says of a value's range, for messages.
 LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength", "examples")
 
-# Config keys whose entries are names of registered functions: the module and the decorator that registers them.
+# Config keys whose entries are names of registered functions: the module, or room, and the decorator that registers.
 REGISTRIES = {
     ("masks",): ("activations/masks", "mask"),
     ("metrics", "names"): ("signals/metrics", "metric"),
     ("metrics", "poolings"): ("signals/poolings", "pooling"),
-    ("selection", "selectors"): ("selection/selectors", "register"),
+    ("selection", "selectors"): ("selection", "register"),
 }
 
 
@@ -126,9 +129,11 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
 def registered(module: str | Path, decorator: str) -> list[str]:
     """Names that a module registers with `@decorator` or `@decorator("name")`, read without importing it.
 
-    module: its path in the package, without suffix, or a file elsewhere. The configuration is checked whenever a job
-    starts, and the modules behind it take seconds to import.
+    module: its path in the package, without suffix, that of a room, for all its modules, or a file elsewhere. The
+    configuration is checked whenever a job starts, and the modules behind it take seconds to import.
     """
+    if isinstance(module, str) and (room := PACKAGE / module).is_dir():
+        return [name for file in sorted(room.glob("*.py")) for name in registered(file, decorator)]
     file = module if isinstance(module, Path) else PACKAGE / f"{module}.py"
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -259,6 +264,12 @@ def _saes(config: Mapping[str, Any]) -> Iterable[str]:
             yield f"saes.{name}.k: {entry['k']} active features are more than its width, {entry['width']}; lower it"
         if name.endswith(SAE_TWIN):
             yield f"saes.{name}: a name that ends in {SAE_TWIN} is that of an untrained twin; rename it"
+    chosen = config["selection"].get("sae")
+    for name in config["selection"]["selectors"]:
+        if name in OF_SAE and chosen not in saes:
+            yield f"selection.selectors: {name} needs an SAE, which selection.sae names, one of saes"
+        elif name in OF_SAE and name.endswith(SAE_TWIN) and "controls" not in saes[chosen]:
+            yield f"selection.selectors: {name} needs an untrained twin, for which saes.{chosen}.controls asks"
 
 
 def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterable[str]:
@@ -269,7 +280,7 @@ def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterab
             entries = entries[part]
         places: list[str | Path] = [module, *extensions]
         names = [name for place in places for name in registered(place, decorator)]
-        searches = module == "selection/selectors"
+        searches = module == "selection"
         for entry in entries:
             if entry not in names and not (searches and SEARCH.fullmatch(entry)):
                 numbered = [f"{', '.join(f'{search}_K' for search in SEARCHES)} with a number K"]

@@ -22,6 +22,7 @@ from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity
 from iclscope.selection.costs import Tokens
 from iclscope.selection.strata import stratified
+from iclscope.signals.sae_codes import Reading
 from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, correlations, strongest_signal, unit
 
 SEARCH = re.compile(r"(search|search_strat|shortlist)_([1-9]\d*)")
@@ -38,7 +39,8 @@ class Materials:
     `features` is the feature table; vectors are [C, d] and [N, d], and so are encodings, which a sentence encoder
     makes if one is configured; texts are questions; `activation` [signals, C] are centred ranks of the defined
     activation signals, `metrics` [signals] their metrics. `item_labels` [N] are indices of the right choices, None for
-    generated answers; `probe` [C, width] are activations of the last token where `selection.probe` says, if it does.
+    generated answers; `probe` [C, width] are activations of the last token where `selection.probe` says, if it does;
+    `sae` is what the SAE of `selection.sae` makes of both, `sae_twin` what its untrained twin does, if it has one.
     """
 
     features: pl.DataFrame
@@ -52,6 +54,8 @@ class Materials:
     item_encodings: Float | None = None
     item_labels: NDArray[np.int64] | None = None
     probe: Float | None = None
+    sae: Reading | None = None
+    sae_twin: Reading | None = None
 
     @cached_property
     def directions(self) -> Float:
@@ -264,7 +268,7 @@ def ridge(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
 
     Ridge regression on the teachers, with the penalty that predicts left-out teachers best.
     """
-    return _regressed(materials.coordinates, lesson) if len(materials.activation) else None
+    return regressed(materials.coordinates, lesson) if len(materials.activation) else None
 
 
 @register("probe", learns=True, cost=lambda tokens: tokens.read() + tokens.lessons())
@@ -273,10 +277,10 @@ def probe(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
 
     Ridge regression as in `ridge`, on one site and layer. None without `selection.probe`.
     """
-    return None if materials.probe is None else _regressed(_standardised(materials.probe), lesson)
+    return None if materials.probe is None else regressed(_standardised(materials.probe), lesson)
 
 
-def _regressed(points: Float, lesson: Lesson) -> Float:
+def regressed(points: Float, lesson: Lesson) -> Float:
     """Quality of the candidates at `points` [C, d] as ridge regression on the teachers predicts it."""
     from sklearn.linear_model import RidgeCV  # takes a second, and no other selector needs it
 

@@ -1,7 +1,7 @@
 """Active features of the tokens of many texts, pooled over the tokens of each: what metrics and selectors read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from iclscope.tables import SAE_DICTIONARY, SAE_FEATURES, SPANS
 from iclscope.tasks.samples import CANDIDATE, ITEM
 
 Ints = NDArray[np.int64]
+
+ROUNDING = 1e-5  # principal axes with less than this share of the largest variance are float rounding
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,22 @@ class Codes:
         error, energy = (frame[name].to_numpy().astype(np.float64) for name in ("error", "energy"))
         return cls(sparse, text, position, error, energy, spans)
 
+    def __len__(self) -> int:
+        """How many texts there are."""
+        return len(self.spans[SPANS[0]])
+
+    def first(self, texts: int) -> "Codes":
+        """Those of the first `texts` texts."""
+        ours = self.text < texts
+        return Codes(
+            self.values[np.flatnonzero(ours)],
+            self.text[ours],
+            self.position[ours],
+            self.error[ours],
+            self.energy[ours],
+            {name: of[:texts] for name, of in self.spans.items()},
+        )
+
     def pooled(self, pooling: str) -> "Pooled":
         """The tokens of every text that a pooling takes."""
         start, end = POOLINGS[pooling](self.spans)
@@ -60,11 +78,6 @@ class Pooled:
     codes: Codes
     inside: NDArray[np.bool_]
 
-    @property
-    def texts(self) -> int:
-        """How many texts there are."""
-        return len(self.codes.spans[SPANS[0]])
-
     @cached_property
     def tokens(self) -> Float:
         """How many tokens enter [texts]."""
@@ -72,7 +85,7 @@ class Pooled:
 
     def total(self, values: Float) -> Float:
         """Sum over tokens of a number per token: [all tokens] to [texts]."""
-        return np.bincount(self.codes.text[self.inside], values[self.inside], self.texts).astype(np.float64)
+        return np.bincount(self.codes.text[self.inside], values[self.inside], len(self.codes)).astype(np.float64)
 
     @cached_property
     def largest(self) -> csr_array:
@@ -82,7 +95,7 @@ class Pooled:
         places, which = np.unique(text * width + picked.indices, return_inverse=True)
         found = np.zeros(len(places))
         np.maximum.at(found, which, picked.data)
-        return csr_array((found, (places // width, places % width)), shape=(self.texts, width))
+        return csr_array((found, (places // width, places % width)), shape=(len(self.codes), width))
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,24 @@ class Reading:
         site, layer = record["place"]
         return cls(candidates, items, density, site, layer, record["architecture"])
 
+    def of_first_items(self, items: int) -> "Reading":
+        """The same with the first `items` items."""
+        return replace(self, items=self.items.first(items))
+
     @property
     def weight(self) -> Float:
         """-log density [width]: how telling a feature is."""
         return -np.log(self.density)
+
+    @cached_property
+    def points(self) -> Float:
+        """Candidates as points [C, axes] whose products are those of log(1 + max-pooled code), features centred.
+
+        There are at most as many axes as candidates, and a ridge regression on all features would see the same.
+        """
+        codes = self.candidates.pooled("all").largest.log1p()
+        gram = (codes @ codes.T).toarray()
+        gram = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
+        variance, axes = np.linalg.eigh(gram)
+        known = variance > max(ROUNDING * variance[-1], np.finfo(np.float64).tiny)
+        return axes[:, known] * np.sqrt(variance[known] / variance.mean())
