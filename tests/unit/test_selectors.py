@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import iclscope.selection.sparse  # noqa: F401  (registers selectors, as in the rule of the selection)
 from iclscope.runtime import settings
 from iclscope.runtime.errors import StudyError
 from iclscope.selection.costs import Tokens

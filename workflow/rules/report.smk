@@ -112,6 +112,8 @@ rule page:
             "<results>/plots/{{dataset}}/{figure}.svg", figure=COMPARISONS if len(study.models) > 1 else []
         ),
         explorers=expand("<results>/report/candidates/{model}/{{dataset}}.html", model=study.models),
+        sae_training=study.sae_training,
+        sae_screens=study.sae_screens,
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",
         verdict="<results>/verdict/{dataset}.json",

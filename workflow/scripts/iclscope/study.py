@@ -273,6 +273,18 @@ class Study:
         found = self._selecting(wildcards.model)
         return self.sae_part(wildcards.model, found[0], "features.parquet") if found else []
 
+    @property
+    def sae_training(self) -> list[str]:
+        """The training of every SAE of every model."""
+        pairs = [(model, sae) for model in self.models for sae in self.saes(model) if not sae.endswith(TWIN)]
+        return [self.sae_part(model, sae, "training.parquet") for model, sae in pairs]
+
+    @property
+    def sae_screens(self) -> list[str]:
+        """The features of every SAE of every model against quality on a data set, which is a wildcard; no twins'."""
+        pairs = [(model, sae) for model in self.models for sae in self.saes(model) if not sae.endswith(TWIN)]
+        return [f"<results>/sae_screen/{model}/{{dataset}}/{sae}.parquet" for model, sae in pairs]
+
     def _selecting(self, model: str) -> list[str]:
         """The SAE of a model by which selectors go, and its twin, as far as the listed selectors want them."""
         asked, sae = self.config["selection"]["selectors"], self.config["selection"].get("sae")

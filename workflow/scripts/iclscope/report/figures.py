@@ -13,6 +13,7 @@ from iclscope.report.chapters import (
     massive,
     price,
     reliability,
+    saes,
     selection,
 )
 from iclscope.report.parts import Chapter
@@ -28,6 +29,7 @@ CHAPTERS = (  # once per model
     price.CHAPTER,
     reliability.CHAPTER,
     massive.CHAPTER,
+    saes.CHAPTER,
     controls.CHAPTER,
     demonstrations.CHAPTER,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from iclscope.report import html
 from iclscope.report.chapters import answer, overview
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
-from iclscope.report.parts import Caption, Chapter, Drawing, Material, Sheet
+from iclscope.report.parts import Caption, Chapter, Drawing, Material, SaeFiles, Sheet
 from iclscope.report.style import svg
 from iclscope.tables import SAMPLE
 from iclscope.verdict import findings
@@ -21,17 +21,19 @@ from iclscope.verdict.wording import p_value, target_name, two_decimals
 Paths = Mapping[str, str | Path]
 
 ANALYSIS_SETTINGS = (
-    "masks", "activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "verdict",
+    "masks", "activations", "metrics", "saes", "features", "evaluation", "quality", "correlation", "selection",
+    "verdict",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a page shows of one model: its tables and pictures (SVG) by name, and the page of its candidates."""
+    """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs."""
 
     tables: Paths
     explorer: str | Path
     pictures: Paths = field(default_factory=dict)
+    saes: Mapping[str, SaeFiles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class PageFiles:
                 {**tables[model], "massive": files["massive"][position]},
                 files["explorers"][position],
                 by_stem(files["figures"][position :: len(models)]),
+                _saes(model, files),
             )
             for position, model in enumerate(models)
         }
@@ -132,7 +135,7 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, o
     parts = []
     for results in studies:
         own, judgement = files.models[results.model], _verdict_of(judged, results)
-        material = Material(results, sample, judgement.get("selectors", {}), own.tables.get("massive"))
+        material = Material(results, sample, judgement.get("selectors", {}), own.tables.get("massive"), own.saes)
         sections = _sections(material, own, output)
         parts.append(_part(results, judgement, settings, _address(own.explorer, output), sections))
     html.render(
@@ -171,6 +174,13 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
         settings=flattened(settings),
         run_record=_run_rows(files.run_record),
     )
+
+
+def _saes(model: str, files: Any) -> dict[str, SaeFiles]:
+    """The SAEs of a model by name, from the files `saes/{model}/{sae}/training` and `sae_screen/{model}/…/{sae}`."""
+    training = {Path(file).parent.name: file for file in files["sae_training"] if Path(file).parts[-3] == model}
+    screens = {Path(file).stem: file for file in files["sae_screens"] if Path(file).parts[-3] == model}
+    return {name: SaeFiles(file, screens[name]) for name, file in training.items()}
 
 
 def by_stem(pictures: Sequence[str | Path]) -> dict[str, str | Path]:
@@ -260,7 +270,7 @@ def _settings_rows(settings: Mapping[str, Any], results: Results) -> list[tuple[
         f"models.{results.model}": settings["models"][results.model],
         f"datasets.{results.dataset}": settings["datasets"][results.dataset],
     }
-    return flattened(own | {key: settings[key] for key in ANALYSIS_SETTINGS})
+    return flattened(own | {key: settings[key] for key in ANALYSIS_SETTINGS if key in settings})
 
 
 def _run_rows(path: str | Path) -> list[tuple[str, str]]:
