@@ -248,6 +248,7 @@ def _correlation(
             {
                 "target": [target] * len(keys),
                 "family": family,
+                "sae": [None] * len(keys),
                 "mask": mask,
                 "site": site,
                 "layer": layer,

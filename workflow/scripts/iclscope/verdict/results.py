@@ -92,7 +92,7 @@ class Results:
         return self.selection.filter(target=target).with_columns(p_study=p_study)
 
     def family(self, family: str) -> pl.DataFrame:
-        """Correlations of one family (activation, feature or control) with the primary target, strongest first.
+        """Correlations of one family, such as activation or sae, with the primary target, strongest first.
 
         With `p_study` and `p_beyond_study`, corrected for the study, and the `status` of each defined signal: nothing
         is claimed of a target whose differences are no larger than noise.
