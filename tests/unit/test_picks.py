@@ -129,8 +129,21 @@ def test_a_definition_with_functions_is_included_from_where_it_stands(tmp_path, 
     assert loaded["doc_to_text"]({"q": 3}) == 3
     assert (loaded["fewshot_split"], loaded["tag"]) == (None, None)
     assert loaded["fewshot_config"] == {"sampler": "first_n", "samples": [{"q": "ü"}]}
+    (tasks / "own.yaml").write_text(own + "fewshot_config: {samples: !function utils.text}\n")
+    assert yaml.safe_load(with_demonstrations("own", "d_pick", [{}], output))["num_fewshot"] == 1
     (tasks / "own.yaml").write_text(own + "fewshot_config: {doc_to_text: !function utils.text}\n")
     assert with_demonstrations("own", "d_pick", [{}], output).startswith("# own formats demonstrations by functions")
+
+
+def test_documents_survive_the_task_file(tmp_path, monkeypatch):
+    (tmp_path / "config/tasks").mkdir(parents=True)
+    (tmp_path / "config/tasks/own.yaml").write_text("task: own\ndoc_to_text: '{{q}}'\n")
+    monkeypatch.chdir(tmp_path)
+    odd = ["a\u2028b\x85\t'\"\\ : # 😀\n\n ", "\r\nyes", "!function utils.x", "0123", "1e3", "{{q}}", "\x00\x1b", "no"]
+    documents = [{"q": odd, "n": [1, 2.5, 1e22, True, None], "o": {"é": odd[0]}}]
+    output = tmp_path / "d.yaml"
+    output.write_text(with_demonstrations("own", "d_pick", documents, output), encoding="utf-8")
+    assert load_yaml(output)["fewshot_config"]["samples"] == documents
 
 
 def pick(name, k, value, verdict):

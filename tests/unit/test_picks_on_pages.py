@@ -70,5 +70,5 @@ def test_files_lie_beside_the_page(page):
 def test_all_that_were_compared_stand_in_a_table(pages):
     text = pages["page"].text
     assert "Sets of demonstrations in balanced gold log probability, on 40 items; the first is recommended" in text
-    assert "best of each label 4 −1.50 +0.250 +0.125 to +0.375 +0.250 0.062 0.500 1,240 beats random" in text
-    assert "random, labels even 4 −1.50 +0.250 +0.125 to +0.375 0.500 1,240 random will do" in text
+    assert "best of each label 4 −1.50 +0.250 +0.125 to +0.375 +0.250 −0.054 0.062 0.500 1,240 beats random" in text
+    assert "random, labels even 4 −1.50 +0.250 +0.125 to +0.375 −0.054 0.500 1,240 random will do" in text

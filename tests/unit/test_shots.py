@@ -144,6 +144,19 @@ def test_fewer_items_are_the_first_ones(study):
     assert sorted(frame["item"].unique()) == list(range(5))
 
 
+@pytest.mark.parametrize(
+    ("settings", "target"),
+    [
+        ({}, "gold_logprob_balanced"),
+        ({"items": 5}, "gold_logprob"),  # of one label there is a single item
+        ({"primary": "gain", "targets": ["accuracy", "gain"]}, "gold_logprob"),  # a shift by item changes no gain
+        ({"primary": "margin"}, "margin"),
+    ],
+)
+def test_sets_are_chosen_by_the_nearest_target_that_they_have(study, settings, target):
+    assert sets.read_chosen(sets.Files(**study.files), study.settings(**settings), 1).target == target
+
+
 def test_of_generated_answers_the_right_one_is_scored(generating, tiny_model, tiny_tokenizer):
     frame = generating.shots(primary="accuracy")
     assert set(frame["name"].unique()) == {"random", "top", "cover"}

@@ -28,7 +28,7 @@ def paper(tmp_path_factory):
     assert config["models"].keys() == KINDS.keys()
     for name, entry in config["models"].items():
         folder = study.folder / "local" / name
-        build_model(KINDS[name]).save_pretrained(folder)
+        build_model(KINDS[name], max_position_embeddings=8192).save_pretrained(folder)  # for several demonstrations
         build_tokenizer(bos=KINDS[name] == "llama").save_pretrained(folder)
         del entry["repo"]
         entry |= {"source": "files", "path": f"local/{name}"}
@@ -39,6 +39,7 @@ def paper(tmp_path_factory):
     config["correlation"] |= {"permutations": 200, "bootstrap": 100}
     few = [name for name in config["selection"]["selectors"] if name not in LARGE_SEARCHES]
     config["selection"] |= {"splits": 4, "bootstrap": 100, "selectors": few}
+    config["shots"] |= {"sizes": [2], "random_sets": 4, "orders": 2}
     (study.folder / "config/paper.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return study
 
@@ -67,6 +68,7 @@ def test_all_of_it_is_planned(paper):
     assert counts["metrics"] == models * datasets * masks
     assert counts["evaluation_block"] == models * datasets * 2
     assert counts["correlation"] == counts["selection"] == models * datasets
+    assert counts["shots"] == counts["picks"] == models * datasets
     assert counts["page"] == datasets
 
 
@@ -77,6 +79,8 @@ def test_both_models_answer_and_choose_on_real_rows(finished_paper):
             matrix = pl.read_parquet(results / f"evaluation/{model}/{dataset}.parquet")
             assert matrix.height == (CANDIDATES + 1) * ITEMS
             assert matrix["text"].is_null().all() == (dataset == "arc_challenge")
+            picks = (results / f"picks/{model}/{dataset}.jsonl").read_text(encoding="utf-8").splitlines()
+            assert {line["name"] for line in map(json.loads, picks)} == {"random", "top", "cover"}  # no labels
         choices = pl.read_parquet(results / f"evaluation/{model}/arc_challenge.parquet")["logprobs"]
         assert set(choices.list.len()) <= {3, 4, 5}
         masks = {path.stem for path in (results / f"metrics/{model}/gsm8k").iterdir()}

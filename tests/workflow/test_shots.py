@@ -43,4 +43,5 @@ def test_sets_larger_than_the_pool_are_refused_before_anything_runs(fresh):
     fresh.configure(lambda config: config.update(shots=SHOTS | {"sizes": [9]}))
     result = fresh.snakemake("--dry-run")
     assert result.returncode != 0
-    assert "shots.sizes: a set of 9 is more than datasets.animals.candidates, 8;" in result.stderr
+    said = result.stdout + result.stderr
+    assert "shots.sizes: a set of 9 is more than datasets.animals.candidates, 8; take it off the list" in said

@@ -20,7 +20,7 @@ rule shots:
     benchmark:
         "<benchmarks>/shots/{model}-{dataset}.jsonl"
     conda:
-        "../../envs/models.yaml"
+        "../../envs/shots.yaml"
     threads: MODEL_THREADS
     resources:
         gpu=1,
@@ -51,7 +51,7 @@ rule picks:
     benchmark:
         "<benchmarks>/picks/{model}-{dataset}.jsonl"
     conda:
-        "../../envs/models.yaml"
+        "../../envs/shots.yaml"
     params:
         settings=lambda wildcards: study.pick_settings(wildcards.dataset),
         seed=config["seed"],

@@ -171,7 +171,7 @@ class Judging:
         return np.empty((0, len(self.clusters))) if scores is None else scores
 
     def _verdict(self, pick: Pick, p: float) -> str:
-        score = pick.worth.get(TASK_SCORE)
+        score = pick.worth.get(TASK_SCORE) if COLUMNS[self.target] != COLUMNS[TASK_SCORE] else None
         if score is not None and score.high is not None and score.high < 0:
             return LOWERS
         if p < LEVEL and all(one.gain > 0 for one in pick.over(self.target)):

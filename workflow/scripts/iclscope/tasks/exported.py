@@ -10,9 +10,9 @@ import yaml
 from iclscope.runtime import task_files
 from iclscope.runtime.task_files import Definition
 
-# Fields of a definition that would list the task elsewhere too, or take the demonstrations from a split.
+# Fields of a definition that would list the task elsewhere too, or take the demonstrations from elsewhere.
 ELSEWHERE = ("task_alias", "tag", "fewshot_split")
-OF_A_SPLIT = ("split", "fewshot_indices", "process_docs")
+OTHERS = ("sampler", "samples", "split", "fewshot_indices", "process_docs")
 
 UNLIKE = "# {} formats demonstrations by functions of its own, which a file elsewhere cannot name: take its own file.\n"
 
@@ -24,7 +24,7 @@ def with_demonstrations(task: str, name: str, documents: Sequence[Mapping[str, A
     demonstrations, nothing but a remark is written.
     """
     found = task_files.definition(task) or Definition({}, [])
-    shots = {key: value for key, value in (found.fields.get("fewshot_config") or {}).items() if key not in OF_A_SPLIT}
+    shots = {key: value for key, value in (found.fields.get("fewshot_config") or {}).items() if key not in OTHERS}
     if task_files.has_functions(shots):
         return UNLIKE.format(task)
     made = {

@@ -92,6 +92,7 @@ def compared(material: Material) -> Sheet | None:
             quantity(line["gain"], signed=True) if line["name"] != "random" else "",
             interval(line["low"], line["high"], signed=True) if line["name"] != "random" else "",
             quantity(line["over_balanced"]["gain"], signed=True) if line["over_balanced"] else "",
+            quantity(line["gains"][SCORE]["gain"], signed=True) if SCORE in line["gains"] else "",
             quantity(line["deviation_order"]) if line["deviation_order"] is not None else "",
             quantity(line["deviation_random"]),
             count(round(line["prompt_tokens"])),
@@ -101,11 +102,11 @@ def compared(material: Material) -> Sheet | None:
     ]
     header = (
         "demonstrations", "number", "mean score", "gain", "its 95 % interval", "gain over label-balanced",
-        "deviation over orders", "deviation over random sets", "tokens of a prompt", "verdict",
+        "gain in accuracy", "deviation over orders", "deviation over random sets", "tokens of a prompt", "verdict",
     )  # fmt: skip
     tried = plural(material.picks[0]["items"], "item")
     caption = f"Sets of demonstrations in {target_name(target)}, on {tried}; the first is recommended"
-    return Sheet(caption, header, rows, words=(0, 9))
+    return Sheet(caption, header, rows, words=(0, 10))
 
 
 def _expected(line: Line) -> str:
