@@ -21,6 +21,10 @@ WHEEL_MODEL = {"source": "wheel", "package": "p", "version": "1.0", "sha256": SH
 PART = {"package": "p2", "version": "1.0", "sha256": SHA, "file": "m.gguf.part01"}
 HUB_MODEL = {"source": "hub", "repo": "meta-llama/Llama-3.2-3B", "dtype": "bfloat16"}
 FILES_MODEL = {"source": "files", "path": "models/own", "dtype": "float32"}
+SAE_FILES = {
+    "source": "files", "path": "saes/own", "model": "smollm2-135m", "site": "resid", "layer": 3, "tokens": 99,
+    "texts": "study",
+}  # fmt: skip
 HUB_DATA = {"task": "gsm8k", "source": "hub", "candidates": 9, "items": 40}
 FILES_DATA = {"task": "boolq", "source": "files", "files": {"train": "a.jsonl"}, "candidates": 9, "items": 40}
 
@@ -242,6 +246,36 @@ CONTRADICTIONS = {
         {"selection/probe": {"site": "mlp_act", "layer": 3}},
         r"selection\.probe\.site: mlp_act is not one of activations\.sites \(mlp_out, resid\)",
     ),
+    "SAE of a model that is not there": (
+        {"saes/other": SAE_FILES | {"model": "other"}},
+        r"saes\.other\.model: 'other' is not one of the models \(smollm2-135m\)",
+    ),
+    "SAE with more active features than it has": (
+        {"saes/middle/k": 4000},
+        r"saes\.middle\.k: 4000 active features are more than its width, 2048",
+    ),
+    "SAE with the name of a twin": (
+        {"saes/middle_random": SAE_FILES},
+        r"saes\.middle_random: a name that ends in _random is that of an untrained twin; rename it",
+    ),
+    "SAE with a width that its file says": (
+        {"saes/other": SAE_FILES | {"width": 9}},
+        r"saes\.other: unknown key width",
+    ),
+    "texts of an SAE that are nowhere": ({"saes/middle/texts": "wiki"}, r"saes\.middle\.texts"),
+    "selector by no SAE": (
+        {"selection/sae": GONE},
+        r"selection\.selectors: sae_nearest, sae_nearest_random, .* need an SAE, which selection\.sae names",
+    ),
+    "selector by an SAE that is not there": (
+        {"selection/sae": "end"},
+        r"selection\.selectors: sae_nearest, .* need an SAE, which selection\.sae names, one of saes",
+    ),
+    "selector by a twin that is not there": (
+        {"saes/middle/controls": GONE},
+        r"selection\.selectors: sae_nearest_random, sae_cover_random, sae_ridge_random need an untrained twin, for which "
+        r"saes\.middle\.controls asks",
+    ),
     "probe under a mask that is not read": (
         {"masks": ["self_only"]},
         r"selection\.probe: it reads activations under the mask causal, which is not one of masks",
@@ -389,17 +423,17 @@ def test_the_configurations_of_the_workflow_pass(file):
 
 
 @pytest.mark.parametrize(
-    ("module", "decorator", "registry"),
+    ("module", "decorator", "registry", "imported"),
     [
-        ("activations/masks", "mask", "MASKS"),
-        ("signals/metrics", "metric", "METRICS_BY_NAME"),
-        ("signals/poolings", "pooling", "POOLINGS"),
-        ("selection/selectors", "register", "REGISTRY"),
+        ("activations/masks", "mask", "MASKS", ["activations.masks"]),
+        ("signals/metrics", "metric", "METRICS_BY_NAME", ["signals.metrics"]),
+        ("signals/poolings", "pooling", "POOLINGS", ["signals.poolings"]),
+        ("selection", "register", "REGISTRY", ["selection.selectors", "selection.sparse"]),
     ],
 )
-def test_names_read_from_the_source_are_those_of_the_registry(module, decorator, registry):
-    registered = getattr(importlib.import_module(f"iclscope.{module.replace('/', '.')}"), registry)
-    assert settings.registered(module, decorator) == list(registered)
+def test_names_read_from_the_source_are_those_of_the_registry(module, decorator, registry, imported):
+    owner, *_ = (importlib.import_module(f"iclscope.{name}") for name in imported)
+    assert settings.registered(module, decorator) == list(getattr(owner, registry))
 
 
 OWN = """
