@@ -273,8 +273,8 @@ CONTRADICTIONS = {
     ),
     "selector by a twin that is not there": (
         {"saes/middle/controls": GONE},
-        r"selection\.selectors: sae_nearest_random, sae_cover_random, sae_ridge_random need an untrained twin, for which "
-        r"saes\.middle\.controls asks",
+        r"selection\.selectors: sae_nearest_random, sae_cover_random, sae_ridge_random need an untrained twin, for "
+        r"which saes\.middle\.controls asks",
     ),
     "probe under a mask that is not read": (
         {"masks": ["self_only"]},

@@ -6,7 +6,6 @@ Outputs: <resources>/saes/{model}/{sae}/source.json          an SAE from elsewhe
          <results>/saes/{model}/{sae}/                       config, weights, features.parquet, training.parquet
          <results>/sae_features/{model}/{dataset}/{sae}.parquet  active features of every token
          <results>/sae_metrics/{model}/{dataset}/{sae}.parquet   a row per candidate, pooling and metric
-         <results>/sae_screen/{model}/{dataset}/{sae}.parquet    a row per feature that is tried, with its correlation
 None of these rules runs where the config has no `saes`. An SAE with `_random` behind its name is its untrained twin.
 """
 
@@ -106,29 +105,3 @@ rule sae_metrics:
         code=code_digest("sae_metrics"),
     script:
         "../scripts/sae_metrics.py"
-
-
-rule sae_screen:
-    input:
-        sae_features="<results>/sae_features/{model}/{dataset}/{sae}.parquet",
-        dictionary=lambda wildcards: study.sae_part(wildcards.model, wildcards.sae, "features.parquet"),
-        evaluation="<results>/evaluation/{model}/{dataset}.parquet",
-        reliability="<results>/reliability/{model}/{dataset}.parquet",
-        features="<results>/features/{model}/{dataset}.parquet",
-        candidates="<results>/samples/{dataset}/candidates.parquet",
-        item_rows="<results>/samples/{dataset}/items.parquet",
-    output:
-        sae_screen_out=ensure("<results>/sae_screen/{model}/{dataset}/{sae}.parquet", non_empty=True),
-    log:
-        "<logs>/sae_screen/{model}-{dataset}-{sae}.log",
-    benchmark:
-        "<benchmarks>/sae_screen/{model}-{dataset}-{sae}.jsonl"
-    conda:
-        "../../envs/analysis.yaml"
-    threads: MODEL_THREADS
-    params:
-        settings=lambda wildcards: study.screen_settings(wildcards.sae),
-        seed=config["seed"],
-        code=code_digest("sae_screen"),
-    script:
-        "../scripts/sae_screen.py"
