@@ -11,7 +11,16 @@ import numpy as np
 import polars as pl
 
 from iclscope.matrix.contextual import CALIBRATED
-from iclscope.tables import ACTIVATIONS, EMBEDDINGS, EVALUATION, FEATURES, METRICS, SAMPLE
+from iclscope.tables import (
+    ACTIVATIONS,
+    EMBEDDINGS,
+    EVALUATION,
+    FEATURES,
+    METRICS,
+    SAE_DICTIONARY,
+    SAE_FEATURES,
+    SAMPLE,
+)
 
 METRIC_NAMES = ("constant", "holed", "kurtosis", "mean")
 PLANTED = {"mask": "causal", "site": "resid", "layer": 1, "pooling": "all", "metric": "kurtosis"}
@@ -51,11 +60,12 @@ def write(folder: Path, plan: Plan) -> Planted:
     scores = ability[:, None] + difficulty - 3 + noise * rng.standard_normal((plan.candidates, plan.items))
     planted = Planted(ability, scores)
     names = ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability", "variance")
-    for name in (*names, "activations"):
+    for name in (*names, "activations", "sae_features", "sae_features_random", "sae_dictionary"):
         planted.paths[name] = folder / f"{name}.parquet"
     EVALUATION.write(evaluation(scores, difficulty - 3.5, plan.generated), planted.paths["evaluation"], {})
     FEATURES.write(_features(plan, rng), planted.paths["features"], {})
     EMBEDDINGS.write(_embeddings(plan, rng), planted.paths["embeddings"], {})
+    _write_sae(planted.paths, plan)
     for role, size in (("candidates", plan.candidates), ("items", plan.items)):
         kind = "generation" if plan.generated else "choice"
         SAMPLE.write(sample(role, size, plan.clusters, kind), planted.paths[role], {})
@@ -195,3 +205,26 @@ def _metrics(plan: Plan, mask: str, ability: np.ndarray, rng: np.random.Generato
                     )
                 )
     return pl.concat(parts).select(METRICS.schema.names()).cast(dict(METRICS.schema))
+
+
+def _write_sae(paths: dict[str, Path], plan: Plan) -> None:
+    """Active features of a sparse autoencoder of 40 features and its twin: two tokens a text, three features each."""
+    rng = np.random.default_rng([plan.seed, 7])
+    known = {"sae": ["mid"] * 40 + ["mid_random"] * 40, "feature": [*range(40)] * 2, "contexts": [["a «b» c"]] * 80}
+    table = pl.DataFrame({**known, "density": rng.uniform(0.001, 0.3, 80), "mean_value": 1.0})
+    columns = SAE_DICTIONARY.schema.names()
+    SAE_DICTIONARY.write(table.select(columns).cast(SAE_DICTIONARY.schema), paths["sae_dictionary"], {})
+    sizes = {"candidate": plan.candidates, "item": plan.items}
+    for name in ("sae_features", "sae_features_random"):
+        rows = [
+            {
+                "role": role, "id": text, "position": position, "n_tokens": 4, "question_start": 1, "question_end": 3,
+                "answer_start": 3, "answer_end": 4, "features": rng.choice(40, 3, replace=False).tolist(),
+                "values": rng.uniform(0.5, 3, 3).tolist(), "error": 1.0, "energy": 2.0,
+            }
+            for role, size in sizes.items()
+            for text in range(size)
+            for position in (1, 2)
+        ]  # fmt: skip
+        about = {"architecture": "topk", "place": ["resid", 1], "texts": sizes}
+        SAE_FEATURES.write(pl.DataFrame(rows, schema=SAE_FEATURES.schema), paths[name], about)

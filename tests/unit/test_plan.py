@@ -17,7 +17,7 @@ from test_workload import candidate, item
 @pytest.fixture
 def config(default_config):
     sizes = {"task": "boolq", "source": "files", "candidates": 6, "items": 5}
-    return default_config | {
+    return {key: value for key, value in default_config.items() if key != "saes"} | {
         "models": {"tiny": {"source": "files", "path": "x", "dtype": "bfloat16"}},
         "datasets": {"animals": sizes | {"block": {"candidates": 4, "items": 5}}, "others": sizes},
         "plan": {"teraflops": 2.0, "gigabytes_per_second": 10.0},
@@ -74,6 +74,24 @@ def test_jobs_and_work_are_those_of_the_configuration(planned, config, tiny_mode
     assert read["tokens"] == 2 * sum(len(tiny_tokenizer(text)["input_ids"]) for text in texts)
     shape = workload.shape_of(tiny_model)
     assert 2 * shape.linear * read["tokens"] < read["flops"] < 2 * 2 * shape.linear * read["tokens"]
+
+
+def test_saes_count_the_texts_that_they_read_and_their_own_work(planned, config, tiny_model, tiny_tokenizer):
+    middle = {"source": "train", "site": "resid", "layer": 0.5, "width": 100, "k": 4, "texts": "study"}
+    config["saes"] = {"middle": middle | {"tokens": 5000, "epochs": 3, "controls": ["random"]}}
+    frame, _ = planned()
+    trained = frame.filter(pl.col("stage") == "saes", pl.col("dataset").is_null()).row(0, named=True)
+    texts = [candidate(n)["prefix"].rstrip() for n in range(5, 8)]  # the first five rows are items
+    assert trained["tokens"] == sum(len(tiny_tokenizer(text)["input_ids"]) for text in texts)
+    shape = workload.shape_of(tiny_model)
+    model = 2 / 3 * 2 * shape.linear * trained["tokens"]  # two of three blocks
+    own = 12 * 100 * 32 * 3 * trained["tokens"]  # three epochs
+    assert 0.7 * own + model < trained["flops"] < 1.3 * (own + model)
+    read = frame.filter(stage="saes", dataset="animals").row(0, named=True)
+    demonstrations = sum(len(tiny_tokenizer(candidate(n)["prefix"].rstrip())["input_ids"]) for n in range(6))
+    questions = sum(len(tiny_tokenizer(item(n)["question"])["input_ids"]) for n in range(5))
+    assert read["tokens"] == pytest.approx(2 * (demonstrations + questions), rel=0.1)  # the SAE and its twin
+    assert read["bytes"] == 4 * 6 * read["tokens"]
 
 
 def test_hours_follow_from_the_rates_and_the_start_of_jobs(planned, config):

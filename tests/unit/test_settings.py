@@ -23,6 +23,10 @@ WHEEL_MODEL = {"source": "wheel", "package": "p", "version": "1.0", "sha256": SH
 PART = {"package": "p2", "version": "1.0", "sha256": SHA, "file": "m.gguf.part01"}
 HUB_MODEL = {"source": "hub", "repo": "meta-llama/Llama-3.2-3B", "dtype": "bfloat16"}
 FILES_MODEL = {"source": "files", "path": "models/own", "dtype": "float32"}
+SAE_FILES = {
+    "source": "files", "path": "saes/own", "model": "smollm2-135m", "site": "resid", "layer": 3, "tokens": 99,
+    "texts": "study",
+}  # fmt: skip
 HUB_DATA = {"task": "gsm8k", "source": "hub", "candidates": 9, "items": 40}
 FILES_DATA = {"task": "boolq", "source": "files", "files": {"train": "a.jsonl"}, "candidates": 9, "items": 40}
 
@@ -243,6 +247,36 @@ CONTRADICTIONS = {
     "probe of a site that is not read": (
         {"selection/probe": {"site": "mlp_act", "layer": 3}},
         r"selection\.probe\.site: mlp_act is not one of activations\.sites \(mlp_out, resid\)",
+    ),
+    "SAE of a model that is not there": (
+        {"saes/other": SAE_FILES | {"model": "other"}},
+        r"saes\.other\.model: 'other' is not one of the models \(smollm2-135m\)",
+    ),
+    "SAE with more active features than it has": (
+        {"saes/middle/k": 4000},
+        r"saes\.middle\.k: 4000 active features are more than its width, 2048",
+    ),
+    "SAE with the name of a twin": (
+        {"saes/middle_random": SAE_FILES},
+        r"saes\.middle_random: a name that ends in _random is that of an untrained twin; rename it",
+    ),
+    "SAE with a width that its file says": (
+        {"saes/other": SAE_FILES | {"width": 9}},
+        r"saes\.other: unknown key width",
+    ),
+    "texts of an SAE that are nowhere": ({"saes/middle/texts": "wiki"}, r"saes\.middle\.texts"),
+    "selector by no SAE": (
+        {"selection/sae": GONE},
+        r"selection\.selectors: sae_nearest, sae_nearest_random, .* need an SAE, which selection\.sae names",
+    ),
+    "selector by an SAE that is not there": (
+        {"selection/sae": "end"},
+        r"selection\.selectors: sae_nearest, .* need an SAE, which selection\.sae names, one of saes",
+    ),
+    "selector by a twin that is not there": (
+        {"saes/middle/controls": GONE},
+        r"selection\.selectors: sae_nearest_random, sae_cover_random, sae_ridge_random need an untrained twin, for "
+        r"which saes\.middle\.controls asks",
     ),
     "probe under a mask that is not read": (
         {"masks": ["self_only"]},

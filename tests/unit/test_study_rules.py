@@ -1,5 +1,7 @@
 """What rules ask of a study, answered without Snakemake."""
 
+from types import SimpleNamespace
+
 import polars as pl
 import pytest
 
@@ -255,3 +257,25 @@ def test_features_are_asked_for_by_the_matrix_only_where_scores_are_calibrated(s
 
 def test_features_follow_the_task_which_asks_questions_without_content(study):
     assert study.feature_settings("boolq") == {"neighbours": 5, "task": "boolq"}
+
+
+def test_saes_are_of_their_model_and_bring_their_twins(config):
+    config["saes"] = {
+        "own": {"source": "train", "texts": "study", "controls": ["random"]},
+        "theirs": {"source": "files", "model": "far", "path": "x", "texts": {"files": ["wiki.jsonl"]}},
+    }
+    config["selection"] = {"selectors": ["sae_cover"], "sae": "theirs"}
+    study = Study(config, pool=lambda dataset: "pool")
+    assert study.saes("near") == ["own", "own_random"]
+    assert study.saes("far") == ["own", "own_random", "theirs"]
+    assert study.sae_texts("theirs") == ["wiki.jsonl"]
+    assert study.sae_pools("theirs", "pool") == study.sae_texts("own") == []
+    assert study.sae_pools("own", "items") == [f"<results>/samples/{d}/items.parquet" for d in ("boolq", "sums")]
+    assert study.fetched_sae("near", "own") == []
+    assert study.sae_part("near", "own_random", "cfg.json") == "<results>/saes/near/own/cfg.json"
+    of = SimpleNamespace(model="far", dataset="boolq")
+    assert study.selecting_codes(of) == ["<results>/sae_features/far/boolq/theirs.parquet"]
+    assert study.selecting_dictionary(of) == "<results>/saes/far/theirs/features.parquet"
+    assert study.selecting_codes(SimpleNamespace(model="near", dataset="boolq")) == []
+    del config["saes"]
+    assert study.saes() == study.sae_training == study.sae_screens == study.sae_metrics(of) == []

@@ -23,6 +23,8 @@ MIDDLE = {
 }
 OWN = {"fetch_sae", "train_sae", "sae_features", "sae_metrics", "sae_screen"}
 CORRELATIONS = [f"results/correlation/tiny/{dataset}.parquet" for dataset in ("animals", "sums")]
+SCREEN, SELECTION = "results/sae_screen/tiny/animals/middle.parquet", "results/selection/tiny/animals.parquet"
+SELECTORS = [f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", "_random")]
 
 
 def with_sae(study, **saes):
@@ -31,29 +33,40 @@ def with_sae(study, **saes):
 
 @pytest.fixture(scope="module")
 def trained(made_once, finished):
-    """The finished tiny study with an SAE and its twin, up to the correlations."""
+    """The finished tiny study with an SAE and its twin, up to correlations, and one screen and selection."""
     from study import Study
 
     def make(folder):
         shutil.copytree(finished.folder, folder, symlinks=True)
         study = Study(folder)
         with_sae(study)
-        study.run(*CORRELATIONS)
+        study.configure(lambda config: config["selection"].update(sae="middle", selectors=["random", *SELECTORS]))
+        study.run(*CORRELATIONS, SCREEN, SELECTION)
 
     return Study(made_once("with_sae", make))
 
 
-def test_without_saes_nothing_of_them_runs(fresh, study):
+def test_without_saes_nothing_of_them_runs(fresh):
     assert not OWN & set(fresh.planned())
-    assert study.planned() == {}
 
 
 def test_with_one_it_runs_and_what_reads_it_and_nothing_else(study):
+    assert study.planned() == {}
     with_sae(study)
     planned = study.planned()
     assert (planned["train_sae"], planned["sae_features"], planned["sae_metrics"]) == (1, 4, 4)
-    assert planned["correlation"] == 2
-    before = {"pool", "sample", "activations", "metrics", "features", "evaluation", "evaluation_block", "quality"}
+    assert (planned["correlation"], planned["sae_screen"]) == (2, 2)
+    before = {
+        "pool",
+        "sample",
+        "activations",
+        "metrics",
+        "features",
+        "evaluation",
+        "evaluation_block",
+        "quality",
+        "selection",
+    }
     assert not {*before, "fetch_sae"} & set(planned)
 
 
@@ -72,7 +85,8 @@ def test_it_explains_more_than_its_twin_and_is_a_family_of_its_own(trained):
     }  # fmt: skip
     undefined = saes.filter(metric="sae_active")["reason"]
     assert undefined.str.contains("same number of active features by construction").all()
-    assert saes.filter(metric="sae_unexplained", pooling="all")["rho"].null_count() == 0
+    defined = saes.filter(metric="sae_unexplained", pooling="all", target="gold_logprob")
+    assert defined["rho"].null_count() == 0
     headline = pl.read_parquet(trained.folder / "results/headline/tiny/animals.parquet")
     assert headline["sae_null_95"].null_count() == 0
 
@@ -83,6 +97,13 @@ def test_other_families_stay_as_they_were(finished, trained):
         assert after.filter(pl.col("sae").is_null()).equals(before)
 
 
+def test_features_are_screened_and_selectors_go_by_them(trained):
+    screen = pl.read_parquet(trained.folder / SCREEN)
+    assert screen["prevalence"].is_between(0.1, 0.9).all()
+    assert screen["p_maxt"].is_between(0, 1).all()
+    assert set(pl.read_parquet(trained.folder / SELECTION)["selector"]) == {"random", *SELECTORS}
+
+
 def test_items_are_no_texts_of_the_sae_and_none_shows_its_answer(trained):
     features = pl.read_parquet(trained.folder / "results/sae_features/tiny/animals/middle.parquet")
     items = features.filter(role="item")
@@ -90,8 +111,11 @@ def test_items_are_no_texts_of_the_sae_and_none_shows_its_answer(trained):
     assert (items["answer_end"] == 0).all()
     samples = pl.read_parquet(trained.folder / "results/samples/animals/items.parquet")
     contexts = pl.read_parquet(trained.folder / "results/saes/tiny/middle/features.parquet")["contexts"].explode()
-    named = samples["question"].str.extract(r"(number \d+ lives)")
-    assert not contexts.str.replace_all("[«»]", "").str.contains_any(named.to_list()).any()
+    named = samples["question"].str.extract(r"(number \d+) lives").drop_nulls()
+    assert len(named) == 8
+    seen = contexts.str.replace_all("[«»]", "").str.extract_all(r"number \d+ lives").explode().drop_nulls()
+    assert len(seen)
+    assert not set(seen) & {f"{name} lives" for name in named}
 
 
 def test_a_dictionary_from_a_folder_reads_what_the_trained_one_reads(trained, tmp_path):
@@ -130,7 +154,8 @@ def test_stored_features_rebuild_activations_with_the_stored_error(trained):
     rows = pl.read_parquet(trained.folder / "results/samples/animals/candidates.parquet")
     for row in rows.iter_rows(named=True):
         ids = encode_demonstration(tokenizer, row).ids
-        states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[about["layer"] + 1][0]
+        with torch.inference_mode():
+            states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[about["layer"] + 1][0]
         for one in frame.filter(role="candidate", id=row["id"]).iter_rows(named=True):
             codes = torch.zeros(dictionary.width)
             codes[one["features"]] = torch.tensor(one["values"])

@@ -4,7 +4,7 @@ Inputs:  metrics of all masks and SAEs, features, the score matrix, reliability,
          passage); for the screen, the features that an SAE finds
 Outputs: <results>/correlation/{model}/{dataset}.parquet  a row per target and signal
          <results>/headline/{model}/{dataset}.parquet     a row per target
-         <results>/sae_screen/{model}/{dataset}/{sae}.parquet  a row per feature of an SAE that is tried
+         <results>/sae_screen/{model}/{dataset}/{sae}.parquet  a row per feature of an SAE that is tried, and pooling
 """
 
 

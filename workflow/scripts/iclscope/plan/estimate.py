@@ -18,7 +18,7 @@ from iclscope.engine.models import load_tokenizer
 from iclscope.engine.prompts import PromptEncoder
 from iclscope.matrix import blocks
 from iclscope.matrix.evaluation import GenerationScorer
-from iclscope.plan import calibration, workload
+from iclscope.plan import calibration, dictionaries, workload
 from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
 from iclscope.runtime.errors import StudyError
@@ -76,6 +76,7 @@ class Cost:
     starting: float
     read: Work = NOTHING
     generated: Work = NOTHING
+    flops: float = 0.0  # where these do not follow from the work
 
 
 def run(
@@ -105,6 +106,14 @@ def run(
             costs = dict(model_costs(settings, model, name, shape, folder, sample, rates[model]))
             logger.info("%s, %s: %.4g million tokens", model, name, sum(c.read.tokens for c in costs.values()) / 1e6)
             rows += [_row(stage, model, name, cost, shape) for stage, cost in costs.items()]
+        study = [(pools[name], len(sample.items)) for name, sample in samples.items()]
+        planned = dictionaries.of_model(settings, model, shape, folder)
+        if planned:
+            learned = dictionaries.learned(planned, study, settings["seed"])
+            rows.append(_row("saes", model, None, _of_saes(learned, len(planned), shape, rates[model])))
+            for name, sample in samples.items():
+                read = dictionaries.read(planned, sample.candidates, sample.items)
+                rows.append(_row("saes", model, name, _of_saes(read, 3 * len(planned), shape, rates[model])))
     frame = pl.DataFrame(rows, schema=PLAN.schema)
     PLAN.write(frame, table_out, job.provenance)
     write_text(text_out, as_text(frame, rates))
@@ -200,6 +209,13 @@ def _reading_costs(
         yield "shots", Cost(2, PAIR * work.predictions, shape.flops(work) / rates.scoring, starting + LIGHT_START, work)
 
 
+def _of_saes(share: dictionaries.Share, jobs: int, shape: Architecture, rates: Rates) -> Cost:
+    """Cost of some jobs of SAEs, each of which loads the model."""
+    return Cost(
+        jobs, share.size, share.flops / rates.extraction, jobs * rates.start, Work(share.tokens), flops=share.flops
+    )
+
+
 def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iterator[tuple[str, Cost]]:
     """Costs of the stages that do without the model."""
     candidates, pairs = len(sample.candidates), len(sample.candidates) * len(sample.items)
@@ -233,7 +249,7 @@ def _row(
         "jobs": cost.jobs,
         "tokens": cost.read.tokens,
         "new_tokens": cost.generated.tokens,
-        "flops": shape.flops(cost.read + cost.generated) if shape else 0.0,
+        "flops": cost.flops or (shape.flops(cost.read + cost.generated) if shape else 0.0),
         "bytes": int(cost.size),
         "hours": seconds / 3600,
         "start_share": cost.starting / seconds,

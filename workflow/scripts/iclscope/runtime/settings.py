@@ -265,11 +265,12 @@ def _saes(config: Mapping[str, Any]) -> Iterable[str]:
         if name.endswith(SAE_TWIN):
             yield f"saes.{name}: a name that ends in {SAE_TWIN} is that of an untrained twin; rename it"
     chosen = config["selection"].get("sae")
-    for name in config["selection"]["selectors"]:
-        if name in OF_SAE and chosen not in saes:
-            yield f"selection.selectors: {name} needs an SAE, which selection.sae names, one of saes"
-        elif name in OF_SAE and name.endswith(SAE_TWIN) and "controls" not in saes[chosen]:
-            yield f"selection.selectors: {name} needs an untrained twin, for which saes.{chosen}.controls asks"
+    ours = [name for name in config["selection"]["selectors"] if name in OF_SAE]
+    twins = [name for name in ours if name.endswith(SAE_TWIN)]
+    if ours and chosen not in saes:
+        yield f"selection.selectors: {', '.join(ours)} need an SAE, which selection.sae names, one of saes"
+    elif twins and "controls" not in saes[chosen]:
+        yield f"selection.selectors: {', '.join(twins)} need an untrained twin, for which saes.{chosen}.controls asks"
 
 
 def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterable[str]:

@@ -70,7 +70,7 @@ def run(
         role: tokenise(SAMPLE.read(path).iter_rows(named=True), loaded, tokenizer)
         for role, path in ((CANDIDATE, files.candidates), (ITEM, files.item_rows))
     }
-    texts[ITEM] = [_question(one) for one in texts[ITEM]]
+    texts[ITEM] = [question(one) for one in texts[ITEM]]
     about = {
         "architecture": fitted.dictionary.architecture,
         "place": [fitted.site, fitted.layer],
@@ -82,7 +82,7 @@ def run(
                 writer.append(frame.with_columns(role=pl.lit(role)).select(SAE_FEATURES.schema.names()))
 
 
-def _question(one: Demonstration) -> Demonstration:
+def question(one: Demonstration) -> Demonstration:
     """An item without its answer, which nobody has who chooses a demonstration for it."""
     return Demonstration(
         one.id, DemonstrationTokens(one.tokens.ids[: one.tokens.question[1]], one.tokens.question, (0, 0))

@@ -60,10 +60,14 @@ class Place:
         """The place that an entry of `saes` in the config names."""
         return cls(settings["site"], settings["layer"])
 
+    def among(self, blocks: int) -> int:
+        """The block index among so many `blocks`, which may be too large."""
+        return self.layer if isinstance(self.layer, int) else round(self.layer * (blocks - 1))
+
     def index(self, model: Any, key: str) -> int:
         """The block index in a model; refuses one that does not exist or has no such site. key: of the entry."""
         blocks = find_blocks(model)
-        layer = self.layer if isinstance(self.layer, int) else round(self.layer * (len(blocks) - 1))
+        layer = self.among(len(blocks))
         if layer >= len(blocks):
             raise StudyError(f"{key}.layer: there is no block {layer}, the model has {len(blocks)}, the first being 0")
         if self.site in blocks[layer].undefined:

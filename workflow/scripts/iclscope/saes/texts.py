@@ -15,20 +15,19 @@ from iclscope.tasks.rows import read_rows
 
 STUDY = "study"  # in place of files: the rows of the study's own pools
 FIELD = "text"
+ROW = ("split", "source_row")
 LONGEST = 1024  # tokens of a text; what follows is a text of its own
 HELD_OUT, MOST_HELD_OUT = 0.1, 20_000  # share of the tokens that training does not see, and how many at most
 
 
-def study_texts(pools: Sequence[str | Path], item_rows: Sequence[str | Path]) -> list[str]:
-    """Demonstrations that the usable rows of all pools make, each once; rows that are items of the study are left out.
+def study_texts(samples: Iterable[tuple[pl.DataFrame, pl.DataFrame]]) -> list[str]:
+    """Demonstrations that the usable rows of the study make, each once; rows that are items are left out.
 
-    pools and item_rows: a file per data set, in the same order.
+    samples: pool and items of every data set, of which the columns split and source_row name a row.
     """
     texts: list[str] = []
-    for pool, items in zip(pools, item_rows, strict=True):
-        row = ["split", "source_row"]
-        rows = POOL.read(pool, columns=[*row, "prefix", "answer_end"]).unique(row, maintain_order=True)
-        rows = rows.join(SAMPLE.read(items, columns=row), on=row, how="anti", maintain_order="left")
+    for pool, items in samples:
+        rows = pool.unique(ROW, maintain_order=True).join(items, on=ROW, how="anti", maintain_order="left")
         texts += rows.select(pl.col("prefix").str.slice(0, pl.col("answer_end"))).to_series().to_list()
     return list(dict.fromkeys(texts))
 
@@ -91,7 +90,11 @@ def texts_of(
 ) -> list[str]:
     """The texts that `texts` of an entry of `saes` asks for; refuses fewer than two."""
     study = settings.get("texts", STUDY) == STUDY
-    texts = study_texts(pools, item_rows) if study else file_texts(files, f"{key}.texts")
+    samples = (
+        (POOL.read(pool, columns=[*ROW, "prefix", "answer_end"]), SAMPLE.read(items, columns=[*ROW]))
+        for pool, items in zip(pools, item_rows, strict=True)
+    )
+    texts = study_texts(samples) if study else file_texts(files, f"{key}.texts")
     if len(texts) < 2:
         raise StudyError(f"{key}.texts: there are {len(texts)} texts, and an SAE needs two; name more files")
     return texts
