@@ -30,6 +30,7 @@ include: "workflow/rules/prepare.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/metrics.smk"
+include: "workflow/rules/saes.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/quality.smk"
@@ -46,6 +47,7 @@ wildcard_constraints:
     model="|".join(map(re.escape, study.models)),
     dataset="|".join(map(re.escape, study.datasets)),
     mask="|".join(map(re.escape, study.masks)),
+    sae="|".join(map(re.escape, study.saes())) or "(?!)",
     role="candidates|items",
     block=blocks.NAME,
     end=r"\d+",

@@ -30,14 +30,15 @@ KEY_COLOURS = {"neither": GREY, "question": BLUE, "answer": VERMILION}
 STAGES: dict[str, tuple[float, float, str, bool]] = {
     "prepare": (0, 1, "model, rows", False),
     "sample": (1, 1, "candidates,\nitems", False),
-    "activations": (2, 2, "statistics per\ntoken and mask", True),
-    "features": (2, 1, "length, NLL,\nsimilarity …", True),
-    "evaluation": (2, 0, "score of every\ncandidate × item", True),
-    "metrics": (3, 2, "one number per\nlayer and mask", False),
-    "quality": (3, 0, "mean score,\nnoise ceiling", False),
-    "shots": (4, -0.65, "sets of k, and\nwhich to ship", True),
+    "activations": (2, 2.2, "statistics per\ntoken and mask", True),
+    "features": (2, 1.4, "length, NLL,\nsimilarity …", True),
+    "saes": (2, 0.6, "sparse features\nof every token", True),
+    "evaluation": (2, -0.2, "score of every\ncandidate × item", True),
+    "metrics": (3, 2.2, "one number per\nlayer and mask", False),
+    "quality": (3, -0.24, "mean score,\nnoise ceiling", False),
+    "shots": (3, -0.86, "sets of k, and\nwhich to ship", True),
     "selection": (4, 1.5, "gain of each\nselector", False),
-    "correlation": (4, 0.5, "ρ, intervals,\ncorrected p", False),
+    "correlation": (4, 0.6, "ρ, intervals,\ncorrected p", False),
     "plots": (5, 1, "PNG, SVG", False),
     "report": (6, 1, "pages, verdict,\nrun record", False),
 }
@@ -66,9 +67,9 @@ def stage_graph() -> nx.DiGraph:
 @styled
 def draw_stages(graph: nx.DiGraph) -> Figure:
     """The stages as boxes, from left to right."""
-    figure = new_figure(height=3.4)
+    figure = new_figure(height=3.6)
     axes = figure.subplots()
-    axes.set(xlim=(-0.44, 6.44), ylim=(-1.32, 2.3))
+    axes.set(xlim=(-0.44, 6.44), ylim=(-1.32, 2.5))
     axes.axis("off")
     for name in sorted(graph.nodes):
         _stage(axes, name)

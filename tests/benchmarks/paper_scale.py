@@ -132,9 +132,7 @@ def run(stage: str, folder: Path) -> None:
     """Run one stage on the tables of `folder` and print its seconds and peak memory as JSON."""
     names = ("evaluation", "features", "embeddings", "candidates", "items")
     path = {name: folder / f"{name}.parquet" for name in names}
-    made = {
-        name: folder / f"{name}.parquet" for name in ("quality", "reliability", "variance", "correlation", "headline")
-    }
+    made = {name: folder / f"{name}.parquet" for name in ("quality", "reliability", "correlation", "headline")}
     metrics = {mask: folder / f"metrics_{mask}.parquet" for mask in MASKS}
     common = {"settings": SETTINGS[stage], "job": Job(SEED, {})}
     scored = {"evaluation": path["evaluation"], "candidates": path["candidates"], "item_rows": path["items"]}
@@ -146,7 +144,6 @@ def run(stage: str, folder: Path) -> None:
             files=quality.Files(**scored),
             quality_out=made["quality"],
             reliability_out=made["reliability"],
-            variance_out=made["variance"],
         )
     elif stage == "correlation":
         correlation.run(
@@ -162,6 +159,7 @@ def run(stage: str, folder: Path) -> None:
             files=agreement.Files({"one": path["evaluation"]}, path["candidates"], path["items"]),
             targets=SETTINGS["quality"]["targets"],
             agreement_out=folder / "agreement.parquet",
+            variance_out=folder / "variance.parquet",
         )
     else:
         trial.run(

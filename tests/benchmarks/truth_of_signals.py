@@ -301,6 +301,8 @@ TABLES: dict[str, list[tuple[dict[str, float], Study]]] = {
         for d, k in (
             (Design(signals=50), 0), (Design(signals=50, rho=0.5), 1), (Design(signals=50, rho=0.5), 10),
             (Design(signals=50, rho=0.6, alpha=0.3), 5), (Design(300, signals=50, rho=0.3), 5),
+            (Design(signals=1000), 0), (Design(signals=4000), 0), (Design(signals=1000, rho=0.6), 5),
+            (Design(300, signals=4000, rho=0.35), 20),
         )
     ],
     "pooled": [({"tau": t, "data sets": k}, partial(pooled, t, k)) for t, k in ((0.0, 4), (0.1, 3), (0.2, 6))],

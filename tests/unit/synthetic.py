@@ -144,7 +144,8 @@ def _quality(scores: Mapping[str, np.ndarray]) -> pl.DataFrame:
 
 
 def _variance(scores: Mapping[str, np.ndarray]) -> pl.DataFrame:
-    sources = {"score": ("candidate", "item", "push", "rest"), "quality": ("level", "push", "both", "rest")}
+    score = ("candidate", "item", "push", "rest")
+    sources = {"score": score, "quality": ("level", "push", "both", "rest"), "shared": score, "own": score}
     rows = [
         {"target": target, "of": of, "source": name, "variance": matrix.var() * (0.4, 0.3, -0.1, 0.2)[number]}
         for target, matrix in scores.items()
@@ -247,6 +248,7 @@ def _correlation(
             {
                 "target": [target] * len(keys),
                 "family": family,
+                "sae": [None] * len(keys),
                 "mask": mask,
                 "site": site,
                 "layer": layer,

@@ -13,6 +13,7 @@ from iclscope.matrix.contextual import CALIBRATED
 from iclscope.report import explorer, figures, pages
 from iclscope.report.explorer import ExplorerFiles
 from iclscope.report.pages import IndexFiles, ModelFiles, PageFiles
+from iclscope.report.parts import SaeFiles
 from iclscope.tables import EVALUATION, FEATURES, METRICS, SAMPLE
 from synthetic import Design
 
@@ -57,10 +58,11 @@ def build(
     verdict: Mapping[str, Any] | None = None,
     more: Mapping[str, Path] | None = None,
     picks: Mapping[str, list[dict[str, Any]]] | None = None,
+    saes: Mapping[str, SaeFiles] | None = None,
 ) -> dict[str, Path]:
     """Write figures and every page as the workflow would; returns page name → file.
 
-    more: further tables by name; picks: model → demonstrations to ship.
+    more: further tables by name; picks: model → demonstrations to ship; saes: tables of sparse autoencoders.
     """
     paths = {**synthetic.write(tables, folder), **(more or {})}
     figures.run(model="any", dataset="data", tables=paths, study_tables=1, folder=folder / "plots")
@@ -72,7 +74,7 @@ def build(
     for model, file in pages_of.items():
         explorer.run(model=model, dataset="data", files=material, study_tables=1, output=file)
     pictures = pages.by_stem(sorted((folder / "plots").glob("*.svg")))
-    own = {model: ModelFiles(paths, file, pictures) for model, file in pages_of.items()}
+    own = {model: ModelFiles(paths, file, pictures, saes or {}) for model, file in pages_of.items()}
     common = {"run_record": folder / "run.json", "verdict": folder / "verdict.json" if verdict else None}
     page, index = folder / "report/data.html", folder / "report/index.html"
     chosen = {model: _written(lines, folder / f"picks/{model}/data.jsonl") for model, lines in (picks or {}).items()}

@@ -40,12 +40,18 @@ def test_pages_take_the_files_of_rules_by_model(name):
     pictures = [f"plots/{model}/{figure}.svg" for figure in ("one", "two") for model in models]
     more = {"massive": ["massive/a", "massive/b"], "explorers": ["a.html", "b.html"], "figures": pictures}
     more |= {"picks": ["a.jsonl", "b.jsonl"] if name == "many" else []}  # without `shots` there are none
+    more["sae_training"] = [f"results/saes/{model}/{sae}/training.parquet" for model in models for sae in ("x", "y.z")]
+    more["sae_screens"] = [f"results/sae_screen/{m}/data/{sae}.parquet" for sae in ("y.z", "x") for m in models]
     single = {"comparison": ["plots/swap.svg"][: name == "many"], "candidates": "c", "run_record": "r", "verdict": "v"}
     files = pages.PageFiles.of("data", models, {**tables, **more, **single})
     assert files.models["b"].tables == {**{table: f"{table}/b" for table in FINAL_TABLES}, "massive": "massive/b"}
     assert files.models["b"].explorer == "b.html"
     assert files.models["b"].pictures == {"one": "plots/b/one.svg", "two": "plots/b/two.svg"}
     assert files.picks == ({"a": "a.jsonl", "b": "b.jsonl"} if name == "many" else {})
+    assert {name: (of.training, of.screen) for name, of in files.models["b"].saes.items()} == {
+        sae: (f"results/saes/b/{sae}/training.parquet", f"results/sae_screen/b/data/{sae}.parquet")
+        for sae in ("x", "y.z")
+    }
     assert files.comparison == ({"swap": "plots/swap.svg"} if name == "many" else {})
     assert (files.candidates, files.run_record, files.verdict) == ("c", "r", "v")
 

@@ -435,6 +435,7 @@ BUGS = {
     "tasks": ("tasks/pool.py", "len(unusable) >", "len(unusable) <", "pool", "activations evaluation_block"),
     "sources": ("sources/gguf.py", "torch.float32", "torch.float16", "prepare_model", "activations evaluation_block"),
     "matrix": ("matrix/evaluation.py", "len(prompt.context)", "len(prompt)", "evaluation_block", "quality metrics"),
+    "saes": ("saes/training.py", "_RATE = 3e-3", "_RATE = 4e-3", "train_sae", "evaluation_block sae_metrics"),
     "signals": ("signals/metrics.py", "NO_TOKENS = ", "NO_TOKENS = 1 or ", "metrics", "activations evaluation_block"),
     "selection": ("selection/selectors.py", "np.geomspace(1e-3", "np.geomspace(1e-2", "selection", "correlation"),
     "verdict": ("verdict/wording.py", "_decimals(value, 2)", "_decimals(value, 1)", "verdict page", "selection"),

@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 import synthetic
 from iclscope.report import figures, pages
-from iclscope.report.chapters.across_models import CHAPTER, quality_across_models
+from iclscope.report.chapters.across_models import CHAPTER, quality_across_models, shared_by_models
+from iclscope.tables import VARIANCE
 from synthetic_pages import SETTINGS
 
-(FIGURE,) = CHAPTER.figures
+FIGURE, SHARED = CHAPTER.figures
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +77,28 @@ def test_page_shows_the_comparison_of_several_models(studies, tmp_path):
     page = (tmp_path / "data.html").read_text(encoding="utf-8")
     assert "Quality of the candidates across models" in page
     assert "small and large: ρ\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.60" in page
+
+
+def with_variance(studies, target, **variances):
+    """The models with a table variance that says so of one target; `variances`: shared and own, source by source."""
+    rows = [
+        {"target": target, "of": of, "source": source, "variance": value}
+        for of, values in variances.items()
+        for source, value in zip(("candidate", "item", "push", "rest"), values, strict=True)
+    ]
+    return [replace(of, variance=pl.DataFrame(rows, schema=VARIANCE.schema)) for of in studies]
+
+
+def test_what_models_share_is_drawn_and_said(studies):
+    told = with_variance(studies, studies[0].target, shared=(3.0, 5.0, 0.0, -1.0), own=(1.0, 0.0, 0.0, 4.0))
+    bars = [bar for bars in shared_by_models(told).axes[0].containers for bar in bars]
+    assert [bar.get_width() for bar in bars] == [3, 1, 0, 0, -1, 4, 5, 0]
+    assert "Of how good a candidate is, 75 % is shared by the models." in SHARED.caption(told, 0.2).text
+
+
+def test_nothing_is_said_of_what_cannot_be_told(studies):
+    nothing = with_variance(studies, studies[0].target, shared=(-1.0, 0.0, 0.0, 0.0), own=(0.0, 0.0, 0.0, 1.0))
+    assert "cannot be told from nothing" in SHARED.caption(nothing, 0.2).text
+    other = with_variance(studies, "another", shared=(1.0, 1.0, 1.0, 1.0), own=(1.0, 1.0, 1.0, 1.0))
+    assert "no plain mean" in SHARED.caption(other, 0.2).alt
+    assert "no plain mean" in shared_by_models(other).axes[0].texts[0].get_text()

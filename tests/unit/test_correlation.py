@@ -24,7 +24,6 @@ def run(made, folder, settings=SETTINGS, seed=1):
         settings={"targets": TARGETS, "primary": "gold_logprob", "split_halves": 20},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
-        variance_out=made.paths["variance"],
         job=Job(seed, {}),
     )
     correlation.run(

@@ -23,7 +23,7 @@ def decided(before, items=1.0, candidates=1.0, seed=0):
     said = 0
     for gain in before["gain"] + grown["standard_error"] * np.random.default_rng(seed).standard_normal(STUDIES):
         p = 2 * norm.sf(abs(gain) / grown["standard_error"])
-        found = grown | {"gain": gain, "selector": "x", "p_holm": min(1.0, COMPARED * p)}
+        found = grown | {"gain": gain, "selector": "x", "p_study": min(1.0, COMPARED * p)}
         said += selector_status(found, 0.05) in (BEATS, EQUIVALENT)
     return said / STUDIES
 

@@ -139,7 +139,7 @@ def test_settings_in_the_documents_are_valid(default_config):
         if "task" in block:  # a task file
             continue
         config = {**default_config, **block}
-        for section in FREE_KEYS:
+        for section in (*FREE_KEYS, "saes"):
             config[section] = {**default_config[section], **block.get(section, {})}
         settings.check(without_own_pieces(config, document), SCHEMA_FILE)
         checked += 1
@@ -327,6 +327,13 @@ def test_fields_of_a_pick_are_described(tmp_path, monkeypatch, tiny_model, tiny_
     assert {name for cells in table for name in re.findall(r"`(\w+)`", cells[0])} == set(first)
 
 
+def write_sae_features(results):
+    """Active features of a token of a candidate and of an item."""
+    rows = {"role": ["candidate", "item"], "features": [[3, 5]] * 2, "values": [[0.5, 2.0]] * 2}
+    path = results / "sae_features/smollm2-135m/boolq/middle.parquet"
+    tables.SAE_FEATURES.write(fill(tables.SAE_FEATURES, rows), path, {})
+
+
 def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys, dspy):
     key = {"target": "margin", "family": "activation", "mask": "causal", "site": "resid", "layer": 3, "pooling": "all"}
     signals = [{**key, "metric": "mean", "rho": 0.2}, {**key, "metric": "massive", "rho": None}]
@@ -336,6 +343,7 @@ def test_snippets_that_read_results_run(tmp_path, monkeypatch, capsys, dspy):
     write_activations(tmp_path / "results")
     write_samples(tmp_path / "results")
     write_picks(tmp_path / "results")
+    write_sae_features(tmp_path / "results")
     for job in ("evaluation/smollm2-135m-boolq", "run_record"):
         file = tmp_path / f"benchmarks/{job}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -110,13 +110,16 @@ def test_undefined_signals_are_counted_with_their_reason(null):
 
 
 def test_selectors_beyond_chance_are_those_that_survive_holm(null):
-    def with_p(p):
+    def with_p(p, study_tables=1):
         selection = null["selection"].with_columns(
             p_holm=pl.when(pl.col("selector") == "search_16").then(p).otherwise(1.0)
         )
-        return selectors.finding(synthetic.results({**null, "selection": selection}), "accuracy")
+        results = synthetic.results({**null, "selection": selection}, study_tables=study_tables)
+        return selectors.finding(results, "accuracy")
 
     assert "is the gain of search_16." in with_p(0.01)
+    assert "is the gain of search_16." in with_p(0.01, study_tables=4)
+    assert "none of 6 selectors gains beyond chance" in with_p(0.01, study_tables=6)
     assert "none of 6 selectors gains beyond chance" in with_p(0.06)
     assert "The best candidate of such a pool gains +" in with_p(0.06)
     nothing = {**null, "gains": null["gains"].filter(pl.col("selector") != "best_possible")}

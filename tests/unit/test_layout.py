@@ -32,6 +32,8 @@ TAKEN = {
 BEFORE = {
     "blocks_needed": {"pool"},
     "features": {"encoder"},
+    "fetch_sae": {"files"},
+    "sae_features": {"weights"},
     "metrics": {"candidates", "model", "dtype"},
     "prepare_model": {"files"},
     "prepare_data": {"files"},

@@ -7,10 +7,10 @@ import pytest
 import planted
 from iclscope.matrix import quality
 from iclscope.matrix.answers import one_answer
-from iclscope.matrix.quality import Scores, primary_of, read_scores, score_matrix, variance_rows
+from iclscope.matrix.quality import primary_of, read_scores, score_matrix
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
-from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, SAMPLE, VARIANCE
+from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, SAMPLE
 
 GOLD = np.array([[-1.0, -2.0, -3.0], [-0.5, -1.0, -4.0]])
 ZERO_SHOT = np.array([-2.0, -2.0, -2.0])
@@ -35,7 +35,6 @@ def study(tmp_path_factory):
         settings={"targets": TARGETS, "primary": "gold_logprob_balanced", "split_halves": 50},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
-        variance_out=made.paths["variance"],
         job=Job(1, {}),
     )
     return made
@@ -142,7 +141,6 @@ def test_the_metric_of_generated_answers_is_named(tmp_path, value, name):
         settings={"targets": TARGETS, "primary": "gold_logprob_balanced", "split_halves": 5},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
-        variance_out=made.paths["variance"],
         job=Job(1, {}),
     )
     metrics = dict(RELIABILITY.read(made.paths["reliability"]).select("target", "metric").iter_rows())
@@ -183,7 +181,6 @@ def test_one_answer_stands_in_the_quality_of_every_target(tmp_path):
         settings={"targets": ["accuracy", "margin"], "primary": "margin", "split_halves": 5},
         quality_out=made.paths["quality"],
         reliability_out=made.paths["reliability"],
-        variance_out=made.paths["variance"],
         job=Job(1, {}),
     )
     assert QUALITY.read(made.paths["quality"])["one_answer"].to_list() == [0.5, 1, 0.75, 1] * 2
@@ -224,30 +221,3 @@ def test_claims_are_about_the_declared_target_or_the_nearest_that_there_is():
     assert primary_of(["accuracy", "margin_balanced"], "margin_balanced") == "margin_balanced"
     assert primary_of(["accuracy", "margin"], "margin_balanced") == "margin"
     assert primary_of(["accuracy", "gain"], "margin_balanced") == "accuracy"
-
-
-def test_variance_says_where_quality_comes_from(study):
-    frame = VARIANCE.read(study.paths["variance"])
-    assert frame["target"].unique(maintain_order=True).to_list() == [
-        "accuracy",
-        "accuracy_norm",
-        "gold_logprob",
-        "margin",
-    ]
-    gold = frame.filter(target="gold_logprob")
-    quality_parts = gold.filter(of="quality")
-    assert quality_parts["variance"].sum() == pytest.approx(study.scores.mean(axis=1).var(ddof=1))
-    score = dict(gold.filter(of="score").select("source", "variance").iter_rows())
-    assert score["rest"] == pytest.approx(40 / 9, rel=0.1)  # alpha .9 with 40 items, and an ability of variance 1
-    assert abs(score["push"]) < 0.1
-
-
-def test_a_push_towards_a_label_is_no_level():
-    rng = np.random.default_rng(0)
-    gold = np.repeat([0, 1], [30, 10])
-    push = rng.standard_normal((200, 1)) * np.where(gold == 0, 1.0, -1.0)
-    rows = list(variance_rows({"margin": Scores(push + 0.1 * rng.standard_normal((200, 40)), np.zeros(40))}, gold))
-    found = {(row["of"], row["source"]): row["variance"] for row in rows}
-    assert found["quality", "push"] == pytest.approx(push[:, 0].var(ddof=1) / 4, rel=0.05)  # .75 - .25 of it
-    assert abs(found["quality", "level"]) < 0.01
-    assert list(variance_rows({"gain": Scores(push, np.zeros(40))}, gold)) == []

@@ -2,12 +2,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+import iclscope.selection.sparse  # noqa: F401  (registers selectors, as in the rule of the selection)
 from iclscope.runtime import settings
 from iclscope.runtime.errors import StudyError
 from iclscope.selection.costs import Tokens
 from iclscope.selection.halving import rounds
 from iclscope.selection.selectors import REGISTRY, SEARCH, SEARCHES, Lesson, Materials, resolve
 from iclscope.selection.strata import stratified
+from iclscope.signals.sae_codes import Codes, Reading
 from iclscope.statistics.ranks import centred_ranks
 
 C, N = 40, 12
@@ -38,7 +40,21 @@ def materials():
         item_encodings=rng.standard_normal((N, 3)),
         item_labels=np.arange(N) % 3,
         probe=rng.standard_normal((C, 20)),
+        sae=reading(rng),
+        sae_twin=reading(rng),
     )
+
+
+def reading(rng):
+    """What a sparse autoencoder of 30 features makes of candidates and items: two features of one token each."""
+
+    def codes(texts):
+        spans = {"n_tokens": 2, "question_start": 1, "question_end": 2, "answer_start": 2, "answer_end": 2}
+        active = [rng.choice(30, 2, replace=False).tolist() for _ in range(texts)]
+        columns = {"id": range(texts), "features": active, "values": rng.random((texts, 2)).tolist()}
+        return Codes.of(pl.DataFrame({**columns, "position": 1, "error": 1.0, "energy": 2.0, **spans}), texts, 30)
+
+    return Reading(codes(C), codes(N), rng.uniform(0.01, 0.5, 30), "resid", 1, "topk")
 
 
 def prefer(name, materials, chosen=None, seed=0, metrics=(), labels=None):

@@ -29,6 +29,7 @@ def compared(folder, evaluations, model="near", targets=("accuracy", "gold_logpr
         targets=targets,
         settings=SETTINGS,
         agreement_out=folder / "agreement.parquet",
+        variance_out=folder / "variance.parquet",
         job=Job(1, {}),
     )
     return AGREEMENT.read(folder / "agreement.parquet")

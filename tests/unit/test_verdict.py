@@ -17,7 +17,7 @@ from iclscope.verdict.selectors import of_unit, selector_status
 
 TARGETS = ["accuracy", "gold_logprob"]
 SELECTORS = ["random", "search_half", "search_16", "length", "nll"]
-SELECTION = {"selector": "nll", "gain": 0.1, "p_holm": 0.5, "standard_error": 0.1, "freedom": 1e6}
+SELECTION = {"selector": "nll", "gain": 0.1, "p_study": 0.5, "standard_error": 0.1, "freedom": 1e6}
 SETTINGS = {
     "smallest_useful_effect": 0.2,
     "margin": {"share_of_items": 0.02, "nats": 0.3},
@@ -35,7 +35,6 @@ def stages(made, folder):
         settings={"targets": TARGETS, "primary": "gold_logprob", "split_halves": 10},
         quality_out=paths["quality"],
         reliability_out=paths["reliability"],
-        variance_out=paths["variance"],
         job=Job(1, {}),
     )
     correlation.run(
@@ -70,6 +69,7 @@ def compare(models):
             targets=TARGETS,
             settings={"pool": 12, "splits": 10},
             agreement_out=paths["agreement"],
+            variance_out=paths["variance"],
             job=Job(1, {}),
         )
 
@@ -99,17 +99,17 @@ def judged(tmp_path_factory):
     ("change", "status"),
     [
         ({}, "undecided"),
-        ({"p_holm": 0.01}, "beats random"),
-        ({"p_holm": 0.01, "gain": -0.1}, "worse than random"),
-        ({"p_holm": 0.05}, "undecided"),
+        ({"p_study": 0.01}, "beats random"),
+        ({"p_study": 0.01, "gain": -0.1}, "worse than random"),
+        ({"p_study": 0.05}, "undecided"),
         ({"standard_error": 0.05}, "equivalent to random"),  # 0.1 + 1.645 * 0.05 < 0.2
         ({"standard_error": 0.07}, "undecided"),
         ({"gain": -0.1, "standard_error": 0.05}, "equivalent to random"),
-        ({"p_holm": None, "standard_error": None}, "undecided"),
-        ({"p_holm": None, "standard_error": None, "gain": 1e-17}, "equivalent to random"),  # it is random choice
+        ({"p_study": None, "standard_error": None}, "undecided"),
+        ({"p_study": None, "standard_error": None, "gain": 1e-17}, "equivalent to random"),  # it is random choice
         ({"standard_error": 0.05, "freedom": 3.0}, "undecided"),  # 0.1 + 2.353 * 0.05
-        ({"selector": "random", "p_holm": None}, "reference"),
-        ({"gain": None, "p_holm": None}, "undefined"),
+        ({"selector": "random", "p_study": None}, "reference"),
+        ({"gain": None, "p_study": None}, "undefined"),
     ],
 )
 def test_status_of_a_selector_follows_the_rules(change, status):

@@ -166,6 +166,7 @@ def tiny_config() -> dict[str, Any]:
             **sizes,
         },
     }
+    del config["saes"], config["selection"]["sae"]  # with them every study would train one
     config["masks"] = ["causal", "self_only"]
     del config["shots"]
     config["evaluation"]["block"] = {"candidates": 4, "items": 8}

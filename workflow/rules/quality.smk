@@ -3,7 +3,6 @@
 Inputs:  <results>/evaluation/{model}/{dataset}.parquet, the samples (gold labels, and who shares a passage)
 Outputs: <results>/quality/{model}/{dataset}.parquet      a row per target and candidate
          <results>/reliability/{model}/{dataset}.parquet  a row per target: alpha and noise ceiling
-         <results>/variance/{model}/{dataset}.parquet     where quality comes from, a row per target and source
 """
 
 
@@ -15,7 +14,6 @@ rule quality:
     output:
         quality_out=ensure("<results>/quality/{model}/{dataset}.parquet", non_empty=True),
         reliability_out=ensure("<results>/reliability/{model}/{dataset}.parquet", non_empty=True),
-        variance_out=ensure("<results>/variance/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/quality/{model}-{dataset}.log",
     benchmark:

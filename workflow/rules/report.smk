@@ -113,6 +113,8 @@ rule page:
         ),
         explorers=expand("<results>/report/candidates/{model}/{{dataset}}.html", model=study.models),
         picks=study.picks(["{dataset}"]),
+        sae_training=study.sae_training,
+        sae_screens=study.sae_screens,
         candidates="<results>/samples/{dataset}/candidates.parquet",
         run_record="<results>/run/{dataset}.json",
         verdict="<results>/verdict/{dataset}.json",

@@ -1,11 +1,13 @@
 """What each selector is worth: the score of the demonstrations it picks on items it has not seen.
 
 Inputs:  features, embeddings, metrics of all masks, the score matrix, candidates and items
-         for the selector `probe`, the activations under the causal mask
+         for the selector `probe`, the activations under the causal mask; for `sae_...`, the features of an SAE
 Outputs: <results>/selection/{model}/{dataset}.parquet  a row per target and selector
          <results>/gains/{model}/{dataset}.parquet      a row per target, selector and number of candidates to pick from
          <results>/agreement/{model}/{dataset}.parquet  a row per target and what it is compared with, over disjoint items:
                                                         the other targets, and the other models in this one
+         <results>/variance/{model}/{dataset}.parquet   where quality comes from, and what models share of it: a row per
+                                                        target and source
 """
 
 
@@ -18,6 +20,8 @@ rule selection:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
         activations=lambda wildcards: activations_of(wildcards, "causal") if study.probes else [],
+        codes=study.selecting_codes,
+        dictionary=study.selecting_dictionary,
     output:
         selection_out=ensure("<results>/selection/{model}/{dataset}.parquet", non_empty=True),
         gains_out=ensure("<results>/gains/{model}/{dataset}.parquet", non_empty=True),
@@ -45,6 +49,7 @@ rule agreement:
         item_rows="<results>/samples/{dataset}/items.parquet",
     output:
         agreement_out="<results>/agreement/{model}/{dataset}.parquet",
+        variance_out="<results>/variance/{model}/{dataset}.parquet",
     log:
         "<logs>/agreement/{model}-{dataset}.log",
     benchmark:

@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from iclscope.statistics.ranks import centred_ranks
+from iclscope.statistics.ranks import centred_ranks, unit
 from iclscope.statistics.signals.chosen import winner
 from iclscope.statistics.signals.shuffles import Null
 from iclscope.statistics.signals.studentised import Assessed, Spread
@@ -31,7 +31,7 @@ def test_a_winner_without_rivals_keeps_its_rho():
 
 def test_limits_are_quantiles_of_the_normal_distribution_cut_off_at_the_runner_up():
     best = winner(independent(2), found([0.3, 0.25], 0.1, largest=20.0))
-    runner_up = 0.25
+    runner_up = np.arcsinh(np.tanh(0.25) * np.cosh(0.3))  # what it has of quality beside the winner's part
 
     def at(center):
         return (norm.cdf((0.3 - center) / 0.1) - norm.cdf((runner_up - center) / 0.1)) / norm.sf(
@@ -41,6 +41,19 @@ def test_limits_are_quantiles_of_the_normal_distribution_cut_off_at_the_runner_u
     assert best.signal == 0
     assert np.arctanh(best.value) == pytest.approx(brentq(lambda c: at(c) - 0.5, -0.4, 0.35), abs=0.01)
     assert best.luck > 0.05
+
+
+def test_the_largest_of_very_many_on_few_candidates_has_an_interval_that_holds():
+    rng = np.random.default_rng(0)
+    candidates, held, beyond = 40, [], []
+    for _ in range(300):
+        ranks, quality = centred_ranks(rng.standard_normal((800, candidates))), rng.standard_normal(candidates)
+        rho = unit(ranks) @ unit(centred_ranks(quality))
+        best = winner(ranks, found(np.arctanh(rho), np.sqrt(1.06 / (candidates - 3))))  # Fieller et al. 1957
+        held.append(best.low <= 0 <= best.high)
+        beyond.append(best.luck > abs(best.rho))
+    assert 0.92 <= np.mean(held) <= 0.98
+    assert np.mean(beyond) == pytest.approx(0.5, abs=0.08)  # all that it has is luck
 
 
 def test_the_same_signal_twice_is_no_rival():

@@ -13,8 +13,11 @@ from typing import Any
 from iclscope.matrix import blocks
 from iclscope.runtime import settings, task_files
 from iclscope.runtime.provenance import digest
-from iclscope.tables import FINAL_TABLES
+from iclscope.tables import FINAL_TABLES, TWIN
 from iclscope.tasks import samples
+
+# What an SAE on this machine consists of.
+SAE_FILES = ("cfg.json", "sae_weights.safetensors")
 
 # Settings of a data set that do not shape its pool.
 AFTER_POOL = ("candidates", "items", "max_new_tokens", "block")
@@ -211,6 +214,87 @@ class Study:
             return []
         named = product(self.models, self.datasets, self.masks)
         return [f"<results>/token_activations/{model}/{dataset}/{mask}.parquet" for model, dataset, mask in named]
+
+    # Sparse autoencoders
+
+    def saes(self, model: str | None = None) -> list[str]:
+        """Names of the SAEs of a model, or of all, each with its untrained twin behind it where that is asked for."""
+        mine = [(name, entry) for name, entry in self._saes.items() if model in (None, entry.get("model", model))]
+        return [one for name, entry in mine for one in (name, *([name + TWIN] if entry.get("controls") else []))]
+
+    def sae_settings(self, sae: str) -> dict[str, Any]:
+        """What shapes an SAE and what is measured on it, and its name."""
+        return {"name": sae, **settings.without(self._saes[sae], "controls")}
+
+    def sae_source(self, sae: str) -> dict[str, Any]:
+        """Where an SAE from elsewhere comes from."""
+        return {key: self._saes[sae][key] for key in ("source", "path") if key in self._saes[sae]}
+
+    def sae_files(self, sae: str) -> list[str]:
+        """Those files of an SAE on this machine that exist; the job says which are missing."""
+        folder = Path(self._saes[sae].get("path", ""))
+        return [str(folder / name) for name in SAE_FILES if (folder / name).is_file()]
+
+    def sae_pools(self, sae: str, sample: str) -> list[str]:
+        """Pools or items of all data sets, where an SAE reads the study's texts."""
+        study = self._saes[sae].get("texts", "study") == "study"
+        return [f"<results>/samples/{dataset}/{sample}.parquet" for dataset in self.datasets] if study else []
+
+    def sae_texts(self, sae: str) -> list[str]:
+        """Files of the texts that an SAE reads, if not the study's."""
+        texts = self._saes[sae].get("texts", "study")
+        return [] if texts == "study" else list(texts["files"])
+
+    def fetched_sae(self, model: str, sae: str) -> str | list[str]:
+        """The record of an SAE from elsewhere; none for one that is trained here."""
+        return [] if self._saes[sae]["source"] == "train" else f"<resources>/saes/{model}/{sae}/source.json"
+
+    def sae_part(self, model: str, sae: str, file: str) -> str:
+        """A file of an SAE of the study; an untrained twin has none of its own."""
+        return f"<results>/saes/{model}/{sae.removesuffix(TWIN)}/{file}"
+
+    def sae_metrics(self, wildcards: Any) -> list[str]:
+        """Input function: the metrics of all SAEs of a model on a data set."""
+        model, dataset = wildcards.model, wildcards.dataset
+        return [f"<results>/sae_metrics/{model}/{dataset}/{sae}.parquet" for sae in self.saes(model)]
+
+    def screen_settings(self, sae: str) -> dict[str, Any]:
+        """What shapes the screen of the features of an SAE or its twin."""
+        draws = {key: self.config["correlation"][key] for key in ("permutations", "bootstrap")}
+        return {"name": sae, "poolings": self.config["metrics"]["poolings"], **draws}
+
+    def selecting_codes(self, wildcards: Any) -> list[str]:
+        """Input function: active features of the SAE by which selectors go, and of its twin, if the model has it."""
+        model, dataset = wildcards.model, wildcards.dataset
+        return [f"<results>/sae_features/{model}/{dataset}/{sae}.parquet" for sae in self._selecting(model)]
+
+    def selecting_dictionary(self, wildcards: Any) -> str | list[str]:
+        """Input function: the table of the features of that SAE."""
+        found = self._selecting(wildcards.model)
+        return self.sae_part(wildcards.model, found[0], "features.parquet") if found else []
+
+    @property
+    def sae_training(self) -> list[str]:
+        """The training of every SAE of every model."""
+        pairs = [(model, sae) for model in self.models for sae in self.saes(model) if not sae.endswith(TWIN)]
+        return [self.sae_part(model, sae, "training.parquet") for model, sae in pairs]
+
+    @property
+    def sae_screens(self) -> list[str]:
+        """The features of every SAE of every model against quality on a data set, which is a wildcard; no twins'."""
+        pairs = [(model, sae) for model in self.models for sae in self.saes(model) if not sae.endswith(TWIN)]
+        return [f"<results>/sae_screen/{model}/{{dataset}}/{sae}.parquet" for model, sae in pairs]
+
+    def _selecting(self, model: str) -> list[str]:
+        """The SAE of a model by which selectors go, and its twin, as far as the listed selectors want them."""
+        asked, sae = self.config["selection"]["selectors"], self.config["selection"].get("sae")
+        wanted = any(name.startswith("sae_") for name in asked)
+        return [name for name in self.saes(model) if wanted and name.removesuffix(TWIN) == sae]
+
+    @property
+    def _saes(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.config.get("saes", {})
+        return found
 
     # What the study ends with
 

@@ -1,7 +1,7 @@
 """The score matrix Y[candidate, item] of each quality target, and the quality of a candidate: its mean over items."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.statistics.reliability import Reliability, reliability_of
 from iclscope.statistics.resampling import generator
-from iclscope.statistics.signals.components import balanced, components_of, sources
-from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, VARIANCE, ZERO_SHOT
+from iclscope.statistics.signals.components import balanced
+from iclscope.tables import EVALUATION, QUALITY, RELIABILITY, ZERO_SHOT
 from iclscope.tasks.samples import Groups
 
 logger = logging.getLogger(__name__)
@@ -167,10 +167,9 @@ def run(
     settings: Mapping[str, Any],
     quality_out: str | Path,
     reliability_out: str | Path,
-    variance_out: str | Path,
     job: Job,
 ) -> None:
-    """Write quality and reliability of every target, and where they come from; `settings` is the config's `quality`."""
+    """Write quality and reliability of every target; `settings` is the config's `quality`."""
     scores, groups = read_scores(files, settings["targets"])
     judged: dict[str, Reliability] = {}
     for target, (matrix, _) in scores.items():
@@ -189,22 +188,6 @@ def run(
         for target, s in scores.items()
     ]
     RELIABILITY.write(pl.DataFrame(rows, schema=RELIABILITY.schema), reliability_out, job.provenance)
-    parts = pl.DataFrame(list(variance_rows(scores, groups.gold)), schema=VARIANCE.schema)
-    VARIANCE.write(parts, variance_out, job.provenance)
-
-
-def variance_rows(scores: Mapping[str, Scores], gold: NDArray[np.int64] | None) -> Iterator[dict[str, Any]]:
-    """Rows of the variance table for the targets that are plain means over items; `gold` [N] are their labels, if any.
-
-    Where a label has a single item, no push towards labels can be told from that item: then there is none.
-    """
-    if gold is not None and np.unique(gold, return_counts=True)[1].min() < FEWEST_OF_LABEL:
-        gold = None
-    for target, (matrix, _) in scores.items():
-        if target not in BALANCED and target not in SHIFTED:
-            for of, parts in (("score", components_of(matrix, gold)), ("quality", sources(matrix, gold))):
-                for source, variance in vars(parts).items():
-                    yield {"target": target, "of": of, "source": source, "variance": variance}
 
 
 def quality_frame(target: str, matrix: NDArray[np.float64], same: NDArray[np.float64] | None) -> pl.DataFrame:

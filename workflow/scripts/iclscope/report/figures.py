@@ -13,6 +13,7 @@ from iclscope.report.chapters import (
     massive,
     price,
     reliability,
+    saes,
     selection,
     shots,
 )
@@ -30,6 +31,7 @@ CHAPTERS = (  # once per model
     shots.CHAPTER,
     reliability.CHAPTER,
     massive.CHAPTER,
+    saes.CHAPTER,
     controls.CHAPTER,
     demonstrations.CHAPTER,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from iclscope.report import html
 from iclscope.report.chapters import answer, overview, shots
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
-from iclscope.report.parts import Caption, Chapter, Drawing, Material, Sheet
+from iclscope.report.parts import Caption, Chapter, Drawing, Material, SaeFiles, Sheet
 from iclscope.report.style import svg
 from iclscope.tables import SAMPLE
 from iclscope.verdict import findings
@@ -21,18 +21,19 @@ from iclscope.verdict.wording import p_value, target_name, two_decimals
 Paths = Mapping[str, str | Path]
 
 ANALYSIS_SETTINGS = (
-    "masks", "activations", "metrics", "features", "evaluation", "quality", "correlation", "selection",
+    "masks", "activations", "metrics", "saes", "features", "evaluation", "quality", "correlation", "selection",
     "shots", "verdict",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a page shows of one model: its tables and pictures (SVG) by name, and the page of its candidates."""
+    """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs."""
 
     tables: Paths
     explorer: str | Path
     pictures: Paths = field(default_factory=dict)
+    saes: Mapping[str, SaeFiles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class PageFiles:
                 {**tables[model], "massive": files["massive"][position]},
                 files["explorers"][position],
                 by_stem(files["figures"][position :: len(models)]),
+                _saes(model, files),
             )
             for position, model in enumerate(models)
         }
@@ -140,7 +142,7 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, o
     for results in studies:
         own, judgement = files.models[results.model], _verdict_of(judged, results)
         chosen, lines = judgement.get("selectors", {}), picks.get(results.model, ())
-        material = Material(results, sample, chosen, own.tables.get("massive"), lines)
+        material = Material(results, sample, chosen, own.tables.get("massive"), lines, own.saes)
         sections = _sections(material, own, output)
         parts.append(_part(results, judgement, settings, _address(own.explorer, output), sections))
     html.render(
@@ -181,6 +183,13 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
         settings=flattened(settings),
         run_record=_run_rows(files.run_record),
     )
+
+
+def _saes(model: str, files: Any) -> dict[str, SaeFiles]:
+    """The SAEs of a model by name, from the files `saes/{model}/{sae}/training` and `sae_screen/{model}/…/{sae}`."""
+    training = {Path(file).parent.name: file for file in files["sae_training"] if Path(file).parts[-3] == model}
+    screens = {Path(file).stem: file for file in files["sae_screens"] if Path(file).parts[-3] == model}
+    return {name: SaeFiles(file, screens[name]) for name, file in training.items()}
 
 
 def by_stem(pictures: Sequence[str | Path]) -> dict[str, str | Path]:

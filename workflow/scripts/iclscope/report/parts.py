@@ -32,11 +32,20 @@ class Sheet:
 
 
 @dataclass(frozen=True)
+class SaeFiles:
+    """The tables of a sparse autoencoder: its training, and its features against quality."""
+
+    training: str | Path
+    screen: str | Path
+
+
+@dataclass(frozen=True)
 class Material:
     """What the tables of a chapter are made from, for one model on one data set.
 
     candidates: the sample; selectors: the verdict's entry of each in the primary target, for those that have one;
-    massive: the table of massive activations, where there is one; picks: lines of the file of demonstrations to ship.
+    massive: the table of massive activations, where there is one; picks: lines of the file of demonstrations to ship;
+    saes: name → tables of every sparse autoencoder.
     """
 
     results: Results
@@ -44,6 +53,7 @@ class Material:
     selectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     massive: str | Path | None = None
     picks: Sequence[Mapping[str, Any]] = ()
+    saes: Mapping[str, SaeFiles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

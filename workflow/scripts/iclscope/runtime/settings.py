@@ -39,6 +39,12 @@ OF_CHOICES = {
 # Endings of the workflow's files: a name with one could be the file of another name.
 ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log")
 
+# What stands behind the name of an SAE in that of its untrained twin.
+SAE_TWIN = "_random"
+
+# Selectors that go by the features of an SAE.
+OF_SAE = {f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", SAE_TWIN)}
+
 # A split stands in the name of its file.
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -49,12 +55,12 @@ SEARCH = re.compile(rf"({'|'.join(SEARCHES)})_([1-9]\d*)")
 # What a schema says of a value's range, for messages.
 LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength", "examples")
 
-# Config keys whose entries are names of registered functions: the module and the decorator that registers them.
+# Config keys whose entries are names of registered functions: the module, or room, and the decorator that registers.
 REGISTRIES = {
     ("masks",): ("activations/masks", "mask"),
     ("metrics", "names"): ("signals/metrics", "metric"),
     ("metrics", "poolings"): ("signals/poolings", "pooling"),
-    ("selection", "selectors"): ("selection/selectors", "register"),
+    ("selection", "selectors"): ("selection", "register"),
 }
 
 
@@ -87,6 +93,7 @@ def expand_home(config: dict[str, Any]) -> None:
     for mapping, key in (
         *((entry, "path") for entry in entries if "path" in entry),
         *((files, split) for entry in config["datasets"].values() if (files := entry.get("files")) for split in files),
+        *((entry, "path") for entry in config.get("saes", {}).values() if "path" in entry),
         *((config["pathvars"], name) for name in config.get("pathvars", {})),
     ):
         mapping[key] = os.path.expanduser(mapping[key])
@@ -122,9 +129,11 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
 def registered(module: str | Path, decorator: str) -> list[str]:
     """Names that a module registers with `@decorator` or `@decorator("name")`, read without importing it.
 
-    module: its path in the package, without suffix, or a file elsewhere. The configuration is checked whenever a job
-    starts, and the modules behind it take seconds to import.
+    module: its path in the package, without suffix, that of a room, for all its modules, or a file elsewhere. The
+    configuration is checked whenever a job starts, and the modules behind it take seconds to import.
     """
+    if isinstance(module, str) and (room := PACKAGE / module).is_dir():
+        return [name for file in sorted(room.glob("*.py")) for name in registered(file, decorator)]
     file = module if isinstance(module, Path) else PACKAGE / f"{module}.py"
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -183,7 +192,7 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _wheels, _encoder, _fillers, _probe, partial(_registered, extensions),
+    for check_one in (_references, _wheels, _encoder, _fillers, _probe, _saes, partial(_registered, extensions),
                       _names, _sources, _splits, _sizes, _shots, _kinds):  # fmt: skip
         yield from check_one(config)
 
@@ -245,6 +254,24 @@ def _probe(config: Mapping[str, Any]) -> Iterable[str]:
         yield "selection.probe: it reads activations under the mask causal, which is not one of masks; add it there"
 
 
+def _saes(config: Mapping[str, Any]) -> Iterable[str]:
+    """SAEs of a model that is not there, that cannot be trained as said, or whose files would be those of another."""
+    saes = config.get("saes", {})
+    for name, entry in saes.items():
+        if "model" in entry and entry["model"] not in config["models"]:
+            yield f"saes.{name}.model: {entry['model']!r} is not one of the models ({', '.join(config['models'])})"
+        if entry["source"] == "train" and entry["k"] > entry["width"]:
+            yield f"saes.{name}.k: {entry['k']} active features are more than its width, {entry['width']}; lower it"
+        if name.endswith(SAE_TWIN):
+            yield f"saes.{name}: a name that ends in {SAE_TWIN} is that of an untrained twin; rename it"
+    chosen = config["selection"].get("sae")
+    for name in config["selection"]["selectors"]:
+        if name in OF_SAE and chosen not in saes:
+            yield f"selection.selectors: {name} needs an SAE, which selection.sae names, one of saes"
+        elif name in OF_SAE and name.endswith(SAE_TWIN) and "controls" not in saes[chosen]:
+            yield f"selection.selectors: {name} needs an untrained twin, for which saes.{chosen}.controls asks"
+
+
 def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterable[str]:
     """Names of functions that nothing registers."""
     for path, (module, decorator) in REGISTRIES.items():
@@ -253,7 +280,7 @@ def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterab
             entries = entries[part]
         places: list[str | Path] = [module, *extensions]
         names = [name for place in places for name in registered(place, decorator)]
-        searches = module == "selection/selectors"
+        searches = module == "selection"
         for entry in entries:
             if entry not in names and not (searches and SEARCH.fullmatch(entry)):
                 numbered = [f"{', '.join(f'{search}_K' for search in SEARCHES)} with a number K"]
@@ -263,9 +290,9 @@ def _registered(extensions: Sequence[Path], config: Mapping[str, Any]) -> Iterab
 
 def _names(config: Mapping[str, Any]) -> Iterable[str]:
     """Names whose files would be those of another, also where a file system takes `A` and `a` for the same."""
-    for section in ("models", "datasets"):
-        yield from _alike([(f"{section}.{name}", name) for name in config[section]])
-        for name in config[section]:
+    for section in ("models", "datasets", "saes"):
+        yield from _alike([(f"{section}.{name}", name) for name in config.get(section, {})])
+        for name in config.get(section, {}):
             if name.casefold().endswith(ENDINGS):
                 yield f"{section}.{name}: a name that ends in {name[name.rindex('.') :]} looks like a file; rename it"
     for name, entry in config["datasets"].items():

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from iclscope.matrix.quality import SHIFTED, Scores, all_scores, read_evaluation, shape_of
+from iclscope.matrix.variance import variance_rows
 from iclscope.runtime.jobs import Job
 from iclscope.selection.trial import clusters_of, pool_of
 from iclscope.statistics.gains.agreement import TrueVariance, agreement_of, gain_elsewhere
@@ -20,7 +21,7 @@ from iclscope.statistics.gains.pools import Ids
 from iclscope.statistics.intervals import TINY
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.resampling import generator, random_half
-from iclscope.tables import AGREEMENT
+from iclscope.tables import AGREEMENT, VARIANCE
 from iclscope.tasks.samples import Groups
 
 
@@ -40,30 +41,41 @@ def run(
     targets: Sequence[str],
     settings: Mapping[str, Any],
     agreement_out: str | Path,
+    variance_out: str | Path,
     job: Job,
 ) -> None:
-    """Write the table agreement of `model` on one data set.
+    """Write the tables agreement and variance of `model` on one data set.
 
     `targets` is the config's `quality.targets`, `settings` are `pool` and `splits` of its `selection`. Models that
-    stopped after different numbers of items are compared on those that both have.
+    stopped after different numbers of items are compared on those that both, or all, have.
     """
     evaluations = {name: read_evaluation(file, targets) for name, file in files.evaluations.items()}
     rows = []
     for other in evaluations:
-        candidates, items = np.min([shape_of(evaluations[name]) for name in (model, other)], axis=0).tolist()
-        groups = Groups.read(files.candidates, files.item_rows, (candidates, items))
+        (mine, theirs), groups = _scores_of(evaluations, (model, other), files, targets)
+        candidates = len(next(iter(mine.values())).matrix)
         clusters = clusters_of(groups, candidates)
         rng = generator(job.seed, "selection halves")
         judging = np.stack([random_half(clusters[1], rng) for _ in range(settings["splits"])])
         pair = Pair(judging, *clusters, pool_of(settings["pool"], candidates))
-        mine, theirs = (
-            all_scores(evaluations[name].filter(pl.col("item") < items), targets, groups.gold)
-            for name in (model, other)
-        )
         for first, second in _pairs(mine, theirs, same=other == model):
             found = pair.compare(mine[first].matrix, theirs[second].matrix)
             rows.append({"target": first, "with_model": other, "with_target": second, **found})
     AGREEMENT.write(pl.DataFrame(rows, schema=AGREEMENT.schema), agreement_out, job.provenance)
+    (mine,), groups = _scores_of(evaluations, (model,), files, targets)
+    models, _ = _scores_of(evaluations, tuple(evaluations), files, targets)
+    parts = pl.DataFrame(list(variance_rows(mine, models, groups.gold)), schema=VARIANCE.schema)
+    VARIANCE.write(parts, variance_out, job.provenance)
+
+
+def _scores_of(
+    evaluations: Mapping[str, pl.DataFrame], models: Sequence[str], files: Files, targets: Sequence[str]
+) -> tuple[list[dict[str, Scores]], Groups]:
+    """Score matrices by target of each of the `models`, on the candidates and items that all of these have."""
+    candidates, items = np.min([shape_of(evaluations[model]) for model in models], axis=0).tolist()
+    groups = Groups.read(files.candidates, files.item_rows, (candidates, items))
+    met = (evaluations[model].filter(pl.col("item") < items) for model in models)
+    return [all_scores(frame, targets, groups.gold) for frame in met], groups
 
 
 def _pairs(mine: Mapping[str, Scores], others: Mapping[str, Scores], same: bool) -> Iterator[tuple[str, str]]:

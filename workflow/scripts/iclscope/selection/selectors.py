@@ -22,13 +22,14 @@ from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity, halving
 from iclscope.selection.costs import Tokens
 from iclscope.selection.strata import stratified
+from iclscope.signals.sae_codes import Reading
+from iclscope.statistics.points import points_of, standardised
 from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, correlations, strongest_signal, unit
 
 SEARCH = re.compile(r"(search|search_strat|shortlist|halving)_([1-9]\d*)")
 SHORTLIST = 4  # a shortlist is this part of the candidates, each tried on this many times K items
 EACH = "activation_each"
 PENALTIES = np.geomspace(1e-3, 1e3, 13)  # of the ridge ranker, in units of the mean squared length of a candidate
-ROUNDING = 1e-5  # principal axes with less than this share of the largest variance are float rounding
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Materials:
     `features` is the feature table; vectors are [C, d] and [N, d], and so are encodings, which a sentence encoder
     makes if one is configured; texts are questions; `activation` [signals, C] are centred ranks of the defined
     activation signals, `metrics` [signals] their metrics. `item_labels` [N] are indices of the right choices, None for
-    generated answers; `probe` [C, width] are activations of the last token where `selection.probe` says, if it does.
+    generated answers; `probe` [C, width] are activations of the last token where `selection.probe` says, if it does;
+    `sae` is what the SAE of `selection.sae` makes of both, `sae_twin` what its untrained twin does, if it has one.
     """
 
     features: pl.DataFrame
@@ -52,6 +54,8 @@ class Materials:
     item_encodings: Float | None = None
     item_labels: NDArray[np.int64] | None = None
     probe: Float | None = None
+    sae: Reading | None = None
+    sae_twin: Reading | None = None
 
     @cached_property
     def directions(self) -> Float:
@@ -60,17 +64,12 @@ class Materials:
 
     @cached_property
     def coordinates(self) -> Float:
-        """Candidates as points [C, axes] whose products are those of their activation signals, each of length 1.
-
-        Principal axes lose nothing that a ridge regression on all signals would see, and there are at most C of them.
-        """
+        """Candidates as points [C, axes] whose products are those of their activation signals, each of length 1."""
         gram = np.zeros((self.activation.shape[1],) * 2)
         for first in range(0, len(self.activation), BLOCK):
             rows = unit(self.activation[first : first + BLOCK]).astype(np.float32)
             gram += rows.T @ rows
-        variance, axes = np.linalg.eigh(gram)
-        known = variance > ROUNDING * variance[-1]
-        return axes[:, known] * np.sqrt(variance[known] / variance.mean())
+        return points_of(gram)
 
 
 @dataclass(frozen=True)
@@ -271,7 +270,7 @@ def ridge(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
 
     Ridge regression on the teachers, with the penalty that predicts left-out teachers best.
     """
-    return _regressed(materials.coordinates, lesson) if len(materials.activation) else None
+    return regressed(materials.coordinates, lesson) if len(materials.activation) else None
 
 
 @register("probe", learns=True, cost=lambda tokens: tokens.read() + tokens.lessons())
@@ -280,10 +279,10 @@ def probe(materials: Materials, lesson: Lesson, rng: np.random.Generator) -> Flo
 
     Ridge regression as in `ridge`, on one site and layer. None without `selection.probe`.
     """
-    return None if materials.probe is None else _regressed(_standardised(materials.probe), lesson)
+    return None if materials.probe is None else regressed(standardised(materials.probe), lesson)
 
 
-def _regressed(points: Float, lesson: Lesson) -> Float:
+def regressed(points: Float, lesson: Lesson) -> Float:
     """Quality of the candidates at `points` [C, d] as ridge regression on the teachers predicts it."""
     from sklearn.linear_model import RidgeCV  # takes a second, and no other selector needs it
 
@@ -382,14 +381,6 @@ def nearest_bm25(materials: Materials, lesson: None, rng: np.random.Generator) -
     index.index(corpus, show_progress=False)
     silent = np.zeros(len(corpus))
     return np.stack([index.get_scores(words) if words else silent for words in queries], axis=1)
-
-
-def _standardised(vectors: Float) -> Float:
-    """Vectors [C, width] with every neuron on one scale, so that none that is always large rules; squared length 1."""
-    spread = vectors.std(axis=0)
-    known = spread > ROUNDING * spread.max()
-    points: Float = (vectors - vectors.mean(axis=0)) * known / np.where(known, spread, 1)
-    return points / np.sqrt(max(1, known.sum()))
 
 
 def _extreme(materials: Materials, lesson: Lesson, rows: NDArray[np.int64]) -> Float | None:

@@ -7,7 +7,7 @@ side. Candidates that a selector prefers equally share the pick.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from iclscope.matrix.quality import SHIFTED, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
+from iclscope.selection import sparse
 from iclscope.selection.costs import Tokens
 from iclscope.selection.selectors import Lesson, Materials, Selector, resolve
 from iclscope.selection.worth import Compared, Judge
@@ -41,13 +42,16 @@ SMALLEST, POOLS = 2, 4  # candidates in a pool, and pools that the candidates of
 @dataclass(frozen=True)
 class Files(quality.Files):
     """What selectors look at and are judged by: `metrics` maps each mask to its file, `activations` are those under
-    the model's own mask where a probe reads them.
+    the model's own mask where a probe reads them; `codes` maps an SAE and its twin to their active features, where
+    selectors go by them, `dictionary` is the table of their features.
     """
 
     metrics: Mapping[str, str | Path]
     features: str | Path
     embeddings: str | Path
     activations: str | Path | None = None
+    codes: Mapping[str, str | Path] = field(default_factory=dict)
+    dictionary: str | Path | None = None
 
 
 def run(
@@ -260,6 +264,7 @@ def _read_materials(
         item_encodings=_encodings(items),
         item_labels=gold,
         probe=read_last_vectors(files.activations, probe, shape[0]) if probe and files.activations else None,
+        **sparse.read(files.codes, files.dictionary, shape),
     )
 
 

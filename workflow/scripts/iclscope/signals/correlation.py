@@ -1,13 +1,15 @@
 """Correlation of every signal with every quality target: how strong, how sure, how much of it is chance or length.
 
 Families are corrected one by one: the activation signals together (metric x layer x site x pooling x mask), the cheap
-features together, and the random control, which must come out with nothing. Candidates and items are both samples.
+features together, the random control, which must come out with nothing, the metrics of sparse autoencoders, and those
+of their untrained twins. Candidates and items are both samples.
 """
 
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from iclscope.matrix.quality import SHIFTED, Scores, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
-from iclscope.signals.grid import Signals, feature_signals, read_features, read_metrics
+from iclscope.signals.grid import Signals, feature_signals, read_features, read_metrics, read_sae_metrics
 from iclscope.statistics.intervals import LEVEL, analytic_interval
 from iclscope.statistics.partial import Confounders
 from iclscope.statistics.ranks import Float, Ranks, centred_ranks
@@ -37,17 +39,25 @@ from iclscope.tasks.samples import Groups
 logger = logging.getLogger(__name__)
 
 FEWEST_CANDIDATES = 6
-BEST = ("null_95", "best_value", "best_value_low", "best_value_high", "luck")  # where not one signal is defined: empty
+BEST = (
+    "null_95",
+    "sae_null_95",
+    "best_value",
+    "best_value_low",
+    "best_value_high",
+    "luck",
+)  # where not one signal is defined: empty
 REPEATS = 10  # halvings of the items, and foldings of the candidates, behind the value that activations add
 
 
 @dataclass(frozen=True)
 class Files(quality.Files):
-    """What the correlations are read from: `metrics` maps each mask to its file."""
+    """What the correlations are read from: `metrics` maps each mask to its file, `saes` each SAE or twin."""
 
     metrics: Mapping[str, str | Path]
     features: str | Path
     reliability: str | Path
+    saes: Mapping[str, str | Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ def run(
     if candidates < FEWEST_CANDIDATES:
         raise StudyError(f"datasets.*.candidates: {candidates} are too few to correlate, {FEWEST_CANDIDATES} the least")
     table = read_features(files.features, candidates)
-    signals = read_metrics(files.metrics, candidates).joined(feature_signals(table))
+    others = reduce(Signals.joined, [feature_signals(table), *read_sae_metrics(files.saes, candidates)])
+    signals = read_metrics(files.metrics, candidates).joined(others)
     analysis = Analysis(signals, *confounders(table), groups, settings, job.seed)
     logger.info(
         "%d signals, %d candidates, %d items: %d permutations and %d bootstrap draws for each target",
@@ -135,7 +146,9 @@ def correlate(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> t
         for name, column in columns.items():
             values[name][mine] = column
         if family == "activation":
-            best = _best(ranks, found)
+            best |= _best(ranks, found)
+        if family == "sae":
+            best["sae_null_95"] = _null_line(ranks, found)
     frame = _spread_out(signals, values)
     return frame, _headline(frame, scores, trust, best)
 
@@ -174,8 +187,7 @@ def _assess(ranks: Ranks, draws: ItemDraws, analysis: Analysis) -> tuple[Assesse
 
 def _best(ranks: Ranks, found: Assessed) -> dict[str, Any]:
     """What the largest |rho| of the activation signals is worth, and what chance alone gives."""
-    won = winner(ranks, found)
-    null = float(np.tanh(np.quantile(found.null.largest, 1 - LEVEL) / np.sqrt(ranks.shape[1] - 3)))
+    won, null = winner(ranks, found), _null_line(ranks, found)
     if won is None:
         return {"null_95": null}
     return {
@@ -185,6 +197,11 @@ def _best(ranks: Ranks, found: Assessed) -> dict[str, Any]:
         "best_value_high": won.high,
         "luck": won.luck,
     }
+
+
+def _null_line(ranks: Ranks, found: Assessed) -> float:
+    """The |rho| that in 95 of 100 tables none of a family exceeds by chance."""
+    return float(np.tanh(np.quantile(found.null.largest, 1 - LEVEL) / np.sqrt(ranks.shape[1] - 3)))
 
 
 def _of_primary(scores: Scores, trust: Mapping[str, Any], analysis: Analysis) -> dict[str, Any]:

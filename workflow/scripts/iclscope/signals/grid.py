@@ -1,4 +1,4 @@
-"""Everything that might predict quality, as centred ranks over candidates: activation metrics, features, controls."""
+"""All that might predict quality, as centred ranks over candidates: metrics of activations and SAEs, features."""
 
 import logging
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import polars as pl
 
 from iclscope.runtime.errors import StudyError
 from iclscope.statistics.ranks import Ranks, centred_ranks
-from iclscope.tables import CORRELATION, FEATURES, METRICS, SIGNAL
+from iclscope.tables import CORRELATION, FEATURES, METRICS, SAE_METRICS, SIGNAL, TWIN
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ CONTROL_NAMES = ("random",)
 # Why features of labels have no value where another content-free one has.
 NO_LABELS = "the answers to choose from differ from row to row, or are generated"
 
-KEY = ("family", *SIGNAL)
+KEY = ("family", "sae", *SIGNAL)
 DESCRIPTION = (*KEY, "n", "n_unique", "tie_share", "reason")
 
 
@@ -67,10 +67,24 @@ class Signals:
 
 def read_metrics(metrics: Mapping[str, str | Path], candidates: int) -> Signals:
     """Every activation metric under every attention mask; `metrics` maps the mask's name to its file."""
-    parts = [_of_mask(mask, METRICS.read(path), path, candidates) for mask, path in metrics.items()]
+    parts = [
+        _of_file(METRICS.read(path), path, candidates, {"family": "activation", "mask": mask})
+        for mask, path in metrics.items()
+    ]
     signals = Signals(pl.concat(part.about for part in parts), np.concatenate([part.ranks for part in parts]))
     logger.info("%d activation signals, %d of them undefined", len(signals.ranks), (~signals.defined).sum())
     return signals
+
+
+def read_sae_metrics(saes: Mapping[str, str | Path], candidates: int) -> list[Signals]:
+    """The metrics of every SAE, and of untrained twins in a family of their own; `saes` maps the name to its file."""
+    return [
+        _of_file(
+            SAE_METRICS.read(path), path, candidates,
+            {"family": "sae" + TWIN if name.endswith(TWIN) else "sae", "sae": name},
+        )
+        for name, path in saes.items()
+    ]  # fmt: skip
 
 
 def read_features(path: str | Path, candidates: int) -> pl.DataFrame:
@@ -92,8 +106,11 @@ def feature_signals(features: pl.DataFrame) -> Signals:
     return _signals(keys, np.ascontiguousarray(values), [reasons.get(name) for name in names])
 
 
-def _of_mask(mask: str, frame: pl.DataFrame, path: str | Path, candidates: int) -> Signals:
-    """Signals of one metric file; its rows are sorted so that each signal's candidates are adjacent."""
+def _of_file(frame: pl.DataFrame, path: str | Path, candidates: int, about: Mapping[str, str]) -> Signals:
+    """Signals of one metric file, whose rows are sorted so that each signal's candidates are adjacent.
+
+    about: columns that are the same for all of them.
+    """
     ids = frame["candidate"].to_numpy()
     if len(ids) % candidates or (ids.reshape(-1, candidates) != np.arange(candidates)).any():
         raise StudyError(f"{path} has other candidates than the evaluation, which has {candidates}: delete it, rerun")
@@ -103,9 +120,7 @@ def _of_mask(mask: str, frame: pl.DataFrame, path: str | Path, candidates: int) 
     reasons: list[str | None] = [None] * keys.height
     for row, reason in zip(rows.tolist(), frame["reason"].gather(rows).to_list(), strict=True):
         reasons[row // candidates] = reasons[row // candidates] or reason
-    return _signals(
-        keys.with_columns(pl.lit("activation").alias("family"), pl.lit(mask).alias("mask")), values, reasons
-    )
+    return _signals(keys.with_columns(pl.lit(word).alias(name) for name, word in about.items()), values, reasons)
 
 
 def _signals(keys: pl.DataFrame, values: np.ndarray, reasons: list[str | None]) -> Signals:

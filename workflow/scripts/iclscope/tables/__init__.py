@@ -1,5 +1,6 @@
 """Every Parquet table of the study: its columns, their types, units and meaning. A table is declared once, here."""
 
+from iclscope.tables.dictionaries import SAE_DICTIONARY, SAE_FEATURES, SAE_METRICS, SAE_SCREEN, SAE_TRAINING
 from iclscope.tables.judged import (
     AGREEMENT,
     CORRELATION,
@@ -59,6 +60,9 @@ from iclscope.tables.words import (
     SPANS as SPANS,
 )
 from iclscope.tables.words import (
+    TWIN as TWIN,
+)
+from iclscope.tables.words import (
     ZERO_SHOT as ZERO_SHOT,
 )
 
@@ -67,6 +71,6 @@ TABLES = {
     for table in (
         POOL, SAMPLE, EVALUATION, SHOTS, ACTIVATIONS, TOKEN_ACTIVATIONS, MASSIVE, METRICS, FEATURES,
         EMBEDDINGS, QUALITY, RELIABILITY, VARIANCE, CORRELATION, HEADLINE, SELECTION, GAINS, AGREEMENT, SUMMARY, PLAN,
-        POWER,
+        POWER, SAE_DICTIONARY, SAE_TRAINING, SAE_FEATURES, SAE_METRICS, SAE_SCREEN,
     )
 }  # fmt: skip

@@ -51,13 +51,18 @@ VARIANCE = Table(
     "Where quality comes from: variance components of one score, and of quality, its mean over these items",
     (
         Column("target", pl.String, "quality target that is a plain mean over items"),
-        Column("of", pl.String, "score: of one pair of candidate and item; quality: of a candidate's mean"),
+        Column(
+            "of",
+            pl.String,
+            "score: of one pair of candidate and item; quality: of a candidate's mean; where there are several models, "
+            "shared: the part of a score that they have in common, own: the part that each has alone (x model)",
+        ),
         Column(
             "source",
             pl.String,
-            "of a score: candidate, item, push (towards the item's gold label), rest (candidate x item); of quality: "
-            "level (on all labels alike), push (towards the labels that more items have), both (twice their "
-            "covariance), rest (noise)",
+            "of quality: level (on all labels alike), push (towards the labels that more items have), both (twice "
+            "their covariance), rest (noise); else: candidate, item, push (towards the item's gold label), rest "
+            "(candidate x item)",
         ),
         Column("variance", VALUE, "unbiased estimate, below zero at times where there is nothing", "squared score"),
     ),
@@ -69,7 +74,8 @@ CORRELATION = Table(
     "Spearman correlation of every signal with every quality target",
     (
         TARGET,
-        Column("family", pl.String, "activation, feature or control"),
+        Column("family", pl.String, "activation, feature, control, sae or sae_random (untrained SAEs)"),
+        Column("sae", pl.String, "name of the SAE; empty for other families", nullable=True),
         Column("mask", pl.String, "attention mask; empty for features", nullable=True),
         Column("site", pl.String, "activation site; empty for features", nullable=True),
         Column("layer", pl.Int16, "block index; empty for features", nullable=True),
@@ -99,7 +105,7 @@ CORRELATION = Table(
         Column("p_beyond", VALUE, "p of partial_zero_shot, corrected as p_maxt is (Freedman-Lane)", nullable=True),
         Column("reason", pl.String, "why rho is undefined", nullable=True),
     ),
-    ("target", "family", *SIGNAL),
+    ("target", "family", "sae", *SIGNAL),
 )
 
 _HEADLINE_COLUMNS = (
@@ -112,6 +118,7 @@ _HEADLINE_COLUMNS = (
     Column("alpha", VALUE, "reliability of the target", nullable=True),
     Column("ceiling", VALUE, "noise ceiling", nullable=True),
     Column("null_95", VALUE, "|rho| below which chance keeps all of them in 95 of 100 tables", nullable=True),
+    Column("sae_null_95", VALUE, "as null_95, of the signals of SAEs; empty: there are none", nullable=True),
     Column("best_rho", VALUE, "rho with the largest |rho| of all activation signals", nullable=True),
     Column("best_signal", pl.String, "its mask, site, layer, pooling and metric", nullable=True),
     Column("best_p_maxt", VALUE, "its p, corrected for this table", nullable=True),

@@ -29,9 +29,9 @@ MAIN_POOLING = "all"
 class Results:
     """Final tables of one model on one data set; frames as declared in `tables`.
 
-    The study has so many `study_tables` of correlations, one for each model and data set. In all of them together a
-    claim may be false with probability 0.05: p values are multiplied by their number (Bonferroni), so that the page of
-    one data set and the whole study say the same.
+    The study has so many `study_tables`, of correlations as of selectors, one for each model and data set. In all of
+    them together a claim may be false with probability 0.05: p values are multiplied by their number (Bonferroni), so
+    that the page of one data set and the whole study say the same.
     """
 
     model: str
@@ -86,8 +86,13 @@ class Results:
         """The reliability row of a target."""
         return self.reliability.row(by_predicate=pl.col("target") == target, named=True)
 
+    def selectors(self, target: str) -> pl.DataFrame:
+        """What each selector is worth in a target, with `p_study`, corrected for all selectors in all tables."""
+        p_study = (pl.col("p_holm") * self.study_tables).clip(upper_bound=1)
+        return self.selection.filter(target=target).with_columns(p_study=p_study)
+
     def family(self, family: str) -> pl.DataFrame:
-        """Correlations of one family (activation, feature or control) with the primary target, strongest first.
+        """Correlations of one family, such as activation or sae, with the primary target, strongest first.
 
         With `p_study` and `p_beyond_study`, corrected for the study, and the `status` of each defined signal: nothing
         is claimed of a target whose differences are no larger than noise.

@@ -16,7 +16,7 @@ from iclscope.statistics.resampling import generator
 from iclscope.statistics.signals.latent import EXPLAINED, OPEN, PREDICTS, SMALL, USELESS
 from iclscope.statistics.signals.power import candidates_needed, independent_signals
 from iclscope.tables import SUMMARY
-from iclscope.verdict import findings, selectors
+from iclscope.verdict import findings, saes, selectors
 from iclscope.verdict.across import LOST, SURVIVES, agreement, features_across, signals_across
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import correlation_interval, target_name, two_decimals
@@ -75,6 +75,7 @@ def verdict(studies: Sequence[Results], settings: Mapping[str, Any], seed: int) 
             USELESS: "no signal is related, and the same holds",
             OPEN: "none of these, or the noise ceiling is below the least one",
             **selectors.RULES,
+            **saes.RULES,
             SURVIVES: "the 95 % interval of the correlation of true quality with two models, over disjoint items, lies "
             "above the smallest effect",
         },
@@ -127,6 +128,7 @@ def _judge(
         "sentences": [
             *_on_use(results, settings["margin"]),
             *selected["sentences"],
+            *saes.sentences(results),
             *(_on_agreement(row, results.model) for row in mine),
         ],
     }

@@ -29,7 +29,7 @@ RANDOM = "random"
 TASK = "accuracy"  # what a task scores
 RULES = {
     "pool": "selectors are judged in random pools of so many candidates",
-    BEATS: "gain above 0 and corrected p (Holm over all selectors) below the level",
+    BEATS: "gain above 0 and corrected p (Holm over all selectors, times the tables of the study) below the level",
     WORSE: "gain below 0 and corrected p below the level",
     EQUIVALENT: "the 90 % interval of the gain lies within the margin of the target's unit",
     UNDECIDED: "none of these",
@@ -98,14 +98,14 @@ def of_unit(target: str, limits: Mapping[str, float]) -> float:
 
 
 def selector_status(row: Mapping[str, Any], margin: float) -> str:
-    """What is known of a selector, from its row of the selection table; `margin` in units of the score."""
+    """What is known of a selector, from its row of `Results.selectors`; `margin` in units of the score."""
     if row["selector"] == RANDOM:
         return "reference"
     if row["gain"] is None:
         return "undefined"
-    if row["p_holm"] is None:  # nothing varies: it is random choice, or all candidates are equally good
+    if row["p_study"] is None:  # nothing varies: it is random choice, or all candidates are equally good
         return EQUIVALENT if abs(row["gain"]) < TINY else UNDECIDED
-    if row["p_holm"] < LEVEL:
+    if row["p_study"] < LEVEL:
         return BEATS if row["gain"] > 0 else WORSE
     reach = abs(row["gain"]) + t.ppf(1 - LEVEL, row["freedom"]) * row["standard_error"]
     return EQUIVALENT if reach < margin else UNDECIDED
@@ -113,16 +113,16 @@ def selector_status(row: Mapping[str, Any], margin: float) -> str:
 
 def finding(results: Results, target: str) -> str:
     """Which gains are beyond chance in one target, the largest one, and the best that is possible."""
-    rows = results.selection.filter(pl.col("target") == target, pl.col("selector") != RANDOM)
+    rows = results.selectors(target).filter(pl.col("selector") != RANDOM)
     defined = rows.filter(pl.col("gain").is_not_null())
     if defined.is_empty():
         return "No selector was compared with random choice."
     best = defined.sort("gain", descending=True, maintain_order=True).row(0, named=True)
-    better = defined.filter(pl.col("gain") > 0, pl.col("p_holm") < LEVEL)["selector"].to_list()
+    better = defined.filter(pl.col("gain") > 0, pl.col("p_study") < LEVEL)["selector"].to_list()
     known = (
-        f"Beyond chance, corrected for their number (Holm), is the gain of {enumeration(better)}."
+        f"Beyond chance, corrected for their number in the study, is the gain of {enumeration(better)}."
         if better
-        else f"Corrected for their number (Holm), none of {plural(rows.height, 'selector')} gains beyond chance."
+        else f"Corrected for their number in the study, none of {plural(rows.height, 'selector')} gains beyond chance."
     )
     return (
         f"In {target_name(target)} and pools of {count(results.pool)} candidates, the largest gain over a random "
@@ -145,14 +145,15 @@ def best_possible(results: Results, target: str) -> str:
 
 def _entries(results: Results, margin: float) -> dict[str, dict[str, Any]]:
     """Numbers and status of every selector, and what would decide about those that are undecided."""
-    rows = results.selection.filter(pl.col("target") == results.target)
-    trust, compared, entries = results.reliability_of(results.target), rows["p_holm"].count(), {}
-    names = ("gain", "low", "high", "p_holm", "regret", "search_items", "search_low", "search_high", "cost")
+    rows = results.selectors(results.target)
+    trust, entries = results.reliability_of(results.target), {}
+    compared = max(1, rows["p_holm"].count()) * results.study_tables
+    names = ("gain", "low", "high", "p_study", "regret", "search_items", "search_low", "search_high", "cost")
     for row in rows.iter_rows(named=True):
         status = selector_status(row, margin)
         entries[row["selector"]] = {**{name: row[name] for name in names}, "status": status}
         if status == UNDECIDED:
-            more = needed(row, margin, max(1, compared), trust["candidates"], trust["items"])
+            more = needed(row, margin, compared, trust["candidates"], trust["items"])
             entries[row["selector"]]["to_decide"] = more and vars(more)
     return entries
 
@@ -161,7 +162,7 @@ def _believe(
     results: Results, target: str, settings: Mapping[str, Any], rng: np.random.Generator
 ) -> tuple[str, dict[str, dict[str, float]]]:
     """The selector to ship for one target, and what is believed of each whose gain varies and of random choice."""
-    rows = results.selection.filter(pl.col("target") == target)
+    rows = results.selectors(target)
     varies = rows["standard_error"].is_not_null().to_numpy()
     if not varies.any():
         return RANDOM, {}
@@ -204,7 +205,9 @@ def _sentences(results: Results, entries: Mapping[str, Mapping[str, Any]], margi
                 f"{interval(entries[name]['low'], entries[name]['high'], signed=True)})"
                 for name in by_status[status]
             ]
-            sentences.append(f"{known} than random choice, corrected for their number: {enumeration(gains)}.")
+            sentences.append(
+                f"{known} than random choice, corrected for their number in the study: {enumeration(gains)}."
+            )
     if not by_status[BEATS]:
         sentences.append("No selector is shown to beat random choice.")
     if by_status[EQUIVALENT]:

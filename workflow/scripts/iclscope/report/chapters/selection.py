@@ -140,9 +140,9 @@ def _sheet(results: Results, target: str, judged: Mapping[str, Mapping[str, Any]
 
     “As search on” is the exchange rate: on how many items a plain search must try every candidate to gain as much.
     """
-    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (Holm)", "regret"]
+    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (study)", "regret"]
     header += ["as search on", "95 % interval", "tokens read"]
-    ordered = results.selection.filter(pl.col("target") == target)
+    ordered = results.selectors(target)
     ordered = ordered.sort("gain", descending=True, nulls_last=True, maintain_order=True)
     rows = []
     for row in ordered.iter_rows(named=True):
@@ -167,7 +167,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         "reference" if reference else quantity(row["gain"], signed=True),
         "" if reference else interval(row["low"], row["high"], signed=True),
         "" if row["p"] is None else p_value(row["p"]),
-        "" if row["p_holm"] is None else p_value(row["p_holm"]),
+        "" if row["p_study"] is None else p_value(row["p_study"]),
         quantity(row["regret"]),
         *_exchange(row),
         count(round(row["cost"])),

@@ -50,7 +50,7 @@ def winner(ranks: Ranks, assessed: Assessed, level: float = 0.95) -> Winner | No
     z, error = np.arctanh(np.clip(rho, -NEARLY_ONE, NEARLY_ONE)), assessed.spread.error
     best = int(np.argmax(np.abs(z)))
     sign = float(np.sign(z[best]))
-    bound = _least_to_win(ranks, z, error, best)
+    bound = _least_to_win(ranks, rho, best)
     reach = float(np.quantile(assessed.null.largest, 1 - OUTER))
     outside = (1 - level - OUTER) / (1 - OUTER) / 2
     limits = [_center(abs(z[best]), bound, error[best], reach, share) for share in (0.5, 1 - outside, outside)]
@@ -60,18 +60,23 @@ def winner(ranks: Ranks, assessed: Assessed, level: float = 0.95) -> Winner | No
     return Winner(best, float(rho[best]), value, low, high)
 
 
-def _least_to_win(ranks: Ranks, z: Float, error: Float, best: int) -> float:
-    """The least |z| with which the signal `best` would still have won, all that is independent of it being as it is."""
+def _least_to_win(ranks: Ranks, rho: Float, best: int) -> float:
+    """The least |atanh(rho)| with which the signal `best` would still have won, all that is apart from it as it is.
+
+    Ranks of quality are rho times those of the signal plus a rest of length sqrt(1 - rho^2), whose direction says what
+    the others share with quality beyond this signal: their rho is linear in it and in the winner's, not in atanh(rho).
+    """
     rows, _ = residuals(ranks, None)
-    slope = (rows @ rows[best]).astype(np.float64) * error / error[best]
-    rest = z - slope * z[best]
-    sign = np.sign(z[best])
+    slope = (rows @ rows[best]).astype(np.float64)
+    rest = (rho - slope * rho[best]) / np.sqrt(1 - np.clip(abs(rho[best]), 0, NEARLY_ONE) ** 2)
+    sign = np.sign(rho[best])
     limits: list[NDArray[np.float64]] = []
     for side in (1, -1):
-        room = 1 - side * slope  # |z of another| <= |z of the best|, once for each sign of the other
+        room = 1 - side * slope  # |rho of another| <= |rho of the best|, once for each sign of the other
         there = room > APART
         limits.append(side * sign * rest[there] / room[there])
-    return float(min(max(0.0, *(limit.max(initial=0.0) for limit in limits)), abs(z[best])))
+    least = np.arcsinh(max(0.0, *(limit.max(initial=0.0) for limit in limits)))
+    return float(min(least, np.arctanh(min(abs(rho[best]), NEARLY_ONE))))
 
 
 def _center(z: float, bound: float, error: float, reach: float, share: float) -> float:

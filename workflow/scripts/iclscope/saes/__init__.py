@@ -1,0 +1,1 @@
+"""Sparse autoencoders: dictionaries whose few active features rebuild an activation, trained here or published."""

@@ -1,0 +1,9 @@
+"""Adapter of rule sae_features."""
+
+from iclscope.runtime import jobs
+from iclscope.saes import codes
+
+with jobs.job(snakemake) as job:
+    files = codes.Files(**jobs.present(snakemake, "candidates", "item_rows", "dictionary"))
+    model, settings = jobs.prepared_model(snakemake), snakemake.params.settings
+    codes.run(files=files, model=model, settings=settings, **snakemake.output, job=job)
