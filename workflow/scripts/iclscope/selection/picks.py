@@ -24,15 +24,14 @@ from iclscope.statistics.corrections import holm
 from iclscope.statistics.gains.sets import Worth, worth_of
 from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.ranks import Float
-from iclscope.tables import SAMPLE
+from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, SAMPLE
 from iclscope.tasks.exported import with_demonstrations
 from iclscope.tasks.turns import messages_of, prefix_of
 
 logger = logging.getLogger(__name__)
 
 TASK_SCORE = "accuracy"  # what a task scores
-BEATS, WORSE, UNDECIDED, LOWERS = "beats random", "worse than random", "undecided", "lowers accuracy"
-WILL_DO, REFERENCE = "random will do", "reference"
+WORSE, UNDECIDED, REFERENCE = "worse than random", "undecided", "reference"  # verdicts beside those of `tables`
 PRIVATE = ("weights", "files")  # of a source.json: checksums, which the run record shows
 
 
@@ -63,7 +62,7 @@ class Pick:
     @property
     def drawn(self) -> bool:
         """Whether it was drawn, not chosen."""
-        return self.tried.name in (RANDOM, RANDOM_BALANCED)
+        return self.tried.name in RANDOM_SETS
 
     def over(self, target: str) -> list[Worth]:
         """The gains that count: over random sets, and over label-balanced ones where there are any."""
@@ -147,7 +146,12 @@ class Judging:
         return Pick(
             tried=mine,
             value=float(scores[self.target].mean()),
-            worth={target: worth_of(scores[target], random[target], self.clusters) for target in both},
+            worth={
+                target: Worth(0.0, None, None, None)
+                if mine is others
+                else worth_of(scores[target], random[target], self.clusters)
+                for target in both
+            },
             over_balanced=self._over_balanced(mine, scores[self.target]),
             deviations=(
                 mine.deviation(self.target, self.gold),
@@ -157,7 +161,7 @@ class Judging:
 
     def _over_balanced(self, mine: Tried, scores: Float) -> Worth | None:
         """The gain over label-balanced random sets; None without labels, and of drawn sets."""
-        if self.labels is None or mine.name in (RANDOM, RANDOM_BALANCED):
+        if self.labels is None or mine.name in RANDOM_SETS:
             return None
         if mine.k > 1:
             return worth_of(scores, self._scores(self.tried[RANDOM_BALANCED, mine.k], self.target), self.clusters)
@@ -173,9 +177,9 @@ class Judging:
     def _verdict(self, pick: Pick, p: float) -> str:
         score = pick.worth.get(TASK_SCORE) if COLUMNS[self.target] != COLUMNS[TASK_SCORE] else None
         if score is not None and score.high is not None and score.high < 0:
-            return LOWERS
+            return LOWERS_ACCURACY
         if p < LEVEL and all(one.gain > 0 for one in pick.over(self.target)):
-            return BEATS
+            return BEATS_RANDOM
         random = pick.worth[self.target]
         return WORSE if random.high is not None and random.high < 0 else UNDECIDED
 
@@ -188,12 +192,12 @@ def recommended_first(picks: Sequence[Pick], margin: float) -> list[Pick]:
     """
     names = {pick.tried.name for pick in picks}
     drawn = RANDOM_BALANCED if RANDOM_BALANCED in names else RANDOM
-    open_to_all = [pick for pick in picks if pick.verdict == BEATS or pick.tried.name == drawn]
+    open_to_all = [pick for pick in picks if pick.verdict == BEATS_RANDOM or pick.tried.name == drawn]
     best = max(pick.value for pick in open_to_all)
     near = [pick for pick in open_to_all if pick.value >= best - margin]
     ship = min(near, key=lambda pick: (pick.tried.k, pick.drawn, -pick.value))
     rest = sorted((pick for pick in picks if pick is not ship), key=lambda pick: -pick.value)
-    return [replace(ship, verdict=WILL_DO) if ship.drawn else ship, *rest]
+    return [replace(ship, verdict=RANDOM_WILL_DO) if ship.drawn else ship, *rest]
 
 
 def _line(

@@ -12,13 +12,13 @@ from iclscope.matrix.quality import BALANCED, COLUMNS, FEWEST_OF_LABEL, SHIFTED,
 from iclscope.runtime.errors import StudyError
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.resampling import generator, random_half
-from iclscope.tables import SAMPLE
+from iclscope.tables import RANDOM_SETS, SAMPLE
 from iclscope.tasks.samples import Groups, labels_of
 
 Labels = NDArray[np.int64]
 Members = tuple[int, ...]
 
-RANDOM, RANDOM_BALANCED = "random", "random_balanced"
+RANDOM, RANDOM_BALANCED = RANDOM_SETS
 FOLDS = (0, 1)
 HALVES = 20  # that are drawn to find an even one
 

@@ -49,7 +49,8 @@ def read_tried(shots: str | Path, evaluation: str | Path, chosen: Chosen) -> dic
     """Name and size → its sets. Single demonstrations come from the score matrix: all of them, the best, and none."""
     frame = SHOTS.read(shots).select(ABOUT)
     items = int(frame["item"].max()) + 1  # type: ignore[arg-type]
-    pairs = EVALUATION.read(evaluation).filter(pl.col("item") < items)
+    pairs = EVALUATION.read(evaluation, ["candidate", "item", "prompt_tokens", *COLUMN_NAMES])
+    pairs = pairs.filter(pl.col("item") < items)
     whole = pl.concat([frame, *(part.select(ABOUT).cast(frame.schema) for part in _one_shot(pairs, chosen))])
     groups = whole.partition_by("name", "k", as_dict=True, maintain_order=True)
     return {(name, k): _tried(name, k, part, items) for (name, k), part in groups.items()}

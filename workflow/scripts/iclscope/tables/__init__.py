@@ -27,6 +27,9 @@ from iclscope.tables.measured import (
     TOKEN_ACTIVATIONS,
 )
 from iclscope.tables.words import (
+    BEATS_RANDOM as BEATS_RANDOM,
+)
+from iclscope.tables.words import (
     BEST_POSSIBLE as BEST_POSSIBLE,
 )
 from iclscope.tables.words import (
@@ -36,7 +39,16 @@ from iclscope.tables.words import (
     FINAL_TABLES as FINAL_TABLES,
 )
 from iclscope.tables.words import (
+    LOWERS_ACCURACY as LOWERS_ACCURACY,
+)
+from iclscope.tables.words import (
     PER_TOKEN as PER_TOKEN,
+)
+from iclscope.tables.words import (
+    RANDOM_SETS as RANDOM_SETS,
+)
+from iclscope.tables.words import (
+    RANDOM_WILL_DO as RANDOM_WILL_DO,
 )
 from iclscope.tables.words import (
     SIGNAL as SIGNAL,

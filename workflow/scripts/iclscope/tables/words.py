@@ -14,6 +14,8 @@ PER_TOKEN = (
     "max_abs", "max_abs_neuron", "entropy_abs", "top_share", "massive",
 )  # fmt: skip
 FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "variance", "selection", "gains", "agreement")
+BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_WILL_DO = "beats random", "lowers accuracy", "random will do"  # of a pick
+RANDOM_SETS = ("random", "random_balanced")  # names of sets of demonstrations that were drawn, not chosen
 TWIN = "_random"  # behind the name of an SAE, and of a selector that goes by one: the untrained dictionary
 BEST_POSSIBLE = "best_possible"  # stands among the selectors of the table gains
 

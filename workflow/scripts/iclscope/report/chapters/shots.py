@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iclscope.report.parts import Chapter, Material, Sheet
+from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO
 from iclscope.verdict.wording import TARGET_UNITS, count, interval, plural, quantity, target_name
 
 CHAPTER = Chapter(
@@ -17,8 +18,6 @@ CHAPTER = Chapter(
     "are those over random sets of the same size; the set to ship was chosen by all items.",
 )
 
-BEATS, LOWERS, WILL_DO = "beats random", "lowers accuracy", "random will do"
-DRAWN = ("random", "random_balanced")
 SCORE = "accuracy"
 WORDS = {
     "balanced": "best of each label",
@@ -56,7 +55,7 @@ def read_lines(path: str | Path) -> list[Line]:
 def card(lines: Sequence[Line], address: str) -> Card:
     """The recommended pick; `address` of the file of picks, beside which the task file stands."""
     first = lines[0]
-    use = first["verdict"] != WILL_DO
+    use = first["verdict"] != RANDOM_WILL_DO
     messages = json.dumps(first["messages"], ensure_ascii=False, indent=2)
     return Card(
         dataset=first["dataset"],
@@ -150,7 +149,7 @@ def _cost(line: Line) -> str:
 def _sure(lines: Sequence[Line]) -> str:
     """On what a gain rests."""
     first = lines[0]
-    number = plural(sum(line["name"] not in DRAWN for line in lines), "choice")
+    number = plural(sum(line["name"] not in RANDOM_SETS for line in lines), "choice")
     even = " and sets with even labels" if first["over_balanced"] else ""
     order = first["deviation_order"]
     in_order = "" if order is None else f" Another order of them moves the score by ±{quantity(order)}."
@@ -162,10 +161,10 @@ def _sure(lines: Sequence[Line]) -> str:
 
 def _why_random(lines: Sequence[Line]) -> str:
     """What the best choice gains, which is not enough."""
-    chosen = [line for line in lines if line["name"] not in DRAWN]
+    chosen = [line for line in lines if line["name"] not in RANDOM_SETS]
     best = max(chosen, key=lambda line: line["value"])
     unit = TARGET_UNITS[best["target"]]
-    why = {BEATS: f"but {_random(lines[0]['k'])} score as well", LOWERS: "but lowers accuracy"}
+    why = {BEATS_RANDOM: f"but {_random(lines[0]['k'])} score as well", LOWERS_ACCURACY: "but lowers accuracy"}
     number = "the one choice compared" if len(chosen) == 1 else f"one of {count(len(chosen))} choices"
     said = why.get(best["verdict"], f"which chance may give to {number}")
     return (
