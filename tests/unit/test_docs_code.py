@@ -135,7 +135,7 @@ def test_settings_in_the_documents_are_valid(default_config):
         if "task" in block:  # a task file
             continue
         config = {**default_config, **block}
-        for section in FREE_KEYS:
+        for section in (*FREE_KEYS, "saes"):
             config[section] = {**default_config[section], **block.get(section, {})}
         settings.check(without_own_pieces(config, document), SCHEMA_FILE)
         checked += 1
