@@ -34,6 +34,7 @@ BEFORE = {
     "features": {"encoder"},
     "fetch_sae": {"files"},
     "sae_features": {"weights"},
+    "train_sae": {"texts"},
     "metrics": {"candidates", "model", "dtype"},
     "prepare_model": {"files"},
     "prepare_data": {"files"},

@@ -259,16 +259,22 @@ def test_features_follow_the_task_which_asks_questions_without_content(study):
     assert study.feature_settings("boolq") == {"neighbours": 5, "task": "boolq"}
 
 
-def test_saes_are_of_their_model_and_bring_their_twins(config):
+def test_saes_are_of_their_model_and_bring_their_twins(config, tmp_path):
     config["saes"] = {
         "own": {"source": "train", "texts": "study", "controls": ["random"]},
-        "theirs": {"source": "files", "model": "far", "path": "x", "texts": {"files": ["wiki.jsonl"]}},
+        "theirs": {
+            "source": "files",
+            "model": "far",
+            "path": "x",
+            "texts": {"files": [str(tmp_path / "a"), str(tmp_path / "b")]},
+        },
     }
     config["selection"] = {"selectors": ["sae_cover"], "sae": "theirs"}
     study = Study(config, pool=lambda dataset: "pool")
     assert study.saes("near") == ["own", "own_random"]
     assert study.saes("far") == ["own", "own_random", "theirs"]
-    assert study.sae_texts("theirs") == ["wiki.jsonl"]
+    (tmp_path / "b").touch()
+    assert study.sae_texts("theirs") == [str(tmp_path / "b")]
     assert study.sae_pools("theirs", "pool") == study.sae_texts("own") == []
     assert study.sae_pools("own", "items") == [f"<results>/samples/{d}/items.parquet" for d in ("boolq", "sums")]
     assert study.fetched_sae("near", "own") == []

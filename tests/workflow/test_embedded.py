@@ -21,6 +21,7 @@ def test_default_study_on_a_handful_of_rows(embedded_folder, tmp_path):
         config["masks"] = ["causal"]
         config["correlation"] |= {"permutations": 100, "bootstrap": 100}
         config["selection"] |= {"selectors": ["random", "nearest"], "splits": 2, "bootstrap": 100}
+        config["saes"]["middle"] |= {"tokens": 1500, "epochs": 1}
 
     study.configure(shrink)
     study.run("results/report/commonsenseqa.html")
@@ -33,4 +34,7 @@ def test_default_study_on_a_handful_of_rows(embedded_folder, tmp_path):
     massive = activations.filter(site="resid", layer=15)
     assert massive["massive"].list.first().min() > 0
     assert massive["massive"].list.slice(1).list.sum().max() == 0
+    # With the first token, any direction would seem to explain nearly everything.
+    last = pl.read_parquet(study.folder / "results/saes/smollm2-135m/middle/training.parquet").row(-1, named=True)
+    assert 0.1 < last["unexplained"] < last["untrained"] < 1
     assert yaml.safe_load((study.folder / "results/verdict/commonsenseqa.json").read_text())["models"]

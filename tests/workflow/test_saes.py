@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -88,7 +87,7 @@ def test_it_explains_more_than_its_twin_and_is_a_family_of_its_own(trained):
     defined = saes.filter(metric="sae_unexplained", pooling="all", target="gold_logprob")
     assert defined["rho"].null_count() == 0
     headline = pl.read_parquet(trained.folder / "results/headline/tiny/animals.parquet")
-    assert headline["sae_null_95"].null_count() == 0
+    assert 0 < headline.filter(target="gold_logprob")["sae_null_95"].item() < 1
 
 
 def test_other_families_stay_as_they_were(finished, trained):
@@ -164,4 +163,4 @@ def test_stored_features_rebuild_activations_with_the_stored_error(trained):
             centred = states[one["position"]] - torch.tensor(about["mean"])
             assert float(centred.square().sum()) == pytest.approx(one["energy"], rel=1e-3)
     assert frame.filter(role="candidate")["position"].min() == 1
-    assert np.isfinite(frame["error"]).all()
+    assert frame["error"].is_finite().all()

@@ -237,13 +237,13 @@ class Study:
 
     def sae_pools(self, sae: str, sample: str) -> list[str]:
         """Pools or items of all data sets, where an SAE reads the study's texts."""
-        study = self._saes[sae].get("texts", "study") == "study"
+        study = self._saes[sae]["texts"] == "study"
         return [f"<results>/samples/{dataset}/{sample}.parquet" for dataset in self.datasets] if study else []
 
     def sae_texts(self, sae: str) -> list[str]:
-        """Files of the texts that an SAE reads, if not the study's."""
-        texts = self._saes[sae].get("texts", "study")
-        return [] if texts == "study" else list(texts["files"])
+        """Those files of texts that exist, where an SAE does not read the study's; the job says which are missing."""
+        texts = self._saes[sae]["texts"]
+        return [] if texts == "study" else [file for file in texts["files"] if Path(file).is_file()]
 
     def fetched_sae(self, model: str, sae: str) -> str | list[str]:
         """The record of an SAE from elsewhere; none for one that is trained here."""

@@ -73,7 +73,7 @@ class Planned:
 
 def texts_of(entry: Mapping[str, Any], name: str, pools: Iterable[tuple[str | Path, int]]) -> list[str]:
     """The texts that an SAE reads; pools: file and number of items of every data set."""
-    if entry.get("texts", STUDY) != STUDY:
+    if entry["texts"] != STUDY:
         return file_texts(entry["texts"]["files"], f"saes.{name}.texts")
     frames = [(POOL.read(path, columns=["role", "id", *ROW, "prefix", "answer_end"]), items) for path, items in pools]
     return study_texts((frame, frame.filter(pl.col("role") == ITEM, pl.col("id") < items)) for frame, items in frames)

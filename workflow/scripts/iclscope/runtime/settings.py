@@ -89,14 +89,16 @@ def check_files(paths: Iterable[str | Path]) -> None:
 
 def expand_home(config: dict[str, Any]) -> None:
     """Replace `~` by the user's folder in every path of the configuration."""
-    entries = [*config["models"].values(), config["features"].get("encoder", {})]
+    saes = config.get("saes", {}).values()
+    entries = [*config["models"].values(), config["features"].get("encoder", {}), *saes]
     for mapping, key in (
         *((entry, "path") for entry in entries if "path" in entry),
         *((files, split) for entry in config["datasets"].values() if (files := entry.get("files")) for split in files),
-        *((entry, "path") for entry in config.get("saes", {}).values() if "path" in entry),
         *((config["pathvars"], name) for name in config.get("pathvars", {})),
     ):
         mapping[key] = os.path.expanduser(mapping[key])
+    for texts in (sae["texts"] for sae in saes if isinstance(sae["texts"], dict)):
+        texts["files"] = [os.path.expanduser(file) for file in texts["files"]]
 
 
 def without(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:

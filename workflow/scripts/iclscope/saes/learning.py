@@ -35,11 +35,10 @@ HOOKS = {"resid": "blocks.{}.hook_resid_post", "mlp_out": "blocks.{}.hook_mlp_ou
 
 @dataclass(frozen=True)
 class Files:
-    """What an SAE is made from: pool and items of every data set, files of text, and a dictionary from elsewhere."""
+    """What an SAE is made from: pool and items of every data set, and the record of a dictionary from elsewhere."""
 
     pools: Sequence[str | Path] | None = None
     item_rows: Sequence[str | Path] | None = None
-    texts: Sequence[str | Path] | None = None
     dictionary: str | Path | None = None
 
 
@@ -74,7 +73,7 @@ def run(
     loaded, tokenizer = models.load(*model)
     place = Place.of(settings)
     layer = place.index(loaded, key)
-    texts = texts_of(settings, files.pools or [], files.item_rows or [], files.texts or [], key)
+    texts = texts_of(settings, files.pools or [], files.item_rows or [], key)
     rng = generator(job.seed, f"texts of {name}")
     sides = divided(texts, tokenizer, models.context_length(loaded), settings["tokens"], rng)
     reader = partial(read, loaded, site=place.site, layer=layer)

@@ -85,16 +85,15 @@ def texts_of(
     settings: Mapping[str, Any],
     pools: Sequence[str | Path],
     item_rows: Sequence[str | Path],
-    files: Sequence[str | Path],
     key: str,
 ) -> list[str]:
     """The texts that `texts` of an entry of `saes` asks for; refuses fewer than two."""
-    study = settings.get("texts", STUDY) == STUDY
+    study = settings["texts"] == STUDY
     samples = (
         (POOL.read(pool, columns=[*ROW, "prefix", "answer_end"]), SAMPLE.read(items, columns=[*ROW]))
         for pool, items in zip(pools, item_rows, strict=True)
     )
-    texts = study_texts(samples) if study else file_texts(files, f"{key}.texts")
+    texts = study_texts(samples) if study else file_texts(settings["texts"]["files"], f"{key}.texts")
     if len(texts) < 2:
         raise StudyError(f"{key}.texts: there are {len(texts)} texts, and an SAE needs two; name more files")
     return texts
