@@ -10,12 +10,15 @@ from safetensors.torch import load_file, save_file
 from iclscope.activations.reading import Demonstration
 from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
-from iclscope.saes import guard
+from iclscope.runtime.jobs import Job, PreparedModel
+from iclscope.saes import guard, learning
+from iclscope.saes.codes import Fitted
 from iclscope.saes.dictionary import JUMP_RELU, STANDARD, TOP_K, Dictionary, load, untrained
 from iclscope.saes.explained import components_unexplained, survey, unexplained
 from iclscope.saes.reading import Place, Tokens, median_norm, read
 from iclscope.saes.texts import divided, shown
 from iclscope.saes.training import batches, train
+from iclscope.tables import SAE_DICTIONARY, SAE_TRAINING
 from tiny import TEXT
 
 D, WIDTH, K = 6, 10, 3
@@ -285,3 +288,60 @@ def test_contexts_mark_the_token(tiny_tokenizer):
     text = shown(one, 3, tiny_tokenizer)
     assert text.replace("«", "").replace("»", "") in TEXT[0]
     assert text.partition("«")[2].partition("»")[0] == tiny_tokenizer.decode([ids[3]])
+
+
+@pytest.fixture
+def learn(tiny_model, tiny_tokenizer, tmp_path):
+    """A function that trains an SAE of the tiny model on a file of texts; returns its folder."""
+    tiny_model.save_pretrained(tmp_path / "tiny")
+    tiny_tokenizer.save_pretrained(tmp_path / "tiny")
+    rows = [{"text": f"{text} {number}"} for number in range(30) for text in TEXT]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        "name": "one", "source": "train", "site": "resid", "layer": 1, "width": 40, "k": 4, "tokens": 1500, "epochs": 2,
+        "texts": {"files": [str(tmp_path / "texts.jsonl")]},
+    }  # fmt: skip
+
+    def run(folder, **changes):
+        learning.run(
+            files=learning.Files(),
+            model=PreparedModel(tmp_path / "tiny"),
+            settings=settings | changes,
+            sae_out=[folder / "cfg.json", folder / "sae_weights.safetensors"],
+            features_out=folder / "features.parquet",
+            training_out=folder / "training.parquet",
+            job=Job(3, {}),
+        )
+        return folder
+
+    return run
+
+
+def test_texts_that_memory_does_not_hold_are_read_anew_each_epoch(learn, tmp_path, monkeypatch):
+    at_once = SAE_TRAINING.read(learn(tmp_path / "a") / "training.parquet").row(-1, named=True)
+    monkeypatch.setattr(learning, "MEMORY", 4 * 32 * 400)  # 400 tokens of 32 neurons
+    streamed = SAE_TRAINING.read(learn(tmp_path / "b") / "training.parquet").row(-1, named=True)
+    assert streamed["tokens"] == at_once["tokens"] > 2 * 1400
+    assert streamed["unexplained"] < streamed["untrained"]
+    known = SAE_DICTIONARY.read(tmp_path / "b/features.parquet")
+    assert known.height == 2 * 40
+    assert known.filter(sae="one")["density"].sum() == pytest.approx(4, abs=0.5)
+
+
+def test_the_same_seed_makes_the_same_sae_and_the_same_twin_anywhere(learn, tmp_path):
+    first, second = (learn(tmp_path / name) for name in "ab")
+    for file in ("cfg.json", "sae_weights.safetensors", "features.parquet"):
+        assert (first / file).read_bytes() == (second / file).read_bytes()
+    twin = Fitted.of(first / "cfg.json", "one_random", 3).dictionary
+    mean = torch.tensor(json.loads((first / "cfg.json").read_text())["metadata"]["mean"])
+    start = learning.twin_of(40, 4, mean, "one", 3)
+    torch.testing.assert_close(twin.decoder, start.decoder, rtol=0, atol=0)
+    assert not torch.allclose(load(first, "saes.one").decoder, start.decoder)
+
+
+def test_texts_that_are_missing_or_have_no_text_are_named(learn, tmp_path):
+    with pytest.raises(StudyError, match=r"none\.jsonl does not exist"):
+        learn(tmp_path / "a", texts={"files": [str(tmp_path / "none.jsonl")]})
+    (tmp_path / "other.jsonl").write_text('{"text": "a sea"}\n{"body": "b"}\n')
+    with pytest.raises(StudyError, match=r"saes\.one\.texts: .*other\.jsonl, row 2 has no text in its field 'text'"):
+        learn(tmp_path / "a", texts={"files": [str(tmp_path / "other.jsonl")]})
