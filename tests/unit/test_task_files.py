@@ -79,6 +79,17 @@ def test_local_keys_win_over_included_ones(tmp_path):
         ({"mine_yaml": "task: [mine\n"}, "mine.yaml, line 2: not YAML"),
         ({"mine_yaml": "task: mine\ninclude: none.yaml\n"}, "the file none.yaml that it includes does not exist"),
         ({"mine_yaml": "- task: mine\n"}, "a task file holds fields and their values"),
+        ({"mine_yaml": ""}, "a task file holds fields and their values"),
+        ({"mine_yaml": "task: mine\ndoc_to_text: {{q}}\n"}, "mine.yaml, line 2: not YAML (a mapping or list stands"),
+        ({"mine_yaml": "task: mine\ndoc_to_text: !template q\n"}, "mine.yaml, line 2: not YAML (could not determine"),
+        ({"mine_yaml": "task: mine\ndoc_to_text: !function [a]\n"}, "mine.yaml, line 2: not YAML (expected a scalar"),
+        ({"mine_yaml": "task: mine\nmetadata: {version: 2020-13-45}\n"}, "mine.yaml, line 2: YAML takes 2020-13-45"),
+        ({"mine_yaml": "task: mine\nmetadata: &x {a: *x}\n"}, "mine.yaml, line 2: metadata.a is a part of itself"),
+        (
+            {"mine_yaml": "task: mine\ninclude: b.yaml\n", "b_yaml": "x: 1\ndoc_to_text: {{q}}\n"},
+            "b.yaml, line 2: not YAML (a mapping or list stands for a key); mend it: put a text",
+        ),
+        ({"mine_yaml": "task: mine\ninclude: b.yaml\n", "b_yaml": ""}, "b.yaml: a task file holds fields"),
     ],
 )
 def test_a_task_file_that_is_not_what_it_seems_is_refused(tmp_path, files, sentence):

@@ -76,7 +76,7 @@ def check(config: Mapping[str, Any], schema: Path, extensions: Sequence[Path] = 
 
 
 def check_files(paths: Iterable[str | Path]) -> None:
-    """Refuse a configuration file with a key that stands there twice."""
+    """Refuse a configuration file that cannot be read, or has a key that stands there twice."""
     for path in paths:
         yaml_files.compose(path)
 
@@ -127,9 +127,9 @@ def registered(module: str | Path, decorator: str) -> list[str]:
     """
     file = module if isinstance(module, Path) else PACKAGE / f"{module}.py"
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
-        raise StudyError(f"{file}, line {error.lineno}: {error.msg}; mend the file") from error
+        raise StudyError(f"{file}, line {error.lineno or 1}: {error.msg}; mend the file") from error
     names: list[str] = []
     for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
         for mark in function.decorator_list:
@@ -183,7 +183,7 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _wheels, _encoder, _fillers, _probe, partial(_registered, extensions),
+    for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _probe, partial(_registered, extensions),
                       _names, _sources, _splits, _sizes, _kinds):  # fmt: skip
         yield from check_one(config)
 
@@ -198,6 +198,15 @@ def _references(config: Mapping[str, Any]) -> Iterable[str]:
             yield f"datasets.{name}.max_tokens.tokenizer: {model!r} is not one of the models ({known})"
         if "reader" in entry and entry["reader"] not in readers:
             yield f"datasets.{name}.reader: there is no reader {entry['reader']}; choose one of {', '.join(readers)}"
+
+
+def _tasks(config: Mapping[str, Any]) -> Iterable[str]:
+    """Task files of the study's own that cannot be read."""
+    for name, entry in config["datasets"].items():
+        try:
+            task_files.inputs(entry["task"])
+        except StudyError as error:
+            yield f"datasets.{name}.task: {error}"
 
 
 def _wheels(config: Mapping[str, Any]) -> Iterable[str]:
