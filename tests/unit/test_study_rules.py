@@ -255,3 +255,9 @@ def test_features_are_asked_for_by_the_matrix_only_where_scores_are_calibrated(s
 
 def test_features_follow_the_task_which_asks_questions_without_content(study):
     assert study.feature_settings("boolq") == {"neighbours": 5, "task": "boolq"}
+
+
+def test_a_preview_takes_the_tokenizer_of_the_counting_model_alone(study):
+    assert study.tokenizer("boolq") == study.counting_model("boolq") == "<resources>/architectures/far/source.json"
+    assert study.counting_model("sums") == "<resources>/models/near/source.json"
+    assert study.tokenizer("sums") == "<resources>/tokenizers/near/source.json"

@@ -90,10 +90,20 @@ class Study:
         folder = "architectures" if self.config["models"][model]["source"] == "hub" else "models"
         return f"<resources>/{folder}/{model}/source.json"
 
+    def _counts(self, dataset: str) -> str:
+        limits = self.config["datasets"][dataset].get("max_tokens", {})
+        name: str = limits.get("tokenizer", self.models[0])
+        return name
+
     def counting_model(self, dataset: str) -> str:
         """The model that counts the tokens of a data set; where none is named, the first of the study."""
-        limits = self.config["datasets"][dataset].get("max_tokens", {})
-        return self.architecture(limits.get("tokenizer", self.models[0]))
+        return self.architecture(self._counts(dataset))
+
+    def tokenizer(self, dataset: str) -> str:
+        """Config and tokenizer of the model that counts the tokens of a data set, from wherever, without weights."""
+        model = self._counts(dataset)
+        on_hub = self.config["models"][model]["source"] == "hub"
+        return self.architecture(model) if on_hub else f"<resources>/tokenizers/{model}/source.json"
 
     def wheel_settings(self, package: str, version: str) -> dict[str, str]:
         """Package, version and checksum of a wheel, and the config key that asks for it."""
