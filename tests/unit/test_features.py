@@ -1,10 +1,13 @@
 """Features against one plain forward pass per row and hand-worked numbers."""
 
+import zipfile
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from scipy.stats import entropy
+from transformers import AutoModel, AutoTokenizer
 
 from iclscope.engine import models
 from iclscope.engine.choices import entropy as entropy_of
@@ -12,7 +15,9 @@ from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.signals import features
+from iclscope.signals.encoder import encode
 from iclscope.signals.features import Files, Readings, compute, embed_questions, read_demonstrations
+from iclscope.sources import prepare_model
 from iclscope.tables import EMBEDDINGS, FEATURES, SAMPLE
 from tiny import build_tokenizer
 
@@ -176,9 +181,9 @@ def test_run(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
 
 @pytest.fixture
 def encoder(tmp_path):
-    """A folder with a tiny sentence encoder, untrained."""
+    """A folder with a tiny sentence encoder, untrained, of the parts that all-MiniLM-L6-v2 has."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import BertConfig, BertModel
 
     tokenizer = build_tokenizer()
@@ -191,7 +196,7 @@ def encoder(tmp_path):
     tokenizer.save_pretrained(tmp_path / "bert")
     words = Transformer(str(tmp_path / "bert"))
     folder = tmp_path / "encoder"
-    SentenceTransformer(modules=[words, Pooling(16)], device="cpu").save(str(folder))
+    SentenceTransformer(modules=[words, Pooling(16), Normalize()], device="cpu").save(str(folder))
     return folder
 
 
@@ -215,8 +220,35 @@ def test_sentence_encoder_adds_its_embeddings(tiny_model, tiny_tokenizer, encode
     assert np.abs(np.subtract(made[0], made[1])).max() > 0.01
 
 
-def test_folder_without_an_encoder_is_refused(tmp_path):
-    from iclscope.signals.encoder import encode
+def by_hand(folder, sentence):
+    """Mean of the last hidden states of a sentence that is encoded alone, of length 1."""
+    tokens = AutoTokenizer.from_pretrained(folder)(sentence, return_tensors="pt", truncation=True)
+    with torch.inference_mode():
+        states = AutoModel.from_pretrained(folder)(**tokens).last_hidden_state[0]
+    mean = states.double().mean(dim=0)
+    return (mean / mean.norm()).numpy()
 
+
+SENTENCES = ["Is the sky blue?", "Question: how many apples does Anna have?\nAnswer:", "A whale breathes air. " * 9]
+
+
+def test_an_encoder_of_a_wheel_gives_normalised_means_over_tokens(encoder, tmp_path):
+    wheel = tmp_path / "e-1.0.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path in encoder.rglob("*"):
+            archive.write(path, f"e/model/{path.relative_to(encoder)}")
+    folder, settings = tmp_path / "encoders" / "e-1.0", {"source": "wheel", "folder": "e/model"}
+    prepare_model.prepare_encoder(settings=settings, wheel=wheel, encoder_out=folder)
+    found = encode({"path": str(folder)}, SENTENCES, "cpu")
+    np.testing.assert_allclose(found, [by_hand(encoder, one) for one in SENTENCES], atol=1e-5)
+
+
+def test_the_default_encoder_gives_normalised_means_over_tokens(default_encoder):
+    found = encode({"path": str(default_encoder)}, SENTENCES, "cpu")
+    assert found.shape == (3, 384)
+    np.testing.assert_allclose(found, [by_hand(default_encoder, one) for one in SENTENCES], atol=1e-5)
+
+
+def test_folder_without_an_encoder_is_refused(tmp_path):
     with pytest.raises(StudyError, match=r"features\.encoder: .*nowhere cannot be loaded as a sentence encoder"):
         encode({"path": str(tmp_path / "nowhere")}, ["Is it?"], "cpu")

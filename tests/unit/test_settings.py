@@ -198,7 +198,7 @@ CONTRADICTIONS = {
         r"selection\.selectors: 'best' is not one of random, random_balanced, search_half, .*search",
     ),
     "encoder missing": (
-        {"selection/selectors": ["nearest_encoder"]},
+        {"features": {"neighbours": 5}, "selection/selectors": ["nearest_encoder"]},
         r"selection\.selectors: nearest_encoder needs a sentence encoder, which features\.encoder names",
     ),
     "fillers missing": (
@@ -213,6 +213,18 @@ CONTRADICTIONS = {
             "selection/selectors": ["nll"],
         },
         r"quality\.targets: accuracy_calibrated needs fillers, which features\.content_free names",
+    ),
+    "encoder of a wheel without its folder": (
+        {"features/encoder/folder": GONE},
+        r"features\.encoder: key folder is missing",
+    ),
+    "encoder of two places": (
+        {"features/encoder/path": "models/mine"},
+        r"features\.encoder: needs either path, or repo and revision, or source: wheel with package, version, sha256",
+    ),
+    "encoder without a place": (
+        {"features/encoder": {"package": "p", "version": "1.0"}},
+        r"features\.encoder: needs either path, or repo and revision, or source: wheel",
     ),
     "encoder without a revision": (
         {"features/encoder": {"repo": "a/b"}},

