@@ -10,6 +10,7 @@ from iclscope.engine.generation import Stopping
 from iclscope.engine.prompts import PromptEncoder, zero_shot_prompts
 from iclscope.plan import workload
 from iclscope.signals.features import zero_shot
+from metering import Meter
 
 PACK = 4096  # tokens, so that no pack ends between prompts which begin alike
 ANSWERS = ["yes", "no", "no, it\nis not", "12", "a fish.", "Anna has 3"]
@@ -41,31 +42,6 @@ def row(number, kind, question, choices, prefix):
         "id": number, "kind": kind, "description": "", "question": question, "target_delimiter": " ",
         "choices": choices, "gold": 0, "prefix": prefix, **places, "answer_end": len(prefix) - 2,
     }  # fmt: skip
-
-
-class Meter:
-    """Counts the tokens that the engine gives to a model, and the predictions it asks for."""
-
-    def __init__(self, monkeypatch):
-        self.tokens = self.predictions = 0
-        self._watch(monkeypatch, scoring, "pack", self._batches)
-        self._watch(monkeypatch, scoring, "logits_at", self._head)
-
-    def _watch(self, monkeypatch, module, name, note):
-        original = getattr(module, name)
-
-        def watched(*arguments, **named):
-            result = original(*arguments, **named)
-            note(arguments, result)
-            return result
-
-        monkeypatch.setattr(module, name, watched)
-
-    def _batches(self, _, batches):
-        self.tokens += sum(len(batch.tokens) for batch in batches)
-
-    def _head(self, arguments, _):
-        self.predictions += len(arguments[1])
 
 
 @pytest.fixture

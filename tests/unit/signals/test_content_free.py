@@ -22,7 +22,7 @@ from iclscope.tables import FEATURES, SAMPLE
 from iclscope.tasks import harness
 from iclscope.tasks.fillers import content_free_questions
 from iclscope.tasks.rendering import render
-from test_workload import Meter
+from metering import Meter
 
 FILLERS = ["N/A", "", "[MASK]"]
 SETTINGS = {"neighbours": 5, "content_free": FILLERS}

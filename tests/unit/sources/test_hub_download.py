@@ -22,7 +22,7 @@ from preparing import source_of
 from tiny import build_model, build_tokenizer
 
 ROWS = [{"question": f"is {i} odd", "passage": f"Passage {i}.", "label": i % 2} for i in range(6)]
-TASKS = Path(__file__).parents[2] / "config/tasks"
+TASKS = Path(__file__).parents[3] / "config/tasks"
 
 
 def parquet(rows):

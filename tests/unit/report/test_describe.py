@@ -12,7 +12,7 @@ from iclscope.report.describe import artifacts, description_of
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import QUALITY, TABLES
 
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
+SCRIPTS = Path(__file__).parents[3] / "workflow/scripts"
 RECORD = {
     "settings": {"targets": ["margin"]},
     "settings_digest": "0123456789abcdef",
@@ -89,6 +89,6 @@ def test_command_line_prints_descriptions_and_artifacts(file, capsys):
 
 
 def test_the_document_of_all_tables_is_up_to_date():
-    saved = Path(__file__).parents[2] / "docs/reference/tables.md"
+    saved = Path(__file__).parents[3] / "docs/reference/tables.md"
     text = artifacts(TABLES.values())
     assert saved.read_text(encoding="utf-8") == text, "run: python -m iclscope artifacts > docs/reference/tables.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-VENDOR = Path(__file__).parents[2] / "workflow/scripts/iclscope/report/vendor"
+VENDOR = Path(__file__).parents[3] / "workflow/scripts/iclscope/report/vendor"
 LOCK = json.loads((VENDOR / "package-lock.json").read_text(encoding="utf-8"))["packages"]
 
 

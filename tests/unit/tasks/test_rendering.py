@@ -9,7 +9,7 @@ from iclscope.tasks import harness
 from iclscope.tasks.rendering import UnusableRow, render
 from iclscope.tasks.rows import read_rows
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 FOUR = {"label": list("ABCD"), "text": ["sun", "moon  ", "it's", "naïve 東京"]}
 ROWS = {
     "super_glue/boolq": [

@@ -8,7 +8,7 @@ from iclscope.runtime import task_files
 from iclscope.runtime.errors import StudyError
 from iclscope.tasks import harness
 
-OWN = Path(__file__).parents[2] / "config" / "tasks"
+OWN = Path(__file__).parents[3] / "config" / "tasks"
 PLAIN = "dataset_path: a/b\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: q\ndoc_to_target: a\n"
 
 

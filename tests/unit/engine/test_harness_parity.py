@@ -29,7 +29,7 @@ from iclscope.sources.wheels import fetch_wheel
 from iclscope.tasks import harness, rendering
 from lm_harness import TASKS, one_shot
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data"
 BUILT_IN = {"arc_challenge": "arc/arc_challenge.yaml", "gsm8k": "gsm8k/gsm8k.yaml"}
 NEW_TOKENS = 12

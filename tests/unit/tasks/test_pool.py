@@ -17,7 +17,7 @@ from iclscope.tasks.pool import CountingModel, choose_splits, make_pool, permuta
 from iclscope.tasks.rows import write_rows
 from tiny import build_model, build_tokenizer
 
-OWN = Path(__file__).parents[2] / "config" / "tasks"
+OWN = Path(__file__).parents[3] / "config" / "tasks"
 
 
 def boolq(i, **fields):

@@ -1,52 +1,18 @@
 import itertools
 import re
-from html.parser import HTMLParser
 
 import polars as pl
 import pytest
 
 import iclscope
 import synthetic
-import synthetic_pages
 from iclscope.report import figures
 from iclscope.report.chapters import demonstrations
 from iclscope.report.pages import flattened
 from iclscope.report.parts import Material
+from read_pages import build
 
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)> {{ 7 * 7 }}"
-
-
-class Page(HTMLParser):
-    """What the tests ask of a page: its elements with attributes, and its visible text."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.elements, self.words, self.scripts, self.hidden = [], [], "", ""
-        self.feed(self.source)
-        self.text = " ".join(" ".join(self.words).replace("\xa0", " ").split())
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self.hidden = tag if tag in ("style", "script") else self.hidden
-
-    def handle_endtag(self, tag):
-        self.hidden = "" if tag == self.hidden else self.hidden
-
-    def handle_data(self, data):
-        if not self.hidden:
-            self.words.append(data)
-        elif self.hidden == "script":
-            self.scripts += data
-
-    def all(self, *tags):
-        return [attributes for tag, attributes in self.elements if tag in tags]
-
-
-def build(folder, tables, **options):
-    """Write every page as the workflow would; returns the data set's page and the index."""
-    files = synthetic_pages.build(folder, tables, synthetic.SMALL, **options)
-    return Page(files["page"]), Page(files["index"])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import yaml
 from iclscope.runtime import settings
 from iclscope.runtime.errors import StudyError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 GONE = object()

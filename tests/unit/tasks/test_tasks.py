@@ -14,7 +14,7 @@ import lm_harness
 from iclscope.runtime.errors import StudyError
 from iclscope.tasks import harness
 
-OWN = Path(__file__).parents[2] / "config" / "tasks"
+OWN = Path(__file__).parents[3] / "config" / "tasks"
 
 BOOLQ = [
     {"question": "is ice cold", "passage": "Ice -- Ice is frozen water.", "idx": 0, "label": 1},

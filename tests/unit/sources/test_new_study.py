@@ -23,7 +23,7 @@ from iclscope.tasks.columns import Asked
 from iclscope.tasks.pool import make_pool
 from iclscope.tasks.rows import read_rows
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 LETTERS = "ABCDEFGH"
 WORDS = ["Lima", "Cusco", "it's", 'say "no"', "a {brace}", "Zoë", "[x]", "two words", "C:\\dir", "0.50", "yes", "no"]

@@ -9,9 +9,9 @@ from iclscope.report.chapters.massive import places
 from iclscope.report.parts import Material
 from iclscope.runtime.jobs import Job
 from iclscope.tables import ACTIVATIONS, MASSIVE, SAMPLE
+from read_pages import build
 from test_activations import sample
 from test_docs_code import fill
-from test_report import build
 from tiny import build_tokenizer
 
 TEXTS = {0: ["The", " sky", "?", " yes"], 1: ["The", " whale", " no"], 2: ["A", ".", " no"]}

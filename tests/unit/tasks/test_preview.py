@@ -13,7 +13,7 @@ from iclscope.tasks.pool import run_pool
 from iclscope.tasks.rows import write_rows
 from tiny import build_model, build_tokenizer
 
-OWN = Path(__file__).parents[2] / "config" / "tasks"
+OWN = Path(__file__).parents[3] / "config" / "tasks"
 
 
 def row(i, label=None, **fields):
