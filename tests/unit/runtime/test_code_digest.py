@@ -1,213 +1,20 @@
 """The digest of a rule's code changes with behaviour and with nothing else, wherever that stands."""
 
-import ast
 import shutil
-import textwrap
 
 import pytest
 
-from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS, of_scripts
 from iclscope.runtime.code_digest import of_script as code_digest
+from iclscope.runtime.code_digest import of_scripts
 from iclscope.runtime.errors import StudyError
-
-# A small package: the stage imports a module of its own name, that one others, in rooms and beside them.
-FILES = {
-    "quality.py": """
-        from iclscope import checks, quality
-        from iclscope.runtime import jobs
-        from iclscope.runtime.jobs import job
-
-        with job(snakemake):
-            check = jobs.only_refuses(checks.strict)
-            quality.run(snakemake.input[0])
-        """,
-    "iclscope/__init__.py": '"""The package."""\n\n__version__ = "1"',
-    "iclscope/quality.py": '''
-        """Quality of candidates."""
-
-        import logging
-
-        import numpy as np
-
-        import iclscope
-        from iclscope.runtime import logs
-        from iclscope import report
-        from iclscope.engine import choices
-        from iclscope.reliability import alpha
-        from iclscope.runtime.errors import StudyError
-        from iclscope.tables import QUALITY
-
-        logger = logging.getLogger(__name__)
-
-
-        def run(path: str, halves=200) -> list:
-            """Read, compute, write."""
-            from iclscope import lazy
-
-            logger.info("reads %s", path)
-            if halves < 2:
-                raise StudyError(f"{path}: {halves} halves are too few; take {explained()}")
-            logs.tell("done")
-            values = lazy.load(path)[:halves]
-            margin = choices.MARGINS["median"]
-            return values, alpha, QUALITY, report.render("quality"), margin, np.mean, iclscope.__doc__
-
-
-        def explained():
-            return "two"
-
-
-        def unused():
-            return explained()
-        ''',
-    "iclscope/reliability.py": """
-        import iclscope.resampling
-
-
-        class Alpha:
-            divisor: int = 1
-
-            def value(self, scores):
-                return iclscope.resampling.draw(scores) * 2
-
-
-        def alpha(scores):
-            return Alpha().value(scores)
-        """,
-    "iclscope/resampling.py": """
-        def draw(scores):
-            scores = [scores for scores in scores]
-            return scores[0]
-
-
-        def scores():
-            return 1
-        """,
-    "iclscope/engine/__init__.py": '"""Models."""',
-    "iclscope/engine/choices.py": """
-        from iclscope.engine import extra
-
-        MARGINS = {}
-
-
-        def margin(function):
-            MARGINS[function.__name__] = function
-            return function
-
-
-        @margin
-        def median(values):
-            return _half(values)
-
-
-        def _half(values):
-            return sorted(values)[len(values) // 2]
-
-
-        MARGINS["largest"] = max
-        """,
-    "iclscope/engine/extra.py": """
-        from iclscope.engine.choices import margin
-
-
-        @margin
-        def mean(values):
-            return sum(values) / len(values)
-        """,
-    "iclscope/report.py": """
-        from pathlib import Path
-
-        ASSETS = ("pages",)
-
-
-        def render(name):
-            return Path(__file__).parent / ASSETS[0] / name
-        """,
-    "iclscope/checks.py": "def strict(x):\n    raise ValueError\n\n\ndef lax(x):\n    pass\n",
-    "iclscope/lazy.py": "def load(path):\n    return [path]\n",
-    "iclscope/alone.py": "def other():\n    return 1\n",
-    "iclscope/runtime/errors.py": "class StudyError(Exception):\n    pass\n",
-    "iclscope/runtime/logs.py": "def tell(line):\n    return line\n",
-    "iclscope/runtime/jobs.py": """
-        from iclscope.runtime import files
-
-
-        def job(snakemake):
-            return files
-
-
-        def only_refuses(check):
-            return check
-        """,
-    "iclscope/runtime/files.py": "from iclscope import alone\n",
-    "iclscope/tables.py": '''
-        """Tables."""
-
-
-        class Table:
-            """A table."""
-
-            def __init__(self, name, columns):
-                self.columns = _sorted(columns)
-
-
-        def _sorted(columns):
-            return sorted(columns)
-
-
-        _TARGET: str = "target"
-        _UNUSED = "unused"
-
-        QUALITY = Table("quality", [_TARGET, "value"])
-        METRICS = Table("metrics", [_UNUSED])
-
-
-        def read_provenance(path):
-            return path
-        ''',
-    "iclscope/pages/report.html": "<h1>Report</h1>",
-    "iclscope/quality_notes/todo.txt": "nothing",
-    "own.py": """
-        from iclscope.engine.choices import margin
-        from iclscope.other_registry import entry
-
-
-        @margin
-        def smallest(values):
-            return lowest(values)
-
-
-        def lowest(values):
-            return min(values)
-
-
-        @entry
-        def elsewhere(values):
-            return 0
-        """,
-    "iclscope/other_registry.py": "def entry(function):\n    return function\n",
-}
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    for name, text in FILES.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text).lstrip("\n"))
-    return tmp_path
-
-
-def replace(scripts, name, old, new):
-    path = scripts / name
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
+from package_of_digests import replace
 
 QUALITY = "iclscope/quality.py"
+
 TABLES = "iclscope/tables.py"
+
 CHOICES = "iclscope/engine/choices.py"
+
 SAME = {
     "a check that only refuses": ("quality.py", "checks.strict", "checks.lax"),
     "what such a check does": ("iclscope/checks.py", "raise ValueError", "raise KeyError"),
@@ -245,6 +52,7 @@ SAME = {
     "what a local name hides": ("iclscope/resampling.py", "return 1", "return 2"),
     "a folder whose name stands in a string": ("iclscope/quality_notes/todo.txt", "nothing", "much"),
 }
+
 OTHER = {
     "the script": ("quality.py", "input[0]", "input[1]"),
     "the module of the script's name": (QUALITY, "[:halves]", "[halves:]"),
@@ -382,12 +190,6 @@ class TestExtension:
         assert code_digest("metrics", scripts, [scripts / "own.py"]) == code_digest("metrics", scripts)
 
 
-@pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.py")))
-def test_every_script_of_the_workflow_has_one(script):
-    assert code_digest(script) == code_digest(script)
-    assert len(code_digest(script)) == 16
-
-
 class TestKept:
     """The digests of all scripts are kept in a file until something that could count has changed."""
 
@@ -419,65 +221,3 @@ class TestKept:
             file.touch()
         assert digests() == first
         assert memory.stat() == written
-
-
-# In each room an error that changes results: file, text, what it becomes, and scripts that it redoes and spares.
-BUGS = {
-    "engine": ("engine/scoring.py", "logits[0].float()", "logits[0] * 2", "evaluation_block features", "metrics pool"),
-    "activations": ("activations/masks.py", "np.tri(", "np.ones(", "activations", "prepare_model evaluation_block"),
-    "statistics": (
-        "statistics/reliability.py",
-        "wanted = ceiling**2",
-        "wanted = ceiling",
-        "quality",
-        "evaluation_block metrics",
-    ),
-    "tasks": ("tasks/pool.py", "len(unusable) >", "len(unusable) <", "pool", "activations evaluation_block"),
-    "sources": ("sources/gguf.py", "torch.float32", "torch.float16", "prepare_model", "activations evaluation_block"),
-    "matrix": ("matrix/evaluation.py", "len(prompt.context)", "len(prompt)", "evaluation_block", "quality metrics"),
-    "signals": ("signals/metrics.py", "NO_TOKENS = ", "NO_TOKENS = 1 or ", "metrics", "activations evaluation_block"),
-    "selection": ("selection/selectors.py", "np.geomspace(1e-3", "np.geomspace(1e-2", "selection", "correlation"),
-    "verdict": ("verdict/wording.py", "_decimals(value, 2)", "_decimals(value, 1)", "verdict page", "selection"),
-    "plan": ("plan/workload.py", "return Work(sum(lengths), 0", "return Work(0, 0", "plan", "evaluation_block"),
-    "report": ("report/chapters/correlation.py", "1.85", "1.95", "plots", "verdict selection"),
-    "tables": (
-        "tables/words.py",
-        '"block index, 0 is the first"',
-        '"block"',
-        "activations metrics selection",
-        "quality",
-    ),
-}
-
-
-@pytest.mark.parametrize(("file", "old", "new", "redone", "spared"), BUGS.values(), ids=BUGS)
-def test_an_error_in_any_room_redoes_what_it_reaches(tmp_path, file, old, new, redone, spared):
-    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    replace(tmp_path / "scripts", f"{PACKAGE}/{file}", old, new)
-    changed = {
-        name for name in f"{redone} {spared}".split() if code_digest(name) != code_digest(name, tmp_path / "scripts")
-    }
-    assert changed == set(redone.split())
-
-
-def test_every_room_but_the_one_that_is_left_out_has_such_an_error():
-    rooms = {file.parent.name for file in (SCRIPTS / PACKAGE).glob("*/*.py")}
-    assert rooms - BUGS.keys() == {PLUMBING}
-
-
-@pytest.mark.parametrize("script", sorted((SCRIPTS / PACKAGE).rglob("*.py")), ids=lambda path: path.stem)
-def test_no_module_imports_relatively_or_under_a_computed_name(script):
-    """The digest follows absolute imports, written out, only."""
-    tree = ast.parse(script.read_text(encoding="utf-8"))
-    nodes = list(ast.walk(tree))
-    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes)
-    calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
-    assert not calls & {"importlib.import_module", "import_module", "__import__", "globals"}
-    own = {alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
-           if (node.module or "").startswith(PACKAGE)}  # fmt: skip
-    looked_up = [node.args[0] for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr"]
-    assert not [place for place in looked_up if ast.unparse(place) in own]
-
-
-def test_the_room_that_is_left_out_exists():
-    assert (SCRIPTS / PACKAGE / PLUMBING / "code_digest.py").is_file()

@@ -1,137 +1,26 @@
 """A study that `new` writes asks what the file asks and knows its right answers, whatever the columns look like."""
 
-import csv
 import json
-import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iclscope.__main__ import main
-from iclscope.runtime import settings
 from iclscope.runtime.errors import StudyError
-from iclscope.runtime.jobs import Task
-from iclscope.sources import new_study, prepare_data
 from iclscope.tasks import columns, harness
 from iclscope.tasks.columns import Asked
 from iclscope.tasks.pool import make_pool
-from iclscope.tasks.rows import read_rows
-
-ROOT = Path(__file__).parents[3]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-LETTERS = "ABCDEFGH"
-WORDS = ["Lima", "Cusco", "it's", 'say "no"', "a {brace}", "Zoë", "[x]", "two words", "C:\\dir", "0.50", "yes", "no"]
-
-# Question, choices, index of the right one.
-Facts = list[tuple[str, list[str], int]]
-
-
-def facts(count=16, choices=4, words=WORDS, seed=1):
-    """Planted facts: every index is right somewhere, so that it shows where numbers begin."""
-    draw = random.Random(seed)
-    drawn = [draw.sample(words, choices) for _ in range(count)]
-    return [(f"What is {n}, “really” {{x}}?", options, n % choices) for n, options in enumerate(drawn)]
-
-
-# How choices may stand in a row.
-SHAPES: dict[str, Callable[[list[str]], dict[str, Any]]] = {
-    "list": lambda options: {"choices": options},
-    "list as JSON": lambda options: {"choices": json.dumps(options)},
-    "list as Python": lambda options: {"options": str(options)},
-    "bars": lambda options: {"options": " | ".join(options)},
-    "semicolons": lambda options: {"choices": ";".join(options)},
-    "lines": lambda options: {"choices": "\n".join(options)},
-    "letters": lambda options: dict(zip("ABCD", options, strict=True)),
-    "option_a": lambda options: {f"option_{letter}": one for letter, one in zip("abcd", options, strict=True)},
-    "Option A": lambda options: {f"Option {letter}": one for letter, one in zip("ABCD", options, strict=True)},
-    "choice_0": lambda options: {f"choice_{n}": one for n, one in enumerate(options)},
-    "option1": lambda options: {f"option{n}": one for n, one in enumerate(options, start=1)},
-    "labels and texts": lambda options: {"choices": {"text": options, "label": list("ABCD")}},
-    "object": lambda options: {"options": dict(zip("ABCD", options, strict=True))},
-    "objects": lambda options: {"choices": [{"label": a, "text": b} for a, b in zip("ABCD", options, strict=True)]},
-}
-
-# How the right one may be told, under the name of its column.
-ANSWERS: dict[str, tuple[str, Callable[[list[str], int], Any]]] = {
-    "text": ("answer", lambda options, right: options[right]),
-    "letter": ("answerKey", lambda options, right: LETTERS[right]),
-    "small letter": ("correct_option", lambda options, right: f"({LETTERS[right].lower()})"),
-    "from 0": ("label", lambda options, right: right),
-    "from 1": ("answer_idx", lambda options, right: right + 1),
-    "from 0 as text": ("label", lambda options, right: str(right)),
-    "from 1 as text": ("Correct Answer", lambda options, right: f"{right + 1}"),
-}
-
-
-def rows_of(planted, shape, answer):
-    column, told = ANSWERS[answer]
-    return [
-        {"id": n, "question": question, **SHAPES[shape](options), column: told(options, right)}
-        for n, (question, options, right) in enumerate(planted)
-    ]
-
-
-def write(path, rows):
-    """Rows in a file of the kind that its ending names."""
-    match path.suffix:
-        case ".jsonl":
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        case ".json":
-            path.write_text(json.dumps(rows))
-        case ".parquet":
-            pl.DataFrame(rows).write_parquet(path)
-        case ".csv":
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(dict.fromkeys(column for row in rows for column in row)))
-                writer.writeheader()
-                writer.writerows(rows)
-    return path
-
-
-def pool_of(folder):
-    """The pool of a study as the workflow makes it from its configuration and task file, without counting tokens."""
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    ((name, entry),) = config["datasets"].items()
-    task = Task(entry["task"], folder / "tasks", f"datasets.{name}")
-    data = folder / "data"
-    prepare_data.run(task=task, settings=settings.source(entry), wheel=None, data_out=data)
-    definition = harness.task_config(*task)
-    ((split, _),) = entry["files"].items()
-    rows = harness.processed(definition, read_rows(data / f"{split}.jsonl"), task.key, config["seed"], name, split)
-    built = harness.build_task(definition, rows, task.key)
-    roles = {"candidate": split, "item": split}
-    frame, _ = make_pool(built, {split: rows}, roles, name, entry, config["seed"], None)
-    return config, frame
-
-
-def study_of(tmp_path, rows, file="data.jsonl", **asked):
-    """The pool of the study that `new` writes for these rows, and what it says."""
-    folder = tmp_path / f"study-{len(list(tmp_path.iterdir()))}"
-    said = new_study.run(file=str(write(tmp_path / file, rows)), folder=str(folder), asked=Asked(**asked))
-    config, frame = pool_of(folder)
-    return config, frame.filter(role="item"), said
-
-
-def answers_of(frame):
-    """Question → choices and right answer, as an item; the demonstration shows the same answer."""
-    found = {}
-    for row in frame.iter_rows(named=True):
-        question = row["question"].partition(": ")[2].removesuffix("\nAnswer:")
-        assert row["prefix"][row["answer_start"] : row["answer_end"]] == row["choices"][row["gold"]]
-        found[question] = (row["choices"], row["choices"][row["gold"]])
-    return found
-
-
-def assert_known(frame, planted):
-    """That every question is asked with its own choices, and its right answer known."""
-    assert answers_of(frame) == {question: (options, options[right]) for question, options, right in planted}
-
+from new_studies import (
+    ANSWERS,
+    SHAPES,
+    answers_of,
+    assert_known,
+    facts,
+    rows_of,
+    study_of,
+)
 
 PAIRS = [(shape, list(ANSWERS)[(n + step) % len(ANSWERS)]) for n, shape in enumerate(SHAPES) for step in (0, 2, 5)]
 
@@ -164,6 +53,7 @@ def test_every_kind_of_file_is_read(tmp_path, file, shape, answer):
 
 
 PLAIN_SHAPES = sorted(set(SHAPES) - {"bars", "semicolons", "lines"})  # a sign that splits may stand in any text
+
 TEXTS = st.one_of(
     st.sampled_from(["0", "1", "2", "3", "4", "A", "b", "C", "(D)", "yes", "[1, 2]", "{{x}}", "{% if %}", "a, b"]),
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(str.strip),
@@ -370,153 +260,3 @@ class TestAnswersWithoutChoices:
         task = harness.load_task("data", tasks, {"rows": rows}, "datasets.data")
         for text, value in ((" Town 3", 1), ("town 3.", 1), (" Town 31", 0), ("", 0)):
             assert harness.accuracy(task, harness.score_generation(task, rows[3], text), "datasets.data") == value
-
-
-def refusal(tmp_path, capsys, rows, *words, file="data.csv"):
-    """The one sentence with which the command line refuses, having written nothing."""
-    folder = tmp_path / "study"
-    if rows is not None:
-        write(tmp_path / file, rows)
-    before = sorted(folder.rglob("*")) if folder.exists() else None
-    assert main(["new", str(tmp_path / file), "--folder", str(folder), *words]) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1
-    assert (sorted(folder.rglob("*")) if folder.exists() else None) == before
-    return printed.err
-
-
-def quiz(count=12, **more):
-    return [{"question": f"Which is {n}?", "A": "x", "B": "y", "answer": "AB"[n % 2], **more} for n in range(count)]
-
-
-def table(count=12, **columns):
-    """Rows of texts that hold their number, or of values in turn."""
-    return [
-        {
-            name: values.format(n) if isinstance(values, str) else values[n % len(values)]
-            for name, values in columns.items()
-        }
-        for n in range(count)
-    ]
-
-
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("rows", "words", "wanted"),
-        [
-            (quiz(), "--answer anser", ["no column anser", "question, A, B, answer", "did you mean answer?"]),
-            (quiz(), "--question q", ["--question: there is no column q"]),
-            (quiz(), "--choices A,B,C", ["--choices: there is no column C"]),
-            (quiz(), "--choices A", ["column A holds no choices", "'x'", "--choices A,B,C,D"]),
-            (quiz(answer="none"), "", ["column answer does not say", "'none'", "--answer"]),
-            (table(one="x {}", two="y {}"), "", ["holds the answer", "one, two may be it", "--answer"]),
-            (table(x="p {}", z="q {}", answer="{} r"), "", ["holds the question", "x, z may be it", "--question"]),
-            (table(question="q {}", answer="same"), "", ["column answer holds the same answer"]),
-            (table(text="t {}", topic=["a", "b"], emotion=["c", "d"]), "", ["topic, emotion may be it", "--answer"]),
-            (
-                table(question="q {}", A="x", B="y", C="z", D="u", E="v", answer=[1, 2]),
-                "",
-                ["the number from 0 or the number from 1", "--answer"],
-            ),
-            (
-                table(question="q {}", A="1", B="0", answer=[0, 1]),
-                "",
-                ["column answer may be the text or the number from 0", "--answer"],
-            ),
-            (table(question="q {}", A="x", B="y", answer="AB", label="BA"), "", ["column answer does not say"]),
-            (
-                table(question="q {}", A="x", B="y", answer=["A", "B"], label=["B", "A"]),
-                "",
-                ["answer, label may be it", "--answer"],
-            ),
-            (quiz(9), "", ["9 of 9 rows can be used", "6 candidates and 4 items", "give more rows"]),
-            (quiz(4) * 5, "", ["4 of 20 rows can be used", "duplicates"]),
-            (quiz(), "--model nowhere", ["--model: nowhere is neither"]),
-            (None, "", ["data.csv does not exist"]),
-        ],
-    )
-    def test_what_cannot_be_told_is_one_sentence(self, tmp_path, capsys, rows, words, wanted):
-        said = refusal(tmp_path, capsys, rows, *words.split())
-        assert all(part in said for part in wanted), said
-
-    def test_text_that_only_looks_like_a_list_is_not_taken_apart(self, tmp_path, capsys):
-        rows = [{"question": f"q {n}", "choices": "['x'\n 'y']", "answer": n % 2} for n in range(12)]
-        assert "column choices holds no choices that can be read" in refusal(tmp_path, capsys, rows)
-
-    def test_a_study_that_is_there_is_left_alone(self, tmp_path, capsys):
-        (tmp_path / "study").mkdir()
-        (tmp_path / "study/config.yaml").write_text("mine")
-        said = refusal(tmp_path, capsys, quiz())
-        assert "study/config.yaml is there already" in said
-        assert "--folder" in said
-        assert (tmp_path / "study/config.yaml").read_text() == "mine"
-
-
-class TestConfiguration:
-    def test_all_but_the_data_is_the_default_studys(self, tmp_path, default_config):
-        config, _, _ = study_of(tmp_path, quiz(200), file="data.csv")
-        new = ("datasets", "pathvars")
-        assert {k: v for k, v in config.items() if k not in new} == {
-            k: v for k, v in default_config.items() if k not in new
-        }
-        folder = Path(config["pathvars"]["results"]).parent
-        assert config["pathvars"] == {
-            name: str(folder / name) for name in ("results", "resources", "logs", "benchmarks")
-        }
-        text = (folder / "config.yaml").read_text()
-        remarks = (ROOT / "config/config.yaml").read_text()
-        assert remarks[remarks.index("masks:") :] in text
-
-    @pytest.mark.parametrize("count", [10, 11, 14, 20, 31, 60, 95, 107, 300])
-    def test_sizes_follow_from_the_rows_and_leave_both_roles_their_own(self, tmp_path, count):
-        config, _, _ = study_of(tmp_path, quiz(count), file="data.csv")
-        entry = config["datasets"]["data"]
-        assert 6 <= entry["candidates"] <= 48
-        assert 4 <= entry["items"] <= 48
-        assert entry["candidates"] + entry["items"] <= count
-        assert entry["candidates"] + entry["items"] >= min(96, 0.85 * count)
-        assert entry["block"]["items"] == entry["items"]
-
-    def test_a_model_is_a_name_of_the_hub_or_a_folder_here(self, tmp_path):
-        file = str(write(tmp_path / "data.csv", quiz()))
-        (tmp_path / "My Model").mkdir()
-        for model, wanted in (
-            ("Qwen/Qwen2.5-0.5B", {"qwen2.5-0.5b": {"source": "hub", "repo": "Qwen/Qwen2.5-0.5B", "dtype": "float32"}}),
-            (
-                str(tmp_path / "My Model"),
-                {"my-model": {"source": "files", "path": str(tmp_path / "My Model"), "dtype": "float32"}},
-            ),
-        ):
-            folder = tmp_path / model.replace("/", "-")
-            new_study.run(file=file, folder=str(folder), model=model)
-            config = yaml.safe_load((folder / "config.yaml").read_text())
-            assert config["models"] == wanted
-            settings.check(config, SCHEMA)
-
-    @pytest.mark.parametrize("stem", ["index", "a b (c)", "2024", "results.json", "_", "yes", "boolq"])
-    def test_any_name_of_a_file_becomes_one_of_a_data_set(self, tmp_path, stem):
-        planted = facts()
-        _, frame, _ = study_of(tmp_path, rows_of(planted, "Option A", "letter"), file=f"{stem}.csv")
-        assert_known(frame, planted)
-
-    def test_the_commands_and_prompts_are_printed(self, tmp_path, monkeypatch, capsys):
-        monkeypatch.chdir(tmp_path)
-        rows = rows_of(facts(), "letters", "letter")
-        write(tmp_path / "quiz.csv", rows)
-        assert main(["new", "quiz.csv"]) == 0
-        said = capsys.readouterr().out
-        assert f"--snakefile {ROOT}/Snakefile --resources gpu=1 --configfile my-study/config.yaml" in said
-        assert "columns A, B, C, D" in said
-        assert "column answerKey, the label of the right choice" in said
-        _, frame = pool_of(tmp_path / "my-study")
-        for n in range(2):
-            candidate, item = (frame.filter(role=role, id=n).row(0, named=True) for role in ("candidate", "item"))
-            prompt = candidate["prefix"] + item["question"] + " " + item["choices"][item["gold"]]
-            lines = "".join(f"  | {line}\n" for line in prompt.split("\n"))
-            assert lines in said.replace("[[", "").replace("]]", "")
-        monkeypatch.chdir(ROOT)
-        assert main(["new", str(tmp_path / "quiz.csv"), "--folder", str(tmp_path / "other")]) == 0
-        assert (
-            f"\n  snakemake --cores all preview --configfile {tmp_path}/other/config.yaml\n" in capsys.readouterr().out
-        )
