@@ -10,8 +10,8 @@ from iclscope.report.parts import Material
 from iclscope.runtime.jobs import Job
 from iclscope.tables import ACTIVATIONS, MASSIVE, SAMPLE
 from read_pages import build
-from test_activations import sample
 from test_docs_code import fill
+from test_runs_of_extraction import sample
 from tiny import build_tokenizer
 
 TEXTS = {0: ["The", " sky", "?", " yes"], 1: ["The", " whale", " no"], 2: ["A", ".", " no"]}

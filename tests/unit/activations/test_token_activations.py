@@ -20,7 +20,8 @@ from iclscope.engine.prompts import encode_demonstration
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.tables import SAMPLE, TOKEN_ACTIVATIONS
-from test_activations import demonstrations, full_tensors, sample
+from test_activations import demonstrations, full_tensors
+from test_runs_of_extraction import sample
 
 TEXTS = [(f"Question: is the {thing} blue?\nAnswer:", "yes") for thing in ("sky", "whale", "lake by night", "12")]
 
