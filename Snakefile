@@ -17,6 +17,9 @@ if not os.path.exists(CONFIG):
     CONFIG = workflow.current_basedir.join(CONFIG).get_path_or_uri(secret_free=True)
 
 
+include: "workflow/rules/place.smk"
+
+
 # A study given with --configfile stands alone: merged with the default study it would run both.
 configfile: next(iter(workflow.overwrite_configfiles), CONFIG)
 
@@ -24,7 +27,6 @@ configfile: next(iter(workflow.overwrite_configfiles), CONFIG)
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/place.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/sample.smk"

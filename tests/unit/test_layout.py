@@ -38,6 +38,8 @@ BEFORE = {
     "metrics": {"candidates", "model", "dtype"},
     "prepare_model": {"files"},
     "prepare_data": {"files"},
+    "prepare_tokenizer": {"files"},
+    "render": {"tasks"},
 }
 
 

@@ -121,6 +121,23 @@ class TestSources:
             (tmp_path / "encoder" / name).touch()
         config["features"]["encoder"] = {"path": "encoder"}
         assert study.encoder_files == ["encoder/b", "encoder/deeper/a"]
+        assert study.feature_settings("boolq")["encoder"] == {"path": "encoder"}
+
+    def test_an_encoder_of_a_wheel_is_where_it_was_unpacked(self, study, config):
+        config["features"]["encoder"] = {
+            "source": "wheel",
+            "package": "p",
+            "version": "2",
+            "sha256": "0",
+            "folder": "m",
+        }
+        assert study.encoder_files == ["<resources>/encoders/p-2/source.json"]
+        assert study.feature_settings("boolq")["encoder"] == {"path": "resources/encoders/p-2"}
+        config["pathvars"] = {"resources": "/data/inputs"}
+        assert study.feature_settings("sums")["encoder"] == {"path": "/data/inputs/encoders/p-2"}
+        assert study.wheel_settings("p", "2") == {
+            "package": "p", "version": "2", "sha256": "0", "key": "features.encoder",
+        }  # fmt: skip
 
     def test_tokens_are_counted_by_the_named_model_else_the_first_without_its_weights(self, study):
         assert study.counting_model("boolq") == "<resources>/architectures/far/source.json"
@@ -285,3 +302,9 @@ def test_saes_are_of_their_model_and_bring_their_twins(config, tmp_path):
     assert study.selecting_codes(SimpleNamespace(model="near", dataset="boolq")) == []
     del config["saes"]
     assert study.saes() == study.sae_training == study.sae_screens == study.sae_metrics(of) == []
+
+
+def test_a_preview_takes_the_tokenizer_of_the_counting_model_alone(study):
+    assert study.tokenizer("boolq") == study.counting_model("boolq") == "<resources>/architectures/far/source.json"
+    assert study.counting_model("sums") == "<resources>/models/near/source.json"
+    assert study.tokenizer("sums") == "<resources>/tokenizers/near/source.json"

@@ -25,6 +25,33 @@ def test_configuration_stops_the_run(fresh, change, wanted):
 
 
 @pytest.mark.parametrize(
+    ("file", "text", "wanted"),
+    [
+        ("config/config.yaml", "extra: {{question}}\n", "mend it: put a text that begins with braces or brackets"),
+        ("config/config.yaml", "extra: 2026-13-45\n", "YAML takes 2026-13-45 for a value of the kind timestamp"),
+        (
+            "config/tasks/asdiv_generate.yaml",
+            "extra_description: {{question}}\n",
+            "mend it: put a text that begins with braces",
+        ),
+        ("config/extensions/mine.py", "name = 'na\xefve'\n", "mend the file"),
+    ],
+    ids=["braces in the configuration", "no date", "braces in a task", "no UTF-8 in an extension"],
+)
+def test_a_file_that_cannot_be_read_is_named_before_anything_runs(fresh, file, text, wanted):
+    path = fresh.folder / file
+    path.parent.mkdir(exist_ok=True)
+    before = path.read_text() if path.exists() else ""
+    path.write_text(before + text, encoding="latin-1")
+    said = sentence_of(fresh, "results/report/sums.html")
+    line = before.count("\n") + 1
+    assert f"{file}, line {line}: " in said
+    assert wanted in said
+    assert "Traceback" not in said
+    assert not (fresh.folder / "results").exists()
+
+
+@pytest.mark.parametrize(
     ("before", "change", "target", "wanted"),
     [
         (

@@ -55,6 +55,9 @@ def test_the_printed_commands_work_and_the_prompts_are_those_of_the_workflow(fre
     text = (folder / "my-study/results/preview.txt").read_text()
     assert prompts(text) == [first]
     assert "8 candidates of 17 usable rows of split rows, 8 items of 17 usable rows" in text
+    assert not (folder / "my-study/resources/models").exists()
+    assert not (folder / "resources/models").exists()
+    start(fresh, folder, *shlex.split(run), "--until", "pool")
     pool = pl.read_parquet(folder / "my-study/results/samples/quiz-show/pool.parquet")
     candidate, item = (pool.filter(role=role, id=1).row(0, named=True) for role in ("candidate", "item"))
     whole = candidate["prefix"] + item["question"] + " " + item["choices"][item["gold"]]

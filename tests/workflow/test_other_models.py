@@ -32,6 +32,17 @@ def test_what_cannot_be_read_stops_the_study_before_any_other_job(fresh, kind, m
     assert not list(fresh.folder.glob("resources/models/*"))
 
 
+def test_a_mask_that_came_after_the_model_was_prepared_is_refused_before_the_matrix(fresh):
+    give(fresh, "gpt_neo", ["causal"], ["resid"])
+    fresh.run("--until", "sample")
+    fresh.configure(lambda c: c["masks"].append("bidirectional"))
+    result = fresh.snakemake()
+    assert result.returncode != 0
+    assert "masks: models.tiny (GPTNeoForCausalLM) does not follow bidirection" in result.stdout + result.stderr
+    assert not list(fresh.folder.glob("results/evaluation/**/*.parquet"))
+    assert not list(fresh.folder.glob("results/features/**/*.parquet"))
+
+
 def test_a_study_of_models_that_lack_a_site_says_why(fresh):
     give(fresh, "mixtral", ["causal"], ["mlp_act", "resid"])
     save("mamba", fresh.folder / "local/mamba")

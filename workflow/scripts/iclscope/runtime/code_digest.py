@@ -74,7 +74,7 @@ class _Package:
 
     def __init__(self, scripts: Path) -> None:
         self.scripts = scripts
-        self.module = functools.cache(lambda file: _parsed(file.read_text(encoding="utf-8")))
+        self.module = functools.cache(lambda file: _parsed(file.read_bytes()))
         self.find = functools.cache(self._find)
         self.shape = functools.cache(self._shape)
 
@@ -169,7 +169,7 @@ def _names(statement: Statement) -> list[Dotted]:
 class _Module:
     """A file of Python: what it defines under which name, what it imports as what, and what it does on import."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: bytes) -> None:
         tree = ast.parse(text)
         self.imports = _imports(tree)
         self.definitions: dict[str, list[ast.stmt]] = defaultdict(list, {"": []})
@@ -300,7 +300,7 @@ class _Writer:
 
 
 @functools.cache  # stages share most modules
-def _parsed(text: str) -> _Module:
+def _parsed(text: bytes) -> _Module:
     return _Module(text)
 
 

@@ -67,8 +67,12 @@ def by_stem(files: Iterable[str]) -> dict[str, str]:
 
 def task(snakemake: Any) -> Task:
     """The task that the `settings` of a rule name, for the data set of its wildcards."""
-    name, key = snakemake.params.settings["task"], f"datasets.{snakemake.wildcards.dataset}"
-    return Task(name, task_files.folder(name), key)
+    return task_of(snakemake.params.settings, snakemake.wildcards.dataset)
+
+
+def task_of(settings: Mapping[str, Any], dataset: str) -> Task:
+    """The task that the settings of a data set name."""
+    return Task(settings["task"], task_files.folder(settings["task"]), f"datasets.{dataset}")
 
 
 def present(snakemake: Any, *names: str) -> dict[str, Any]:

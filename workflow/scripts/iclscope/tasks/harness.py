@@ -37,6 +37,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from iclscope.runtime import task_files
 from iclscope.runtime.errors import StudyError
+from iclscope.tasks.metrics import refusal
 from iclscope.tasks.rows import Row, undecoded
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every default that a task file leaves open
@@ -182,7 +183,10 @@ def build_task(config: TaskConfig, rows: Sequence[Row], key: str) -> Task:
         _check_shape(task, f"{key}.task: {name}")
         return task
     reason = reason_of(failures[0]) if failures else "there is none"
-    raise StudyError(f"{key}.task: {name} does not fit the rows of this data set, the first fails with: {reason}")
+    raise StudyError(
+        refusal(config.get("metric_list"), f"{key}.task: {name}")
+        or f"{key}.task: {name} does not fit the rows of this data set, the first fails with: {reason}"
+    )
 
 
 def score_generation(task: Task, document: Row, text: str) -> list[dict[str, Any]]:

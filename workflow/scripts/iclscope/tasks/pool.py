@@ -23,6 +23,7 @@ from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, Task
 from iclscope.tables import POOL
 from iclscope.tasks import harness
+from iclscope.tasks.metrics import refusal
 from iclscope.tasks.rendering import AnswerOutOfRange, UnusableRow, render
 from iclscope.tasks.rows import Row, read_rows, undecoded
 from iclscope.tasks.samples import CANDIDATE, ITEM
@@ -237,7 +238,8 @@ def _usable_rows(
     if len(unusable) > allowed * len(rows):
         first = min(unusable)
         raise StudyError(
-            f"{key}: task {task.config.task} cannot use {len(unusable)} of {len(rows)} rows of split {split}, the "
+            refusal(task.config.metric_list, f"{key}.task: {task.config.task}")
+            or f"{key}: task {task.config.task} cannot use {len(unusable)} of {len(rows)} rows of split {split}, the "
             f"first is row {first}: {unusable[first]}; compare its fields with those that the task reads, or raise "
             f"{key}.max_unusable ({allowed:g})"
         )

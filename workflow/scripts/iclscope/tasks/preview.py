@@ -1,25 +1,30 @@
 """What a study will ask: of each data set a prompt, its tokens, the rows that were dropped, and what looks wrong.
 
-All of it is read off the pool, with the tokenizer of the model that counts for it; no model runs.
+All of it is read off the pool, with the tokenizer of the model that counts for it; no weights are there.
 """
 
+import functools
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import polars as pl
+from lm_eval import utils
 
 from iclscope.engine.models import load_context_length, load_tokenizer
 from iclscope.engine.prompts import PromptEncoder
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
+from iclscope.runtime.jobs import Job, task_of
 from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import POOL
 from iclscope.tasks import samples
-from iclscope.tasks.pool import room
+from iclscope.tasks.pool import room, run_pool
 from iclscope.tasks.rows import Row
 from iclscope.tasks.samples import CANDIDATE, ITEM
 
@@ -75,6 +80,30 @@ class DataSet:
         return self.left[role] + fewer
 
 
+def run_from_data(
+    *,
+    settings: Mapping[str, Settings],
+    data: Mapping[str, str | Path],
+    models: Mapping[str, str | Path],
+    text_out: str | Path,
+    job: Job,
+) -> None:
+    """As `run`, with pools that are made of the rows in the folders `data`, by data set, and thrown away."""
+    with tempfile.TemporaryDirectory() as scratch, _templates_compiled_once():
+        pools = {name: Path(scratch, f"{name}.parquet") for name in data}
+        for name, pool in pools.items():
+            run_pool(
+                data=data[name],
+                dataset=name,
+                task=task_of(settings[name], name),
+                model=models[name],
+                settings=settings[name],
+                pool_out=pool,
+                job=job,
+            )
+        run(settings=settings, pools=pools, models=models, text_out=text_out)
+
+
 def run(
     *,
     settings: Mapping[str, Settings],
@@ -90,6 +119,16 @@ def run(
     data = {name: DataSet.of(pool, settings[name], f"datasets.{name}") for name, pool in pools.items()}
     parts = ["\n".join(_lines(name, one, settings[name], models[name])) for name, one in data.items()]
     write_text(text_out, "\n\n".join(parts) + "\n")
+
+
+@contextmanager
+def _templates_compiled_once() -> Iterator[None]:
+    """Keep the compiled templates of tasks; the harness compiles one for every row, half of the time of a pool."""
+    utils.env.from_string = functools.cache(utils.env.from_string)
+    try:
+        yield
+    finally:
+        del utils.env.from_string  # that of the class is there again
 
 
 def prompt_text(candidate: Row, item: Row) -> str:
