@@ -195,6 +195,7 @@ def strongest(design: Design, planted: int, seed: int) -> dict[str, float]:
     return {
         "true luck": abs(best.rho) - np.sign(best.rho) * truth,
         "luck found": best.luck,
+        "told too large": float(best.luck > abs(best.rho) - np.sign(best.rho) * truth),
         "covered": float(best.low <= truth <= best.high),
     }
 

@@ -77,7 +77,8 @@ def test_items_in_clusters_do_not_inflate_reliability():
 
 
 @pytest.mark.parametrize(("rho", "planted"), [(0.0, 0), (0.5, 5)])
-def test_luck_of_being_chosen_is_told_as_it_is(rho, planted):
+def test_luck_of_being_chosen_is_told_too_large_as_often_as_too_small(rho, planted):
     found = mean(lambda seed: truth.strongest(Design(signals=40, rho=rho), planted, seed), 80)
-    assert found["luck found"] == pytest.approx(found["true luck"], abs=0.06)
+    assert found["told too large"] == pytest.approx(0.5, abs=0.12)
+    assert found["luck found"] == pytest.approx(found["true luck"], abs=0.08)
     assert found["covered"] >= 0.88

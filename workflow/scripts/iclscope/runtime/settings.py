@@ -39,14 +39,12 @@ OF_CHOICES = {
 # Endings of the workflow's files: a name with one could be the file of another name.
 ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log")
 
-# What stands behind the name of an SAE in that of its untrained twin.
-SAE_TWIN = "_random"
+SAE_TWIN = "_random"  # stands behind the name of an SAE in that of its untrained twin
 
 # Selectors that go by the features of an SAE.
 OF_SAE = {f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", SAE_TWIN)}
 
-# A split stands in the name of its file.
-SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a split stands in the name of its file
 
 # Selectors that search with a number of items of the user's choice need no registration: how many times that number.
 SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4, "halving": 1}
@@ -237,10 +235,8 @@ def _encoder(config: Mapping[str, Any]) -> Iterable[str]:
     """A sentence encoder that is not named, or not clearly."""
     encoder = set(config["features"].get("encoder", {"path"}))
     if encoder not in ({"path"}, {"repo", "revision"}, {"source", "package", "version", "sha256", "folder"}):
-        yield (
-            "features.encoder: needs either path, or repo and revision, or source: wheel with package, version, sha256 "
-            "and folder"
-        )
+        wheel = "source: wheel with package, version, sha256 and folder"
+        yield f"features.encoder: needs either path, or repo and revision, or {wheel}"
     if "nearest_encoder" in config["selection"]["selectors"] and "encoder" not in config["features"]:
         yield "selection.selectors: nearest_encoder needs a sentence encoder, which features.encoder names"
 

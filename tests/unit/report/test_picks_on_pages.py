@@ -6,8 +6,9 @@ import pytest
 
 import synthetic
 import synthetic_pages
+from read_pages import Page
 from synthetic_pages import pick
-from test_report import HOSTILE, Page
+from test_report import HOSTILE
 
 TEXT = f"\n\nIs the sky blue?\r\nAnswer: yes\n\n{HOSTILE}</pre>\u2028\n\n"
 RANDOM = pick(
