@@ -163,6 +163,7 @@ BASE = [pick("random", 4, 0.4, "reference"), pick("random_balanced", 4, 0.5, "re
         ([pick("top", 4, 0.9, "beats random"), pick("top", 1, 0.86, "beats random")], ("top", 1, "beats random")),
         ([pick("top", 4, 0.9, "beats random"), pick("top", 1, 0.80, "beats random")], ("top", 4, "beats random")),
         ([pick("top", 1, 0.3, "beats random")], ("random_balanced", 4, "random will do")),
+        ([pick("top", 4, 0.54, "beats random")], ("random_balanced", 4, "random will do")),  # within the margin
     ],
 )
 def test_the_fewest_demonstrations_that_come_near_the_best_are_recommended(others, wanted):

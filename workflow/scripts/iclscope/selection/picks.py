@@ -188,14 +188,15 @@ def recommended_first(picks: Sequence[Pick], margin: float) -> list[Pick]:
     """The pick to ship, then the others from the best on.
 
     It is the one with the fewest demonstrations among those that beat random choice, and random sets, whose mean score
-    comes within `margin` of the best of these. Of random sets the label-balanced ones count, where there are any.
+    comes within `margin` of the best of these, and of two as large the random one: a gain within the margin is of no
+    use. Of random sets the label-balanced ones count, where there are any.
     """
     names = {pick.tried.name for pick in picks}
     drawn = RANDOM_BALANCED if RANDOM_BALANCED in names else RANDOM
     open_to_all = [pick for pick in picks if pick.verdict == BEATS_RANDOM or pick.tried.name == drawn]
     best = max(pick.value for pick in open_to_all)
     near = [pick for pick in open_to_all if pick.value >= best - margin]
-    ship = min(near, key=lambda pick: (pick.tried.k, pick.drawn, -pick.value))
+    ship = min(near, key=lambda pick: (pick.tried.k, not pick.drawn, -pick.value))
     rest = sorted((pick for pick in picks if pick is not ship), key=lambda pick: -pick.value)
     return [replace(ship, verdict=RANDOM_WILL_DO) if ship.drawn else ship, *rest]
 
