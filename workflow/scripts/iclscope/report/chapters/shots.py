@@ -55,13 +55,13 @@ def read_lines(path: str | Path) -> list[Line]:
 def card(lines: Sequence[Line], address: str) -> Card:
     """The recommended pick; `address` of the file of picks, beside which the task file stands."""
     first = lines[0]
-    use = first["verdict"] != RANDOM_WILL_DO
+    use, random = first["verdict"] != RANDOM_WILL_DO, plural(first["k"], "random demonstration")
     messages = json.dumps(first["messages"], ensure_ascii=False, indent=2)
     return Card(
         dataset=first["dataset"],
         model=first["model"]["name"],
         title=f"Use {'this demonstration' if first['k'] == 1 else 'these demonstrations'}" if use else "Random will do",
-        gain=_expected(first) if use else f"Nothing is shown to beat {plural(first['k'], 'random demonstration')}.",
+        gain=_expected(first) if use else f"Nothing is shown to beat {random} by enough to be of use.",
         text=first["prefix"].rstrip(),
         facts=[
             *(_accuracy(first) if use else ()),
@@ -164,7 +164,10 @@ def _why_random(lines: Sequence[Line]) -> str:
     chosen = [line for line in lines if line["name"] not in RANDOM_SETS]
     best = max(chosen, key=lambda line: line["value"])
     unit = TARGET_UNITS[best["target"]]
-    why = {BEATS_RANDOM: f"but {_random(lines[0]['k'])} score as well", LOWERS_ACCURACY: "but lowers accuracy"}
+    why = {
+        BEATS_RANDOM: f"but {_random(lines[0]['k'])} score nearly as well or better",
+        LOWERS_ACCURACY: "but lowers accuracy",
+    }
     number = "the one choice compared" if len(chosen) == 1 else f"one of {count(len(chosen))} choices"
     said = why.get(best["verdict"], f"which chance may give to {number}")
     return (
