@@ -251,3 +251,10 @@ def test_the_workflow_starts_without_the_libraries_of_a_model():
     program = f"import sys, iclscope.study; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], cwd=SCRIPTS, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by their names alone."""
+    names = [path.name for path in (PACKAGE.parents[2] / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
+    assert len(names) > 100
