@@ -24,7 +24,10 @@ settings.load_profile("tests")
 torch.set_num_threads(1)
 
 # The longest files, in the order in which worker processes take them: what is left at the end is short.
-LONGEST = ["reruns", "paper", "slurm", "faults", "embedded", "hub_revisions", "pages", "errors"]
+LONGEST = [
+    "paper", "reruns", "studies_with_saes", "slurm", "embedded", "other_models", "faults", "hub_revisions", "places",
+    "pages", "errors",
+]  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
