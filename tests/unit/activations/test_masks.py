@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from iclscope.activations.masks import MASKS, Segments, named, padded
 from iclscope.activations.reading import model_input

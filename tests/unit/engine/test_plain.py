@@ -15,8 +15,7 @@ from transformers import (
     RecurrentGemmaConfig,
 )
 
-from iclscope.engine import reference as plain_path
-from iclscope.engine import scoring
+from iclscope.engine import reference as plain_path, scoring
 from iclscope.engine.generation import Stopping, generate
 from iclscope.engine.prompts import Prompt, PromptEncoder
 from iclscope.engine.reference import (

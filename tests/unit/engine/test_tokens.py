@@ -1,8 +1,7 @@
 """Text to tokens, and where in them a demonstration's question and answer lie."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from iclscope.engine.prompts import PromptEncoder, encode, encode_demonstration, split_trailing_space
 from tiny import build_tokenizer

@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from iclscope.runtime.code_digest import of_script as code_digest
-from iclscope.runtime.code_digest import of_scripts
+from iclscope.runtime.code_digest import of_script as code_digest, of_scripts
 from iclscope.runtime.errors import StudyError
 from package_of_digests import replace
 

@@ -5,8 +5,7 @@ import shutil
 
 import pytest
 
-from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS
-from iclscope.runtime.code_digest import of_script as code_digest
+from iclscope.runtime.code_digest import PACKAGE, PLUMBING, SCRIPTS, of_script as code_digest
 from package_of_digests import replace
 
 

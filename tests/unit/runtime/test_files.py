@@ -5,8 +5,7 @@ import resource
 import stat
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import BLANK_SEAL, atomic_file, atomic_folder, is_sealed, seal, sha256, write_text

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import norm, spearmanr
-from scipy.stats import t as student
+from scipy.stats import norm, spearmanr, t as student
 
 from iclscope.statistics.partial import Confounders
 from iclscope.statistics.ranks import centred_ranks

@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.parquet import Column, Table, read_provenance

@@ -130,10 +130,14 @@ def _lacks(evaluation: pl.DataFrame, target: str, gold: NDArray[np.int64] | None
     if target in BALANCED:
         if gold is None:
             return "generated answers have no labels"
-        rarest = int(np.unique(gold, return_counts=True)[1].min())
-        if rarest < FEWEST_OF_LABEL:
-            return f"a label has {rarest} item, and every label needs {FEWEST_OF_LABEL}"
+        if lacks_items(gold):
+            return f"a label has 1 item, and every label needs {FEWEST_OF_LABEL}"
     return None
+
+
+def lacks_items(gold: NDArray[np.int64]) -> bool:
+    """Whether one of the labels in `gold` [N] has too few items to balance labels."""
+    return bool(np.unique(gold, return_counts=True)[1].min() < FEWEST_OF_LABEL)
 
 
 def primary_of(targets: Collection[str], declared: str) -> str:

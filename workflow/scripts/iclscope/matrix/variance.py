@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iclscope.matrix.quality import BALANCED, FEWEST_OF_LABEL, SHIFTED, Scores
+from iclscope.matrix.quality import BALANCED, SHIFTED, Scores, lacks_items
 from iclscope.statistics.signals.components import Components, Sources, components_of, components_of_models, sources
 
 
@@ -34,8 +34,7 @@ def variance_rows(
 def _labels(gold: NDArray[np.int64] | None, scores: NDArray[np.float64]) -> NDArray[np.int64] | None:
     """Labels of the items that `scores` [..., N] has; None if a push towards one of them cannot be told."""
     gold = None if gold is None else gold[: scores.shape[-1]]
-    rare = gold is not None and np.unique(gold, return_counts=True)[1].min() < FEWEST_OF_LABEL
-    return None if rare else gold
+    return None if gold is None or lacks_items(gold) else gold
 
 
 def _rows(target: str, of: str, parts: Components | Sources) -> Iterator[dict[str, Any]]:

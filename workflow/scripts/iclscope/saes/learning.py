@@ -16,8 +16,7 @@ from iclscope.engine import models
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel, folder_of
 from iclscope.runtime.logs import progress
-from iclscope.saes import dictionary as dictionaries
-from iclscope.saes import guard
+from iclscope.saes import dictionary as dictionaries, guard
 from iclscope.saes.dictionary import Dictionary, load
 from iclscope.saes.explained import components_unexplained, rows_of, survey, unexplained
 from iclscope.saes.reading import Place, Tokens, median_norm, read

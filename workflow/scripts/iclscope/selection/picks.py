@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iclscope.matrix import quality
-from iclscope.matrix.quality import BALANCED, COLUMNS, DEMONSTRATED, FEWEST_OF_LABEL, SHIFTED
+from iclscope.matrix.quality import BALANCED, COLUMNS, DEMONSTRATED, SHIFTED, lacks_items
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
 from iclscope.selection.sets import RANDOM, RANDOM_BALANCED, Chosen, read_chosen
@@ -24,13 +24,12 @@ from iclscope.statistics.corrections import holm
 from iclscope.statistics.gains.sets import Worth, worth_of
 from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.ranks import Float
-from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, SAMPLE
+from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, SAMPLE, TASK_SCORE
 from iclscope.tasks.exported import with_demonstrations
 from iclscope.tasks.turns import messages_of, prefix_of
 
 logger = logging.getLogger(__name__)
 
-TASK_SCORE = "accuracy"  # what a task scores
 WORSE, UNDECIDED, REFERENCE = "worse than random", "undecided", "reference"  # verdicts beside those of `tables`
 PRIVATE = ("weights", "files")  # of a source.json: checksums, which the run record shows
 
@@ -119,7 +118,7 @@ class Judging:
         """Of sets that were chosen in one target, for the config's `targets`."""
         items = next(iter(tried[NOTHING, 0].judged.values())).shape[1]
         gold = None if chosen.groups.gold is None else chosen.groups.gold[:items]
-        few = gold is None or np.unique(gold, return_counts=True)[1].min() < FEWEST_OF_LABEL
+        few = gold is None or lacks_items(gold)
         left_out = {*DEMONSTRATED, *SHIFTED, *(BALANCED if few else ())}
         judged = [target for target in targets if target not in left_out]
         named = list(dict.fromkeys([chosen.target, *judged]))

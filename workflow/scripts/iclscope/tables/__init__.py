@@ -28,41 +28,18 @@ from iclscope.tables.measured import (
 )
 from iclscope.tables.words import (
     BEATS_RANDOM as BEATS_RANDOM,
-)
-from iclscope.tables.words import (
     BEST_POSSIBLE as BEST_POSSIBLE,
-)
-from iclscope.tables.words import (
     FAMILIES as FAMILIES,
-)
-from iclscope.tables.words import (
     FINAL_TABLES as FINAL_TABLES,
-)
-from iclscope.tables.words import (
     LOWERS_ACCURACY as LOWERS_ACCURACY,
-)
-from iclscope.tables.words import (
     PER_TOKEN as PER_TOKEN,
-)
-from iclscope.tables.words import (
     RANDOM_SETS as RANDOM_SETS,
-)
-from iclscope.tables.words import (
     RANDOM_WILL_DO as RANDOM_WILL_DO,
-)
-from iclscope.tables.words import (
     SIGNAL as SIGNAL,
-)
-from iclscope.tables.words import (
     SIGNAL_KEY as SIGNAL_KEY,
-)
-from iclscope.tables.words import (
     SPANS as SPANS,
-)
-from iclscope.tables.words import (
+    TASK_SCORE as TASK_SCORE,
     TWIN as TWIN,
-)
-from iclscope.tables.words import (
     ZERO_SHOT as ZERO_SHOT,
 )
 

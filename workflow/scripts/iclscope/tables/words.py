@@ -16,6 +16,7 @@ PER_TOKEN = (
 FINAL_TABLES = ("correlation", "headline", "quality", "reliability", "variance", "selection", "gains", "agreement")
 BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_WILL_DO = "beats random", "lowers accuracy", "random will do"  # of a pick
 RANDOM_SETS = ("random", "random_balanced")  # names of sets of demonstrations that were drawn, not chosen
+TASK_SCORE = "accuracy"  # the quality target that is what a task scores
 TWIN = "_random"  # behind the name of an SAE, and of a selector that goes by one: the untrained dictionary
 BEST_POSSIBLE = "best_possible"  # stands among the selectors of the table gains
 

@@ -28,8 +28,7 @@ from jinja2 import meta
 from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.config.task import FewshotConfig
-from lm_eval.config.task import TaskConfig as HarnessConfig
+from lm_eval.config.task import FewshotConfig, TaskConfig as HarnessConfig
 from lm_eval.filters import build_filter_ensemble
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager

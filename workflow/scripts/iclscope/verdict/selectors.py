@@ -9,7 +9,7 @@ from scipy.stats import t
 
 from iclscope.statistics.gains.decisions import decide, posterior
 from iclscope.statistics.intervals import LEVEL, TINY
-from iclscope.tables import BEST_POSSIBLE
+from iclscope.tables import BEST_POSSIBLE, TASK_SCORE
 from iclscope.verdict.deciding import needed
 from iclscope.verdict.results import Results
 from iclscope.verdict.wording import (
@@ -26,7 +26,6 @@ from iclscope.verdict.wording import (
 BEATS, WORSE, EQUIVALENT, UNDECIDED = "beats random", "worse than random", "equivalent to random", "undecided"
 COMPARED = (BEATS, WORSE, EQUIVALENT, UNDECIDED)
 RANDOM = "random"
-TASK = "accuracy"  # what a task scores
 RULES = {
     "pool": "selectors are judged in random pools of so many candidates",
     BEATS: "gain above 0 and corrected p (Holm over all selectors, times the tables of the study) below the level",
@@ -59,8 +58,8 @@ def judge(results: Results, settings: Mapping[str, Any], rng: np.random.Generato
     sentences = _sentences(results, entries, margin)
     decided_on, lowered = results.target, lowers(results, results.target, settings["margin"])
     if lowered:
-        decided_on = TASK
-        ship, beliefs = _believe(results, TASK, settings, rng)
+        decided_on = TASK_SCORE
+        ship, beliefs = _believe(results, TASK_SCORE, settings, rng)
         for entry in entries.values():
             entry["status"] = conflict(results.target) if entry["status"] == BEATS else entry["status"]
         sentences.append(_on_conflict(results, lowered))
@@ -82,14 +81,14 @@ def lowers(results: Results, target: str, margins: Mapping[str, float]) -> dict[
 
     Accuracy is what the task scores. Shown is a loss of more than the margin, at 95 %.
     """
-    rows = results.agreement.filter(target=target, with_model=results.model, with_target=TASK)
-    found = rows.filter(pl.col("gain_high") < -of_unit(TASK, margins)).rows(named=True)
+    rows = results.agreement.filter(target=target, with_model=results.model, with_target=TASK_SCORE)
+    found = rows.filter(pl.col("gain_high") < -of_unit(TASK_SCORE, margins)).rows(named=True)
     return found[0] if found else None
 
 
 def conflict(target: str) -> str:
     """The status of what is of use for `target` alone."""
-    return f"improves {target_name(target)}, lowers {target_name(TASK)}"
+    return f"improves {target_name(target)}, lowers {target_name(TASK_SCORE)}"
 
 
 def of_unit(target: str, limits: Mapping[str, float]) -> float:
@@ -220,11 +219,11 @@ def _sentences(results: Results, entries: Mapping[str, Mapping[str, Any]], margi
 def _on_conflict(results: Results, lowered: Mapping[str, Any]) -> str:
     """That what is good by the primary target is bad for the task, and what follows."""
     return (
-        f"What is good by {target_name(results.target)} is not by {target_name(TASK)}: the best of "
-        f"{count(lowered['pool'])} candidates by {target_name(results.target)} changes {target_name(TASK)} by "
+        f"What is good by {target_name(results.target)} is not by {target_name(TASK_SCORE)}: the best of "
+        f"{count(lowered['pool'])} candidates by {target_name(results.target)} changes {target_name(TASK_SCORE)} by "
         f"{quantity(lowered['gain_elsewhere'], signed=True)} (95 % interval "
         f"{interval(lowered['gain_low'], lowered['gain_high'], signed=True)}). Whatever gains, "
-        f"{conflict(results.target)}; what to ship is decided by {target_name(TASK)}."
+        f"{conflict(results.target)}; what to ship is decided by {target_name(TASK_SCORE)}."
     )
 
 

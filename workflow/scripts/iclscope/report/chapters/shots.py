@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iclscope.report.parts import Chapter, Material, Sheet
-from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO
+from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, TASK_SCORE
 from iclscope.verdict.wording import TARGET_UNITS, count, interval, plural, quantity, target_name
 
 CHAPTER = Chapter(
@@ -18,7 +18,6 @@ CHAPTER = Chapter(
     "are those over random sets of the same size; the set to ship was chosen by all items.",
 )
 
-SCORE = "accuracy"
 WORDS = {
     "balanced": "best of each label",
     "top": "best",
@@ -91,7 +90,7 @@ def compared(material: Material) -> Sheet | None:
             quantity(line["gain"], signed=True) if line["name"] != "random" else "",
             interval(line["low"], line["high"], signed=True) if line["name"] != "random" else "",
             quantity(line["over_balanced"]["gain"], signed=True) if line["over_balanced"] else "",
-            quantity(line["gains"][SCORE]["gain"], signed=True) if SCORE in line["gains"] else "",
+            quantity(line["gains"][TASK_SCORE]["gain"], signed=True) if TASK_SCORE in line["gains"] else "",
             quantity(line["deviation_order"]) if line["deviation_order"] is not None else "",
             quantity(line["deviation_random"]),
             count(round(line["prompt_tokens"])),
@@ -119,8 +118,8 @@ def _expected(line: Line) -> str:
 
 def _accuracy(line: Line) -> list[tuple[str, str]]:
     """What the task scores, where sets have it and it is not the target already."""
-    found = line["gains"].get(SCORE)
-    if line["target"] == SCORE or found is None or found["low"] is None:
+    found = line["gains"].get(TASK_SCORE)
+    if line["target"] == TASK_SCORE or found is None or found["low"] is None:
         return []
     gain, low, high = (_points(found[key]) for key in ("gain", "low", "high"))
     return [("Accuracy", f"{gain} percentage points (95 % interval {low} to {high}) over {_random(line['k'])}.")]

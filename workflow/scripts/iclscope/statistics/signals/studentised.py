@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.stats import norm, t as student
 
 from iclscope.statistics.ranks import BLOCK, CLOSE, Float, Ranks, centred_ranks, unit
 from iclscope.statistics.signals.generalisability import TINY, Noise, noise_of
