@@ -90,7 +90,7 @@ class Study:
     def settings(self, **changes):
         """Settings of both stages."""
         other = {"targets": TARGETS, "primary": "gold_logprob_balanced", "batch_tokens": 512, "task": "animals"}
-        return SETTINGS | other | {"margin": {"share_of_items": 0.02, "nats": 0.05}} | changes
+        return SETTINGS | other | {"margin": {"share_of_items": 0.02, "nats": 0.05}, "study_tables": 1} | changes
 
     def shots(self, **changes):
         """The table shots."""

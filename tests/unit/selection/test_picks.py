@@ -177,7 +177,7 @@ def test_without_labels_random_sets_are_recommended():
     assert recommended_first(BASE[:1], 0.05)[0].tried.name == "random"
 
 
-def judged(rng, gain, accuracy=0.0, items=40):
+def judged(rng, gain, accuracy=0.0, items=40, study_tables=1):
     """Picks of a study in which the chosen set gains `gain` over 12 random sets."""
     base = rng.normal(size=items)
 
@@ -196,7 +196,8 @@ def judged(rng, gain, accuracy=0.0, items=40):
     }
     groups = Groups(rng.integers(0, 2, items), np.arange(items), None)
     chosen = Chosen("gold_logprob", np.empty((0, 0)), groups, None, np.zeros(items, bool))
-    (found,) = [one for one in Judging.of(tried, chosen, ["gold_logprob", "accuracy"]).picks() if not one.drawn]
+    judging = Judging.of(tried, chosen, ["gold_logprob", "accuracy"])
+    (found,) = [one for one in judging.picks(study_tables) if not one.drawn]
     return found
 
 
@@ -205,5 +206,6 @@ def test_a_planted_gain_is_found_and_none_is_seen_where_there_is_none():
     assert judged(rng, 2.0).verdict == "beats random"
     assert judged(rng, -2.0).verdict == "worse than random"
     assert judged(rng, 2.0, accuracy=-0.45).verdict == "lowers accuracy"
+    assert judged(rng, 2.0, study_tables=10**9).verdict == "undecided"  # chance alone finds as much in so many
     false = [judged(rng, 0.0).verdict == "beats random" for _ in range(200)]
     assert np.mean(false) <= 0.05

@@ -339,7 +339,7 @@ class Study:
     def pick_settings(self, dataset: str) -> dict[str, Any]:
         """What shapes the picks of a data set, and the task that they are written for."""
         own = {"margin": self.config["verdict"]["margin"], "task": self.config["datasets"][dataset]["task"]}
-        return {**self.shot_settings, **own}
+        return {**self.shot_settings, **own, "study_tables": self.study_tables}
 
     def picks(self, datasets: Iterable[str]) -> list[str]:
         """Demonstrations to ship for these data sets and all models, models fastest; none without `shots`."""

@@ -77,12 +77,13 @@ def run(
 ) -> None:
     """Write the picks, a JSON object a line, the recommended one first, and a task of the harness that uses that one.
 
-    settings: the config's `shots`, with `targets` and `primary` of its `quality` and `margin` of its `verdict`.
+    settings: the config's `shots`, with `targets` and `primary` of its `quality` `margin` of its `verdict`, and the
+    number of tables of the study, one for each model and data set.
     """
     chosen = read_chosen(files, settings, job.seed)
     tried = read_tried(files.shots, files.evaluation, chosen)
     judging = Judging.of(tried, chosen, settings["targets"])
-    picks = recommended_first(judging.picks(), settings["margin"][_unit(chosen.target)])
+    picks = recommended_first(judging.picks(settings["study_tables"]), settings["margin"][_unit(chosen.target)])
     rows = SAMPLE.read(files.candidates).sort("id").to_dicts()
     dataset = task.key.partition(".")[2]
     common = {
@@ -129,11 +130,14 @@ class Judging:
         """Mean score without a demonstration."""
         return float(self._scores(self.tried[NOTHING, 0], self.target).mean())
 
-    def picks(self) -> list[Pick]:
-        """Every set with what it is worth; verdicts on chosen ones are corrected for their number (Holm)."""
+    def picks(self, study_tables: int = 1) -> list[Pick]:
+        """Every set with what it is worth; verdicts on chosen ones are corrected for their number in the study.
+
+        That is Holm's correction within the table, times the tables of the study, as for selectors.
+        """
         found = [self._pick(mine) for (name, k), mine in self.tried.items() if k > (name == RANDOM)]
         chosen = [pick for pick in found if not pick.drawn]
-        corrected = holm(np.array([pick.p(self.target) for pick in chosen]))
+        corrected = study_tables * holm(np.array([pick.p(self.target) for pick in chosen]))
         judged = [replace(pick, verdict=self._verdict(pick, p)) for pick, p in zip(chosen, corrected, strict=True)]
         return [*judged, *(pick for pick in found if pick.drawn)]
 

@@ -154,7 +154,7 @@ def _sure(lines: Sequence[Line]) -> str:
     in_order = "" if order is None else f" Another order of them moves the score by ±{quantity(order)}."
     return (
         f"Better than {_random(first['k'])}{even} on items that did not choose them, corrected for the {number} "
-        f"compared; on {plural(first['items'], 'item')} in all.{in_order}"
+        f"compared, and for all data sets and models; on {plural(first['items'], 'item')} in all.{in_order}"
     )
 
 
