@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import checks
 from iclscope.runtime.errors import StudyError
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def changed(edits):
 def mistakes(edits):
     """The sentences about a configuration with these changes."""
     with pytest.raises(StudyError, match=r"^the configuration cannot be used:\n") as error:
-        settings.check(changed(edits), SCHEMA)
+        checks.check(changed(edits), SCHEMA)
     return [line.strip() for line in str(error.value).splitlines()[1:]]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import settings
 from iclscope.runtime.jobs import Task
 from iclscope.sources import new_study, prepare_data
 from iclscope.tasks import harness

@@ -12,7 +12,7 @@ import yaml
 import iclscope
 from documents import CONFIG_README, DOCUMENTS, README, ROOT, all_blocks, blocks, prose, rows
 from iclscope.activations.masks import MASKS
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import registries
 
 PACKAGE = ROOT / "workflow/scripts/iclscope"
 LAYOUT = DOCUMENTS["docs/explanation/layout.md"]
@@ -92,9 +92,9 @@ def test_sizes_are_those_of_the_default_study(default_config):
                 assert str(value) in re.findall(r"\d+", default), name
 
 
-@pytest.mark.parametrize(("section", "registry"), settings.REGISTRIES.items())
+@pytest.mark.parametrize(("section", "registry"), registries.REGISTRIES.items())
 def test_every_registered_name_is_described(section, registry):
-    assert set(settings.registered(*registry)) - set(NAMES) == set(), section
+    assert set(registries.registered(*registry)) - set(NAMES) == set(), section
 
 
 def test_readers_and_targets_are_described():

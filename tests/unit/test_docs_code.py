@@ -21,7 +21,7 @@ from documents import ADDITION, DOCUMENTS, EXTENSION, README, ROOT, all_blocks, 
 from iclscope import tables
 from iclscope.__main__ import parser
 from iclscope.activations.masks import Segments
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import checks
 from shot_studies import Study
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -141,7 +141,7 @@ def test_settings_in_the_documents_are_valid(default_config):
         config = {**default_config, **block}
         for section in (*FREE_KEYS, "saes"):
             config[section] = {**default_config[section], **block.get(section, {})}
-        settings.check(without_own_pieces(config, document), SCHEMA_FILE)
+        checks.check(without_own_pieces(config, document), SCHEMA_FILE)
         checked += 1
     assert checked >= 9
 
@@ -150,7 +150,7 @@ def test_the_readmes_own_study_has_models_and_data_sets_of_its_own(default_confi
     (text,) = blocks(README, "yaml")
     study = yaml.safe_load(text)
     assert study.keys() == {*FREE_KEYS, "pathvars"}
-    settings.check({**default_config, **study}, SCHEMA_FILE)
+    checks.check({**default_config, **study}, SCHEMA_FILE)
 
 
 def test_the_task_file_in_the_documents_works(tmp_path):

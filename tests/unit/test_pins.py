@@ -110,9 +110,13 @@ def test_conda_files_pin_a_python_that_the_package_takes(name):
     assert [int(part) for part in python.removeprefix("python=").split(".")] >= [int(p) for p in lowest.split(".")]
 
 
+# What the workflow itself imports before any rule runs.
+STARTED = ("runtime/configuration/checks", "runtime/provenance", "matrix/blocks")
+
+
 def test_every_dependency_serves_a_rule_or_the_workflow_itself():
     by_rules = set().union(*(pins(pip_of(environment)) for environment in ENVIRONMENTS.values()))
-    started = [PACKAGE / f"{name}.py" for name in ("runtime/settings", "runtime/provenance", "matrix/blocks")]
+    started = [PACKAGE / f"{name}.py" for name in STARTED]
     modules = set().union(*map(import_closure, started))
     by_workflow = {"snakemake"}.union(*(distributions()[module] for module in modules))
     assert set(DEPENDENCIES) == by_rules | (by_workflow & set(DEPENDENCIES))

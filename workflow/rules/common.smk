@@ -9,7 +9,8 @@ from pathlib import Path
 
 from iclscope.matrix import blocks
 from iclscope.report.closing import closing_line
-from iclscope.runtime import jobs, lock, settings
+from iclscope.runtime import jobs, lock
+from iclscope.runtime.configuration import checks, settings
 from iclscope.runtime.code_digest import of_scripts
 from iclscope.runtime.parquet import read_provenance
 from iclscope.study import Study
@@ -19,8 +20,8 @@ from snakemake.pathvars import Pathvars
 # Masks, metrics, poolings and selectors of the study's own.
 EXTENSIONS = jobs.extension_files()
 
-settings.check_files([*workflow.configfiles, *workflow.overwrite_configfiles])
-settings.check(config, ROOT / "workflow/schemas/config.schema.yaml", EXTENSIONS)
+checks.check_files([*workflow.configfiles, *workflow.overwrite_configfiles])
+checks.check(config, ROOT / "workflow/schemas/config.schema.yaml", EXTENSIONS)
 settings.expand_home(config)
 workflow.pathvars.update(Pathvars.from_config(config))
 

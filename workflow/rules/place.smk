@@ -26,10 +26,11 @@ ROOT = checkout(workflow.current_basedir)
 SCRIPTS = str(ROOT / "workflow/scripts")
 sys.path.insert(0, SCRIPTS)
 
-from iclscope.runtime import lock, settings
+from iclscope.runtime import lock
+from iclscope.runtime.configuration import checks, settings
 
 CONFIG_FILES = [*workflow.overwrite_configfiles] or ["config/config.yaml"]
-settings.check_files(file for file in CONFIG_FILES if Path(file).is_file())  # one of --configfile has been read by now
+checks.check_files(file for file in CONFIG_FILES if Path(file).is_file())  # one of --configfile has been read by now
 
 # Jobs find the package there too, also where their script comes from a repository, and what stands beside the
 # configuration.

@@ -14,7 +14,8 @@ import torch
 from snakemake.iocontainers import InputFiles, Log, Params, Wildcards
 
 from iclscope.activations import masks
-from iclscope.runtime import jobs, task_files
+from iclscope.runtime import jobs
+from iclscope.runtime.configuration import task_files
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import atomic_file
 from iclscope.runtime.jobs import job

@@ -21,7 +21,7 @@ from configurations import (
     mistakes,
 )
 from iclscope.activations import masks
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import checks, registries, settings
 from iclscope.runtime.errors import StudyError
 from iclscope.selection import selectors, sparse  # noqa: F401 (registers selectors)
 from iclscope.signals import metrics, poolings
@@ -200,12 +200,12 @@ def test_every_mistake_gets_its_sentence():
     ],
 )
 def test_good_configurations_pass(edits):
-    settings.check(changed(edits), SCHEMA)
+    checks.check(changed(edits), SCHEMA)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_configurations_of_the_workflow_pass(file):
-    settings.check(yaml.safe_load(file.read_text(encoding="utf-8")), SCHEMA)
+    checks.check(yaml.safe_load(file.read_text(encoding="utf-8")), SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_the_configurations_of_the_workflow_pass(file):
     ids=["masks", "metrics", "poolings", "selectors"],
 )
 def test_names_read_from_the_source_are_those_of_the_registry(module, decorator, registry):
-    assert settings.registered(module, decorator) == list(registry)
+    assert registries.registered(module, decorator) == list(registry)
 
 
 OWN = """
@@ -242,9 +242,9 @@ def test_functions_of_the_studys_own_may_be_named(tmp_path):
     own = tmp_path / "own.py"
     own.write_text(OWN)
     config = changed({"masks": ["causal", "nearby"], "selection/selectors": ["random", "first"]})
-    settings.check(config, SCHEMA, [own])
+    checks.check(config, SCHEMA, [own])
     with pytest.raises(StudyError, match="masks: 'nearby' is not one of causal"):
-        settings.check(config, SCHEMA)
+        checks.check(config, SCHEMA)
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path):
@@ -252,7 +252,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path):
     own.write_text(OWN.replace("def nearby", "def causal"))
     other.write_text(OWN)
     with pytest.raises(StudyError) as error:
-        settings.check(DEFAULT, SCHEMA, [own, other])
+        checks.check(DEFAULT, SCHEMA, [own, other])
     assert f"{own}: the mask causal is there already, in the package" in str(error.value)
     assert f"{other}: the register first is there already, in {own}" in str(error.value)
 
@@ -261,7 +261,7 @@ def test_a_file_that_is_no_python_is_refused_with_its_line(tmp_path):
     own = tmp_path / "own.py"
     own.write_text(OWN + "\ndef (:\n")
     with pytest.raises(StudyError, match=r"own.py, line 15: "):
-        settings.check(DEFAULT, SCHEMA, [own])
+        checks.check(DEFAULT, SCHEMA, [own])
 
 
 def test_a_data_sets_source_leaves_out_how_its_rows_are_used():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iclscope.runtime import task_files
+from iclscope.runtime.configuration import task_files
 from iclscope.runtime.errors import StudyError
 from iclscope.tasks import harness
 

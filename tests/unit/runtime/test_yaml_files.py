@@ -2,7 +2,7 @@
 
 import pytest
 
-from iclscope.runtime import yaml_files
+from iclscope.runtime.configuration import yaml_files
 from iclscope.runtime.errors import StudyError
 
 

@@ -12,7 +12,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from iclscope.runtime import task_files
+from iclscope.runtime.configuration import task_files
 from iclscope.selection.picks import Judging, Pick, recommended_first
 from iclscope.selection.sets import Chosen
 from iclscope.selection.tried import Tried

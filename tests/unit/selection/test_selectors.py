@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 import iclscope.selection.sparse  # noqa: F401  (registers selectors, as in the rule of the selection)
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import registries
 from iclscope.runtime.errors import StudyError
 from iclscope.selection.costs import Tokens
 from iclscope.selection.halving import rounds
@@ -168,10 +168,10 @@ def test_stratified_searches_with_more_items_than_a_half_has_are_refused(materia
 
 
 def test_the_configuration_is_checked_for_the_same_searches():
-    assert SEARCH.pattern == settings.SEARCH.pattern
-    assert set(SEARCHES) == set(settings.SEARCHES)
+    assert SEARCH.pattern == registries.SEARCH.pattern
+    assert set(SEARCHES) == set(registries.SEARCHES)
     tokens = Tokens(np.full(C, 30), np.full(N, 10), 2, C, np.full(C, 12))
-    for name, times in settings.SEARCHES.items():
+    for name, times in registries.SEARCHES.items():
         with pytest.raises(StudyError, match=f"needs {2 * times} items"):
             SEARCHES[name].prefer(None, Lesson(None, np.zeros((C, 1)), None), None, 2)
         pairs = sum(left * new for left, new in rounds(C, 2, N - N // 2)) if name == "halving" else C * 2

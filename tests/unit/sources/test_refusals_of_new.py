@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from iclscope.__main__ import main
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import checks
 from iclscope.sources import new_study
 from new_studies import assert_known, facts, pool_of, rows_of, study_of, write
 
@@ -135,7 +135,7 @@ class TestConfiguration:
             new_study.run(file=file, folder=str(folder), model=model)
             config = yaml.safe_load((folder / "config.yaml").read_text())
             assert config["models"] == wanted
-            settings.check(config, SCHEMA)
+            checks.check(config, SCHEMA)
 
     @pytest.mark.parametrize("stem", ["index", "a b (c)", "2024", "results.json", "_", "yes", "boolq"])
     def test_any_name_of_a_file_becomes_one_of_a_data_set(self, tmp_path, stem):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iclscope.matrix import blocks
-from iclscope.runtime import settings, task_files
+from iclscope.runtime.configuration import settings, task_files
 from iclscope.runtime.provenance import digest
 from iclscope.tables import FINAL_TABLES, TWIN
 from iclscope.tasks import samples

@@ -115,7 +115,7 @@ class _Package:
 
     def is_plumbing(self, file: Path) -> bool:
         """Whether a module belongs to what is left out."""
-        return file.parent == self.scripts / PACKAGE / PLUMBING
+        return self.scripts / PACKAGE / PLUMBING in file.parents
 
     def registered(self, extension: Path, loaded: set[Path]) -> list[Place]:
         """The definitions of an extension that something of the loaded modules decorates."""

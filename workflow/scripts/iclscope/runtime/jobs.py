@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from iclscope.runtime import logs, provenance, task_files
+from iclscope.runtime import logs, provenance
 from iclscope.runtime.code_digest import registries
+from iclscope.runtime.configuration import task_files
 from iclscope.runtime.errors import MEMORY_WORDS, StudyError
 
 logger = logging.getLogger(__name__)

@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 import yaml
 
-from iclscope.runtime import settings
+from iclscope.runtime.configuration import checks, contradictions, registries
+from iclscope.runtime.configuration.task_files import ROOT
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Task
-from iclscope.runtime.task_files import ROOT
 from iclscope.sources import prepare_data
 from iclscope.tasks import columns, harness, pool, preview
 from iclscope.tasks.rows import Row, read_rows
@@ -82,7 +82,7 @@ def run(
         seed = yaml.safe_load(_default())["seed"]
         frame, dropped = _pool(place.name, tasks, rows, reading, seed)
         text = _config_text(file, place, reading, frame, models)
-        settings.check(yaml.safe_load(text), ROOT / "workflow/schemas/config.schema.yaml")
+        checks.check(yaml.safe_load(text), ROOT / "workflow/schemas/config.schema.yaml")
         shutil.copytree(tasks, place.task.parent, dirs_exist_ok=True)
         write_text(place.config, text)
     return "\n".join(_told(file, place, rows, reading, (frame, dropped))) + "\n"
@@ -99,7 +99,7 @@ def _rows(file: str, place: Place, data: Path) -> list[Row]:
 def _name(stem: str) -> str:
     """A name for the data set that can stand in file names."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or SPLIT
-    return f"{name}-{SPLIT}" if name.casefold() == "index" or name.casefold().endswith(settings.ENDINGS) else name
+    return f"{name}-{SPLIT}" if name.casefold() == "index" or name.casefold().endswith(contradictions.ENDINGS) else name
 
 
 def _models(model: str) -> str:
@@ -218,8 +218,8 @@ def _config_text(file: str, place: Place, reading: columns.Reading, frame: pl.Da
     sections["models"] = models or sections["models"]
     half = sizes["items"] - sizes["items"] // 2
     sections["selection"] = re.sub(
-        rf"^ +- {settings.SEARCH.pattern}\b.*\n",
-        lambda line: line[0] if settings.SEARCHES[line[1]] * int(line[2]) <= half else "",
+        rf"^ +- {registries.SEARCH.pattern}\b.*\n",
+        lambda line: line[0] if registries.SEARCHES[line[1]] * int(line[2]) <= half else "",
         sections["selection"],
         flags=re.MULTILINE,
     )

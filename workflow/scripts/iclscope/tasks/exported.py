@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from iclscope.runtime import task_files
-from iclscope.runtime.task_files import Definition
+from iclscope.runtime.configuration import task_files
+from iclscope.runtime.configuration.task_files import Definition
 
 # Fields of a definition that would list the task elsewhere too, or take the demonstrations from elsewhere.
 ELSEWHERE = ("task_alias", "tag", "fewshot_split")

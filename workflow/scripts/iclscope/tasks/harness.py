@@ -34,7 +34,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from iclscope.runtime import task_files
+from iclscope.runtime.configuration import task_files
 from iclscope.runtime.errors import StudyError
 from iclscope.tasks.metrics import refusal
 from iclscope.tasks.rows import Row, undecoded

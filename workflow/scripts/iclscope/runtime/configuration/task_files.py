@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 import iclscope
-from iclscope.runtime import yaml_files
+from iclscope.runtime.configuration import yaml_files
 from iclscope.runtime.errors import StudyError
 
 HIDDEN = {"__pycache__", ".ipynb_checkpoints"}  # folders that the harness passes over

@@ -1,0 +1,1 @@
+"""What a user writes: the configuration and the task files, read and checked."""
