@@ -37,9 +37,9 @@ rule estimate:
         "<benchmarks>/plan.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
     params:
         settings=config,
         code=code_digest("plan"),

@@ -45,9 +45,9 @@ rule train_sae:
         "<benchmarks>/saes/train-{model}-{sae}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=240,
     params:
@@ -74,9 +74,9 @@ rule sae_features:
         "<benchmarks>/sae_features/{model}-{dataset}-{sae}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=240,
     params:
