@@ -37,7 +37,7 @@ rule estimate:
         "<benchmarks>/plan.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: model_threads
+    threads: CORES or 4  # jobs with a model that share a CPU do together what one does on all of it
     resources:
         gpu=MODEL_GPUS,
     params:
