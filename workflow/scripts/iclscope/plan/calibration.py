@@ -21,6 +21,7 @@ from iclscope.engine import models
 from iclscope.engine.batch_tokens import PackLength
 from iclscope.engine.cpu import pack_for_cpu
 from iclscope.engine.generation import MOST_SLOTS, Stopping, generate, slots_of
+from iclscope.engine.packing import computed_tokens
 from iclscope.engine.prompts import PromptEncoder
 from iclscope.engine.reference import generation_method, scoring_method
 from iclscope.plan import workload
@@ -82,7 +83,7 @@ def measure(
             for candidates, items in samples:
                 prompts = encoder.encode(candidates[place % len(candidates)]["prefix"], items[:ITEMS])
                 work = workload.packed(prompts)
-                yield work, partial(length.run, partial(method, model, prompts), work.tokens)
+                yield work, partial(length.run, partial(method, model, prompts), partial(computed_tokens, prompts))
 
     def extraction() -> Iterator[Step]:
         for candidates, _ in itertools.cycle(samples):
