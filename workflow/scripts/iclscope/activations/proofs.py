@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from iclscope.activations.masks import MaskFunction, Segments, named
-from iclscope.activations.sites import NORM, Block, block_input, decoder_of, find_blocks, first_output
+from iclscope.activations.sites import NORM, Block, block_input, decoder_of, find_blocks, first_output, reading
 from iclscope.engine import models
 from iclscope.engine.attention import attention_input
 from iclscope.runtime.errors import StudyError
@@ -99,13 +99,17 @@ def _wrong_parts(model: Any, blocks: Sequence[Block], sites: Sequence[str]) -> l
     noise = {
         part: torch.randn(ROW.tokens, block.hidden, generator=generator) for block in blocks for part in block.adds
     }
-    with _without_norms(blocks), _giving(noise):
+    wrong: list[str] = []
+    names = [f"block {layer} ({type(block.block).__name__})" for layer, block in enumerate(blocks)]
+
+    def check_shape(site: str, layer: int, x: torch.Tensor) -> None:
+        if x.shape != (1, ROW.tokens, blocks[layer].width(site)):
+            wrong.append(f"what {names[layer]} has at {site} is no vector of each token")
+
+    with _without_norms(blocks), _giving(noise), reading(blocks, sites, check_shape):
         whole = _outputs(model, blocks, lambda layer, x: given.setdefault(layer, _unit(x)))
     with _without_norms(blocks), _giving({part: torch.zeros_like(x) for part, x in noise.items()}):
         rest = _outputs(model, blocks, lambda layer, _: given[layer])
-    names = [f"block {layer} ({type(block.block).__name__})" for layer, block in enumerate(blocks)]
-    shape = (1, ROW.tokens, blocks[0].hidden)
-    wrong = [f"what {names[layer]} gives is no residual stream" for layer, x in whole.items() if x.shape != shape]
     if not wrong and "mlp_out" in sites:
         for layer, block in enumerate(blocks):
             added = [noise[part] for part in block.adds]
