@@ -62,7 +62,10 @@ def test_local_data_of_every_format_becomes_json_lines(tmp_path, suffix):
         ("a.jsonl", b'{"a": 1}\n{"a": 2, "b": 1, "a": 3}\n', "line 2: key a stands there twice; delete one"),
         ("a.json", b'[{"a": {"b": 2, "b": 3}}]', "key b stands there twice"),
         ("a.csv", b"a,b,a\n1,2,3\n", "has two columns a; rename one"),
-        ("a.csv", b"a,b\n1,2,3\n", "cannot be read"),
+        ("a.csv", b"a,b\n1,2,3\n", "line 2: 3 cells under 2 columns; put a text that holds a comma in double quotes"),
+        ("a.csv", b'a,b\n"two\nlines",2\n3,4,5\n', "line 4: 3 cells under 2 columns"),
+        ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n', "line 3: the quotes of a cell cannot be told"),
+        ("a.csv", b'a,b\n"he said \\"hi\\", ok",2\n', "line 2: the quotes of a cell cannot be told"),
         ("a.csv", "a\nna\u00efve\n".encode("latin-1"), "its byte 5 is not UTF-8; save the file as UTF-8"),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "its byte 1 is not UTF-8; save the file as UTF-8"),
         ("a.json", '["na\u00efve"]'.encode("latin-1"), "its byte 5 is not UTF-8; save the file as UTF-8"),
@@ -137,6 +140,11 @@ LONG = "1234567890123456789012345678901"
 def test_cells_of_a_csv_file_stay_the_text_that_stands_there(tmp_path, cells, values):
     rows = prepared(tmp_path, "a.csv", "id,cell\n" + "".join(f"a{i},{cell}\n" for i, cell in enumerate(cells)))
     assert rows == [{"id": f"a{i}", "cell": value} for i, value in enumerate(values)]
+
+
+@pytest.mark.parametrize("lines", ["a,b\nx,y\n\nz\n\n", "a,b\rx,y\r\rz\r", "a,b\r\nx,y\r\nz,"])
+def test_lines_of_a_csv_file_end_in_any_way_and_may_be_blank_or_short(lines, tmp_path):
+    assert prepared(tmp_path, "a.csv", lines) == [{"a": "x", "b": "y"}, {"a": "z", "b": None}]
 
 
 def test_a_column_of_empty_cells_is_empty(tmp_path):
