@@ -13,6 +13,7 @@ import pytest
 
 from hub_server import Hub, with_token
 from iclscope.engine import models
+from iclscope.plan import calibration, workload
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
 from iclscope.runtime.jobs import Task
@@ -262,14 +263,20 @@ class OwnModel(LlamaForCausalLM):
 """
 
 
+def config_of_own(files):
+    return json.dumps(
+        json.loads(files["config.json"])
+        | {
+            "model_type": "own",
+            "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+        }
+    ).encode()
+
+
 def test_code_of_a_model_runs_only_where_the_config_says_so(hub, user, tmp_path, files):
     mark = tmp_path / "ran"
-    config = json.loads(files["config.json"]) | {
-        "model_type": "own",
-        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
-    }
     code = CODE.format(mark=str(mark)).encode()
-    hub.add("model", "own/model").commit({**files, "config.json": json.dumps(config).encode(), "own.py": code})
+    hub.add("model", "own/model").commit({**files, "config.json": config_of_own(files), "own.py": code})
     message = refusal(fetch_model, user, tmp_path / "x", "own/model")
     assert message.startswith("models.m.trust_remote_code: the model brings Python code of its own, which is not run")
     assert not mark.exists()
@@ -278,6 +285,30 @@ def test_code_of_a_model_runs_only_where_the_config_says_so(hub, user, tmp_path,
     assert source_of(tmp_path / "x")["trust_remote_code"] is True
     call = {"folder": tmp_path / "x", "dtype": "float32", "device": "cpu"}
     user.submit(with_token, None, load_name, **call).result(timeout=120)
+
+
+def test_the_plan_reads_a_trusted_model_by_its_own_code(hub, user, tmp_path, files):
+    code = CODE.format(mark=str(tmp_path / "ran")).encode()
+    hub.add("model", "own/plan").commit({**files, "config.json": config_of_own(files), "own.py": code})
+    message = refusal(fetch_architecture, user, tmp_path / "x", "own/plan")
+    assert message.startswith("models.m.trust_remote_code: the model brings Python code of its own, which is not run")
+    fetch_architecture(user, tmp_path / "x", "own/plan", trust_remote_code=True)
+    assert not list((tmp_path / "x").glob("*.safetensors"))
+    assert (
+        user.submit(with_token, None, parameters_of, folder=tmp_path / "x").result(timeout=120)
+        == [build_model("llama").num_parameters()] * 2
+    )
+
+
+def fetch_architecture(user, folder, repo, **settings):
+    call = {"name": "m", "settings": {"source": "hub", "repo": repo, **settings}, "architecture_out": folder}
+    return user.submit(with_token, None, prepare_model.prepare_architecture, **call).result(timeout=120)
+
+
+def parameters_of(folder):
+    """Of a model of which only the config is there: counted, and made up for measuring."""
+    made_up = calibration.random_model(folder, "float32", "cpu")
+    return [workload.architecture(folder).parameters, made_up.num_parameters()]
 
 
 def load_name(**call):

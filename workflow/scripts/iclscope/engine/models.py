@@ -93,6 +93,17 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
+def load_config(folder: str | Path) -> PreTrainedConfig:
+    """Load the config of a prepared model."""
+    return AutoConfig.from_pretrained(folder, **_options(folder))
+
+
+def from_config(folder: str | Path, config: PreTrainedConfig, **options: Any) -> "PreTrainedModel":
+    """A model that `config`, that of a prepared model or a change of it, describes, with weights of no file."""
+    trusted = _options(folder)["trust_remote_code"]
+    return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted, **options)
+
+
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a prepared model."""
     return AutoTokenizer.from_pretrained(folder, **_options(folder))
@@ -107,7 +118,7 @@ def _options(folder: str | Path) -> dict[str, bool]:
 
 def load_context_length(folder: str | Path) -> int:
     """As `context_length`, of a prepared model whose weights are not loaded."""
-    return _context_length(AutoConfig.from_pretrained(folder, **_options(folder)))
+    return _context_length(load_config(folder))
 
 
 def context_length(model: "PreTrainedModel") -> int:

@@ -50,9 +50,11 @@ def download_model(
     return Path(folder), Path(folder).name
 
 
-def download_architecture(repo: str, revision: str | None, key: str) -> tuple[Path, str]:
+def download_architecture(
+    repo: str, revision: str | None, key: str, patterns: Sequence[str] = MODEL_FILES
+) -> tuple[Path, str]:
     """Fetch the config and tokenizer files of a model, as `download_model` does, but no weights."""
-    return download_model(repo, revision, key, [pattern for pattern in MODEL_FILES if "safetensors" not in pattern])
+    return download_model(repo, revision, key, [pattern for pattern in patterns if "safetensors" not in pattern])
 
 
 def download_data(repo: str, name: str | None, revision: str | None, key: str) -> tuple[dict[str, list[Row]], str]:
