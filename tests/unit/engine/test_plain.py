@@ -126,6 +126,21 @@ def test_a_state_that_is_not_the_whole_one_is_not_used(tiny_model, monkeypatch):
     assert not returns_its_state(tiny_model, list(range(5, 25)))
 
 
+def test_a_model_that_fails_with_a_cache_reads_the_text_again(tiny_model, tiny_tokenizer, prompts, monkeypatch):
+    wanted = generate_plain(tiny_model, tiny_tokenizer, [prompts[:2]], 256, Stopping((), 4))[0]
+    forward = tiny_model.forward
+
+    def without_cache(*arguments, **options):
+        if options.get("use_cache", True):
+            raise ValueError("no cache")
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(tiny_model, "forward", without_cache)
+    assert not returns_its_state(tiny_model, list(range(5, 25)))
+    found = generate_plain(tiny_model, tiny_tokenizer, [prompts[:2]], 256, Stopping((), 4))[0]
+    assert [answer.tokens for answer in found] == [answer.tokens for answer in wanted]
+
+
 def long_prompts(lengths, shared=6):
     rng = np.random.default_rng(0)
     start = rng.integers(2, 400, shared).tolist()
