@@ -98,7 +98,7 @@ def load_config(folder: str | Path) -> PreTrainedConfig:
     return AutoConfig.from_pretrained(folder, **_options(folder))
 
 
-def from_config(folder: str | Path, config: PreTrainedConfig, **options: Any) -> "PreTrainedModel":
+def from_config(folder: str | Path, config: PreTrainedConfig, **options: Any) -> Any:
     """A model that `config`, that of a prepared model or a change of it, describes, with weights of no file."""
     trusted = _options(folder)["trust_remote_code"]
     return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted, **options)
