@@ -48,10 +48,8 @@ PROBES = 10  # rows that are tried before a task is said not to fit the data
 LOADING = ("tag", "group", "metadata", "dataset_kwargs", "process_docs")  # of a definition; done before it is built
 SEEDED = "let it draw from the functions of random or numpy.random, which follow the study's seed"
 SUPPORTED = "supported are multiple_choice tasks with one prompt and one right choice, and greedy generate_until tasks"
-
 TEXTS = ("description", "target_delimiter", "fewshot_delimiter", "gen_prefix")  # fields that hold text
 FUNCTIONS = ("process_docs", "process_results")  # fields that hold functions
-
 TaskConfig = dict[str, Any]
 
 
