@@ -132,6 +132,11 @@ BAD = {
     "another format": ("gemma_3", sparsify, r"config\.json cannot be read"),
     "a transcoder": ("sparsify", lambda f: sparsify(f, transcode=True), r"cfg\.json is that of a transcoder"),
     "another activation": ("sparsify", lambda f: sparsify(f, activation="groupmax"), "has activation 'groupmax'"),
+    "signed codes": (
+        "sparsify",
+        lambda f: sparsify(f, signed=True),
+        r"has codes below zero \(signed\); take an SAE with",
+    ),
     "another width": (
         "sparsify",
         lambda f: sparsify(f, d_in=7),

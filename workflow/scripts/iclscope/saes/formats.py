@@ -38,13 +38,14 @@ def _sparsify(folder: Path, key: str) -> tuple[Dictionary, Mapping[str, Any]]:
         raise StudyError(f"{key}: {config} lacks {', '.join(missing)}; name a folder in sparsify's format")
     if any(record.get(name) for name in TRANSCODERS):
         raise StudyError(f"{key}: {config} is that of a transcoder, which rebuilds another site; take an SAE")
-    if record.get("activation", TOP_K) != TOP_K:
-        raise StudyError(f"{key}: {config} has activation {record['activation']!r}; take an SAE with {TOP_K}")
-    found = {SPARSIFY.get(name, name): tensor for name, tensor in read_tensors(path, key).items()}
-    if "W_enc" in found:
-        found["W_enc"] = found["W_enc"].T
-    sizes = (record["d_in"], _features(found, (path, key)))
-    return assembled(found, (path, key), sizes, architecture=TOP_K, k=record["k"]), {}
+    if record.get("activation", TOP_K) != TOP_K or record.get("signed"):
+        found = "codes below zero (signed)" if record.get("signed") else f"activation {record['activation']!r}"
+        raise StudyError(f"{key}: {config} has {found}; take an SAE with activation {TOP_K}")
+    named = {SPARSIFY.get(name, name): tensor for name, tensor in read_tensors(path, key).items()}
+    if "W_enc" in named:
+        named["W_enc"] = named["W_enc"].T
+    sizes = (record["d_in"], _features(named, (path, key)))
+    return assembled(named, (path, key), sizes, architecture=TOP_K, k=record["k"]), {}
 
 
 def _gemma_2(folder: Path, key: str) -> tuple[Dictionary, Mapping[str, Any]]:
