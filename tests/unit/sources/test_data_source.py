@@ -1,9 +1,11 @@
+import datetime
 import json
 import zipfile
 
 import polars as pl
 import pytest
 
+from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
 from iclscope.runtime.jobs import Task
 from iclscope.sources import hub, prepare_data
@@ -171,6 +173,14 @@ def test_integers_that_no_library_holds_are_their_text(tmp_path):
 )
 def test_rows_are_read_whatever_the_ending_says_of_their_form(tmp_path, name, content):
     assert prepared(tmp_path, name, content) == [{"a": 1}, {"a": 2}]
+
+
+def test_a_cell_that_is_no_text_number_list_or_object_is_named(tmp_path):
+    path, days = tmp_path / "a.parquet", [None, datetime.date(2020, 1, 2)]
+    pl.DataFrame({"q": ["a", "b"], "day": days}).write_parquet(path)
+    said = r"split train: row 1 holds more than .* in column day \(date\); turn that column into text, or leave it out"
+    with pytest.raises(StudyError, match=said):
+        prepare_data.run(**data_arguments(tmp_path, {"source": "files", "files": {"train": str(path)}}))
 
 
 def wheel_with(path, rows):

@@ -181,4 +181,17 @@ def _write_split(path: Path, rows: Sequence[Row], where: str) -> None:
     try:
         write_rows(path, rows)
     except TypeError as error:
-        raise StudyError(f"{where}: a row holds more than text, numbers, lists and objects ({error})") from error
+        cells = ((n, name, value) for n, row in enumerate(rows) for name, value in row.items())
+        number, name, value = next(cell for cell in cells if not _is_plain(cell[-1]))
+        raise StudyError(
+            f"{where}: row {number} holds more than text, numbers, lists and objects in column {name} "
+            f"({type(value).__name__}); turn that column into text, or leave it out"
+        ) from error
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
