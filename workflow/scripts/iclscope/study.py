@@ -12,7 +12,7 @@ from typing import Any
 
 from iclscope.matrix import blocks
 from iclscope.runtime.configuration import settings, task_files
-from iclscope.runtime.configuration.registries import SAE_FORMATS
+from iclscope.runtime.configuration.registries import SAE_FORMATS, SAE_LENS
 from iclscope.runtime.provenance import digest
 from iclscope.tables import FINAL_TABLES, TWIN
 from iclscope.tasks import samples
@@ -253,7 +253,7 @@ class Study:
 
     def sae_source(self, sae: str) -> dict[str, Any]:
         """Where an SAE from elsewhere comes from, and its format."""
-        entry = {"format": "sae_lens", **self._saes[sae]}
+        entry = {"format": SAE_LENS, **self._saes[sae]}
         return {key: entry[key] for key in ("source", "path", "repo", "folder", "revision", "format") if key in entry}
 
     def sae_files(self, sae: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from iclscope.runtime.configuration.registries import SAE_FORMATS
+from iclscope.runtime.configuration.registries import SAE_FORMATS, SAE_LENS
 from iclscope.runtime.errors import StudyError, first_line
 from iclscope.saes.dictionary import JUMP_RELU, TOP_K, Dictionary, assembled, load, read_json, read_tensors
 
@@ -28,7 +28,7 @@ def read(folder: Path, form: str, key: str) -> tuple[Dictionary, Mapping[str, An
 
 
 def _sae_lens(folder: Path, key: str) -> tuple[Dictionary, Mapping[str, Any]]:
-    return load(folder, key), read_json(folder / SAE_FORMATS["sae_lens"][0], key).get("metadata") or {}
+    return load(folder, key), read_json(folder / SAE_FORMATS[SAE_LENS][0], key).get("metadata") or {}
 
 
 def _sparsify(folder: Path, key: str) -> tuple[Dictionary, Mapping[str, Any]]:
@@ -84,7 +84,7 @@ def _features(found: Mapping[str, torch.Tensor], of: tuple[Path, str]) -> int:
 
 
 READERS: dict[str, Callable[[Path, str], tuple[Dictionary, Mapping[str, Any]]]] = {
-    "sae_lens": _sae_lens,
+    SAE_LENS: _sae_lens,
     "sparsify": _sparsify,
     "gemma_2": _gemma_2,
     "gemma_3": _gemma_3,
