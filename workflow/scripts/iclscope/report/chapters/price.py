@@ -1,7 +1,7 @@
 """What a gain costs: every selector by what it gains and by what a model has to read for its choice."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -88,17 +88,17 @@ def draw_panel(ax: Axes, competitors: pl.DataFrame, best: pl.DataFrame, best_pos
     _draw(ax, competitors.with_columns(at).to_dicts())
     for height in best_possible:
         ax.axhline(height, color=GREY, linewidth=0.9, linestyle=":")
-        _name_line(ax, height, "truly best of a pool", GREY)
+        _name_line(ax, height, "truly best of a pool", GREY, 0.01, "left")  # where no selector is as high
     ax.axhline(0, color=INK, linewidth=0.7)
-    _name_line(ax, 0, "random", INK)
+    _name_line(ax, 0, "random", INK, 1, "right")
     _draw_frontier(ax, best.with_columns(at), max(read))
     ax.set_xlabel("tokens read before the choice")
 
 
-def _name_line(ax: Axes, height: float, name: str, colour: str) -> None:
-    """Say above its right end what a horizontal line is."""
+def _name_line(ax: Axes, height: float, name: str, colour: str, end: float, side: Literal["left", "right"]) -> None:
+    """Say what a horizontal line is, above it at `end`, a share of its length, which is the side of the text named."""
     across = ax.get_yaxis_transform()
-    ax.text(1, height, name, transform=across, ha="right", va="bottom", fontsize=6.5, color=colour, bbox=LABEL_BOX)
+    ax.text(end, height, name, transform=across, ha=side, va="bottom", fontsize=6.5, color=colour, bbox=LABEL_BOX)
 
 
 def _draw(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
