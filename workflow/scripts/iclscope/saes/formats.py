@@ -7,6 +7,7 @@ gemma_3    config.json, params.safetensors: Gemma Scope 2, the same
 """
 
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,14 @@ def _sparsify(folder: Path, key: str) -> tuple[Dictionary, Mapping[str, Any]]:
 
 def _gemma_2(folder: Path, key: str) -> tuple[Dictionary, Mapping[str, Any]]:
     path = folder / SAE_FORMATS["gemma_2"][0]
+    found = {}
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: torch.from_numpy(arrays[name]) for name in arrays}
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    array = np.lib.format.read_array(file, allow_pickle=False)
+                found[name.removesuffix(".npy")] = torch.from_numpy(array)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StudyError(f"{key}: {path} cannot be read ({first_line(error)}); complete the folder") from error
     return _jump_relu(found, (path, key)), {}
 
