@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
 from iclscope.activations.extraction import extract
@@ -104,14 +103,14 @@ def measure(
 
 def random_model(folder: str | Path, dtype: str, device: str) -> Any:
     """A model of this architecture with random weights, cut to a few layers where it is large."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = models.load_config(folder)
     whole, text = workload.architecture(folder), config.get_text_config()
     layers = min(len(whole.blocks), max(1, int(MOST_WEIGHTS * len(whole.blocks) / whole.linear)))
     text.num_hidden_layers = layers
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:layers]
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=models.DTYPES[dtype])
+        model = models.from_config(folder, config, dtype=models.DTYPES[dtype])
     model = model.to(devices.take(devices.pick(device))).eval().requires_grad_(False)
     generator = torch.Generator(model.device).manual_seed(0)
     for weights in model.parameters():

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from iclscope.report import html
-from iclscope.report.chapters import answer, overview, shots
+from iclscope.report.chapters import answer, overview, price_over_all, shots
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
 from iclscope.report.parts import Caption, Chapter, Drawing, Material, SaeFiles, Sheet
 from iclscope.report.style import svg
@@ -164,8 +166,10 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
     effect = settings["correlation"]["smallest_useful_effect"]
     own = {(dataset, model): one for dataset, models in files.studies.items() for model, one in models.items()}
     studies = [Results.read(model, dataset, one.tables, study_tables) for (dataset, model), one in own.items()]
-    sources = [_source(one.tables["headline"], output) for one in own.values()]
-    picture = html.data_address(svg(overview.largest_correlations(studies)))
+    sources = {
+        table: [_source(one.tables[table], output) for one in own.values()]
+        for table in ("headline", "selection", "gains")
+    }
     html.render(
         "index.html",
         output,
@@ -173,7 +177,19 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
         title="Signals and demonstrations",
         cards=[shots.card(shots.read_lines(path), _address(path, output)) for path in files.picks],
         answer=judged.get("headline") or findings.overall(studies),
-        plate=Plate("overview", picture, overview.caption(studies), sources),
+        plate=_drawn(
+            "overview", overview.largest_correlations(studies), overview.caption(studies), sources["headline"]
+        ),
+        prices=[
+            _drawn(
+                "gain_by_tokens_over_all",
+                price_over_all.gain_by_tokens(studies),
+                price_over_all.caption(studies),
+                [*sources["selection"], *sources["gains"]],
+            )
+        ]
+        if len(studies) > 1
+        else [],
         rows=[
             _index_row(results, _verdict_of(judged, results), effect)
             | {"explorer": _address(own[results.dataset, results.model].explorer, output)}
@@ -233,6 +249,11 @@ def _plate(figure: Drawing, caption: Caption, pictures: Paths, studies: Sequence
     picture = html.data_address(Path(pictures[figure.name]).read_bytes())
     sources = [_source(tables[table], page) for tables in studies for table in figure.tables]
     return Plate(figure.name, picture, caption, sources)
+
+
+def _drawn(name: str, figure: Figure, caption: Caption, sources: Sequence[Source]) -> Plate:
+    """A figure that stands in a page alone, without files of its own."""
+    return Plate(name, html.data_address(svg(figure)), caption, sources)
 
 
 def _part(
