@@ -1,0 +1,1 @@
+"""Retrieval: the candidate whose question is most like an item's."""
