@@ -9,8 +9,8 @@ import pytest
 from iclscope.selection.selectors import Materials
 from iclscope.selection.trial import Trial
 from iclscope.selection.vectors.retrieval import label_match
-from iclscope.selection.vectors.questions import LAST, MEAN, Place, Questions
 from iclscope.selection.worth import Judge
+from iclscope.signals.questions import LAST, MEAN, Place, Questions
 from iclscope.statistics.ranks import unit
 from iclscope.tables import REPRESENTATIONS
 

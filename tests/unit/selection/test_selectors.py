@@ -2,15 +2,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-import iclscope.selection.sparse
-import iclscope.selection.vectors.retrieval  # noqa: F401  (both register selectors, as in the rule of the selection)
+import iclscope.selection.vectors.retrieval
+import iclscope.selection.vectors.sparse  # noqa: F401  (both register selectors, as in the rule of the selection)
 from iclscope.runtime.configuration import registries
 from iclscope.runtime.errors import StudyError
 from iclscope.selection.costs import Tokens
 from iclscope.selection.halving import rounds
 from iclscope.selection.selectors import REGISTRY, SEARCH, SEARCHES, Lesson, Materials, resolve
 from iclscope.selection.strata import stratified
-from iclscope.selection.vectors.questions import LAST, MEAN, POOLINGS, Place, Questions
+from iclscope.signals.questions import LAST, MEAN, POOLINGS, Place, Questions
 from iclscope.signals.sae_codes import Codes, Reading
 from iclscope.statistics.ranks import centred_ranks
 

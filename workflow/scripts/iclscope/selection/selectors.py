@@ -21,7 +21,7 @@ from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity, halving
 from iclscope.selection.costs import Tokens
 from iclscope.selection.strata import stratified
-from iclscope.selection.vectors.questions import Questions
+from iclscope.signals.questions import Questions
 from iclscope.signals.sae_codes import Reading
 from iclscope.statistics.points import points_of, standardised
 from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, correlations, strongest_signal, unit

@@ -20,13 +20,12 @@ from iclscope.matrix.quality import SHIFTED, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
-from iclscope.selection import sparse
 from iclscope.selection.costs import Tokens
 from iclscope.selection.selectors import Lesson, Materials, Selector, resolve
-from iclscope.selection.vectors.retrieval import label_match
-from iclscope.selection.vectors.questions import Questions
+from iclscope.selection.vectors import retrieval, sparse
 from iclscope.selection.worth import RANDOM, Compared, Judge
 from iclscope.signals.grid import read_features, read_metrics
+from iclscope.signals.questions import Questions
 from iclscope.statistics.gains.agreement import TrueVariance
 from iclscope.statistics.gains.best_possible import best_possible_gain
 from iclscope.statistics.gains.pools import Gains, by_chance, one_for_all, one_per_item, pool_sizes
@@ -194,12 +193,12 @@ class Trial:
     def _labels(
         self, preference: Float, scores: Float, judges: NDArray[np.bool_], pool: int
     ) -> tuple[float, float] | None:
-        """As `label_match`, over the items that judge; None where answers are generated."""
+        """As `retrieval.label_match`, over the items that judge; None where answers are generated."""
         labels = self.materials.item_labels
         if labels is None:
             return None
         same = self.materials.features["label"].to_numpy()[:, None] == labels[judges]
-        return label_match(preference[:, judges], same, scores[:, judges], pool)
+        return retrieval.label_match(preference[:, judges], same, scores[:, judges], pool)
 
     def _learned_per_item(
         self, selector: Selector, scores: Float, reliability: float, pool: int

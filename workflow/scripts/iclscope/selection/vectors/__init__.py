@@ -1,1 +1,1 @@
-"""Retrieval: the candidate whose question is most like an item's."""
+"""Selectors that go by vectors: of questions, or features of a sparse autoencoder."""

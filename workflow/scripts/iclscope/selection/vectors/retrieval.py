@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from iclscope.selection.costs import Tokens
 from iclscope.selection.selectors import Lesson, Materials, register
-from iclscope.selection.vectors.questions import cosines
+from iclscope.signals.questions import cosines
 from iclscope.statistics.gains.pools import one_per_item
 from iclscope.statistics.ranks import Float
 
