@@ -112,6 +112,18 @@ def test_without_sets_of_demonstrations_they_cost_nothing(planned, config):
     assert "shots" not in planned()[0]["stage"].to_list()
 
 
+def test_questions_are_counted_with_further_rows_where_learning_curves_want_them(planned, config, tiny_tokenizer):
+    config["representations"] = {"layers": 2}
+    frame = planned()[0].filter(stage="representations", dataset="animals")
+    asked = [candidate(n)["question"].rstrip() for n in range(6)] + [item(n)["question"].rstrip() for n in range(5)]
+    assert frame["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked)]
+    assert frame["bytes"].to_list() == [4 * 32 * 2 * 11]
+    config["learning"] = {"pool": 1, "test": 1}
+    further = [candidate(n)["question"].rstrip() for n in (6, 7)]
+    more = planned()[0].filter(stage="representations", dataset="animals")
+    assert more["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked + further)]
+
+
 def test_generating_is_bound_by_memory_or_by_arithmetic():
     assert calibration.given(100.0, 200.0, 2) == Rates(1e14, 1e14, 256 * 200e9, calibration.START)
     assert calibration.given(1.0, 500.0, 2).generation == 1e12

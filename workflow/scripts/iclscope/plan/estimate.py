@@ -14,13 +14,15 @@ import polars as pl
 
 from iclscope.activations.extraction import estimated_bytes
 from iclscope.activations.reading import tokenise
+from iclscope.activations.representations import layers_of
 from iclscope.engine.models import load_tokenizer
-from iclscope.engine.prompts import PromptEncoder
+from iclscope.engine.prompts import PromptEncoder, encode_question
 from iclscope.matrix import blocks
 from iclscope.matrix.evaluation import GenerationScorer
 from iclscope.plan import calibration, dictionaries, workload
 from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
+from iclscope.runtime.configuration.settings import representations
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
@@ -46,6 +48,7 @@ LOAD = 0.5e9  # bytes of weights per second, from a disk that does not remember 
 # Bytes on disk after compression.
 ACTIVATIONS_SHARE = 0.8  # of those before
 METRIC_VALUE, PAIR, SIGNAL, PICTURES = 5, 15, 100, 1_000_000
+VECTOR = 4  # a layer's two vectors of a question, in each of their places
 
 BYTES = {"float32": 4, "bfloat16": 2}
 
@@ -55,8 +58,8 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Sample:
-    """Candidates and items of a data set, its longest generated answer in tokens (0 for choices), and what is asked
-    without content.
+    """Candidates and items of a data set, its longest generated answer in tokens (0 for choices), what is asked
+    without content, and further rows of its pool whose questions are read.
     """
 
     rows: int
@@ -64,6 +67,7 @@ class Sample:
     items: Sequence[Row]
     new_tokens: int
     probe: Probe | None
+    further: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,11 @@ def run(
 def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | Path) -> Sample:
     """The candidates and items that the study will take from a data set's pool."""
     entry, frame = config["datasets"][name], POOL.read(pool)
-    chosen = {}
+    chosen, frames = {}, {}
     for role in (CANDIDATE, ITEM):
         count = samples.count_of(pool, entry, role, f"datasets.{name}")
-        chosen[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id").to_dicts()
+        frames[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id")
+        chosen[role] = frames[role].to_dicts()
         if len(chosen[role]) < count:
             raise StudyError(
                 f"datasets.{name}.{role}s: {count} are asked for, but the data has {len(chosen[role])}; ask for fewer"
@@ -135,7 +140,9 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
         scorer = GenerationScorer(chosen[ITEM], task, entry.get("max_new_tokens"))
         new_tokens = scorer.stopping.max_new_tokens
     probe = probe_of(chosen[CANDIDATE], task, config["features"], config["seed"])
-    return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens, probe)
+    most = representations(config)["further"]
+    further = samples.further_rows(frame, frames[CANDIDATE], frames[ITEM], most).to_dicts()
+    return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens, probe, further)
 
 
 def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Mapping[str, Sample]) -> dict[str, Rates]:
@@ -195,6 +202,13 @@ def _reading_costs(
     work = workload.features(encoder, demonstrations, tokenise(items, shape.model, tokenizer), candidates, sample.probe)
     size = 4 * shape.model.config.get_text_config().hidden_size * (len(candidates) + len(items))
     yield "features", Cost(1, size, shape.flops(work) / rates.scoring, starting, work)
+
+    if asked := config.get("representations"):
+        rows = (*candidates, *items, *sample.further)
+        work = workload.extraction(tokenise(rows, shape.model, tokenizer, encode_question))
+        vectors = VECTOR * shape.model.config.get_text_config().hidden_size * len(rows)
+        size = vectors * len(layers_of(asked["layers"], len(shape.blocks)))
+        yield "representations", Cost(1, size, shape.flops(work) / rates.extraction, starting, work)
 
     block = blocks.size(config, name)
     work = workload.evaluation(encoder, candidates, items, block)

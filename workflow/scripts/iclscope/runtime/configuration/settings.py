@@ -52,3 +52,12 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
         if (entry["package"], entry["version"]) == (package, version):
             return {"package": package, "version": version, "sha256": entry["sha256"], "key": key}
     raise StudyError(f"nothing in the configuration comes from {package} {version}")
+
+
+def representations(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the representations of questions: layers, and how many `further` rows than the samples' have one.
+
+    Those are rows that learning curves draw from.
+    """
+    learning = config.get("learning", {"pool": 0, "test": 0})
+    return {**config.get("representations", {}), "further": learning["pool"] + learning["test"]}
