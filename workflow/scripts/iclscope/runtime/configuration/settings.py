@@ -6,6 +6,8 @@ from typing import Any
 
 from iclscope.runtime.errors import StudyError
 
+ENCODER = "encoder"  # the representation of learning curves that a sentence encoder gives; all others are layers
+
 # What a data set's rows come from; the other settings choose among them and say how they are used.
 SOURCE_KEYS = ("task", "source", "package", "version", "sha256", "reader", "files", "repo", "name", "revision")
 
@@ -61,3 +63,13 @@ def representations(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     learning = config.get("learning", {"pool": 0, "test": 0})
     return {**config.get("representations", {}), "further": learning["pool"] + learning["test"]}
+
+
+def learns_from(config: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether learning curves want vectors of the sentence encoder, and whether they want layers of the model."""
+    if "learning" not in config:
+        return False, False
+    names = config["learning"].get("representations")
+    if names is None:
+        return "encoder" in config["features"], "representations" in config
+    return ENCODER in names, any(name != ENCODER for name in names)
