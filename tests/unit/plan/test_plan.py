@@ -113,12 +113,15 @@ def test_without_sets_of_demonstrations_they_cost_nothing(planned, config):
 
 
 def test_questions_are_counted_with_further_rows_where_learning_curves_want_them(planned, config, tiny_tokenizer):
-    config["representations"] = {"layers": 2}
+    config["representations"], config["learning"] = (
+        {"layers": 2},
+        {"pool": 1, "test": 1, "representations": ["encoder"]},
+    )
     frame = planned()[0].filter(stage="representations", dataset="animals")
     asked = [candidate(n)["question"].rstrip() for n in range(6)] + [item(n)["question"].rstrip() for n in range(5)]
     assert frame["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked)]
     assert frame["bytes"].to_list() == [4 * 32 * 2 * 11]
-    config["learning"] = {"pool": 1, "test": 1}
+    config["learning"] = {"pool": 1, "test": 1, "representations": ["layer_3"]}
     further = [candidate(n)["question"].rstrip() for n in (6, 7)]
     more = planned()[0].filter(stage="representations", dataset="animals")
     assert more["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked + further)]

@@ -10,7 +10,7 @@ from typing import Any
 from iclscope.report import html
 from iclscope.report.chapters import answer, overview, shots
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
-from iclscope.report.parts import Caption, Chapter, Drawing, Material, SaeFiles, Sheet
+from iclscope.report.parts import Caption, Chapter, Drawing, Material, Picture, SaeFiles, Sheet
 from iclscope.report.style import svg
 from iclscope.tables import SAMPLE
 from iclscope.verdict import findings
@@ -20,20 +20,26 @@ from iclscope.verdict.wording import p_value, target_name, two_decimals
 
 Paths = Mapping[str, str | Path]
 
+LEARNING_TABLES = ("learning", "learning_summary", "learning_claims")
+
 ANALYSIS_SETTINGS = (
     "masks", "activations", "metrics", "saes", "features", "evaluation", "quality", "correlation", "selection",
-    "shots", "verdict",
+    "shots", "learning", "verdict",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs."""
+    """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs.
+
+    learning: tables of learning curves by name; none where the study has none.
+    """
 
     tables: Paths
     explorer: str | Path
     pictures: Paths = field(default_factory=dict)
     saes: Mapping[str, SaeFiles] = field(default_factory=dict)
+    learning: Paths = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class PageFiles:
                 files["explorers"][position],
                 by_stem(files["figures"][position :: len(models)]),
                 _saes(model, files),
+                {table: files[table][position] for table in LEARNING_TABLES if files[table]},
             )
             for position, model in enumerate(models)
         }
@@ -142,7 +149,7 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, o
     for results in studies:
         own, judgement = files.models[results.model], _verdict_of(judged, results)
         chosen, lines = judgement.get("selectors", {}), picks.get(results.model, ())
-        material = Material(results, sample, chosen, own.tables.get("massive"), lines, own.saes)
+        material = Material(results, sample, chosen, own.tables.get("massive"), lines, own.saes, own.learning)
         sections = _sections(material, own, output)
         parts.append(_part(results, judgement, settings, _address(own.explorer, output), sections))
     html.render(
@@ -205,6 +212,7 @@ def _sections(material: Material, files: ModelFiles, page: str | Path) -> list[S
             _plate(figure, figure.caption(material.results), files.pictures, [files.tables], page)
             for figure in chapter.figures
         ]
+        plates += [_drawn(picture, page) for make in chapter.pictures if (picture := make(material))]
         sheets = [sheet for make in chapter.sheets if (sheet := make(material))]
         if plates or sheets:
             sections.append(Section(chapter, plates, sheets))
@@ -233,6 +241,12 @@ def _plate(figure: Drawing, caption: Caption, pictures: Paths, studies: Sequence
     picture = html.data_address(Path(pictures[figure.name]).read_bytes())
     sources = [_source(tables[table], page) for tables in studies for table in figure.tables]
     return Plate(figure.name, picture, caption, sources)
+
+
+def _drawn(picture: Picture, page: str | Path) -> Plate:
+    """A figure of this page alone."""
+    sources = [_source(table, page) for table in picture.tables]
+    return Plate(picture.name, html.data_address(svg(picture.figure)), picture.caption, sources)
 
 
 def _part(

@@ -6,6 +6,8 @@ from typing import Any
 
 from iclscope.runtime.errors import StudyError
 
+ENCODER = "encoder"  # the representation of learning curves that a sentence encoder gives; all others are layers
+
 # What a data set's rows come from; the other settings choose among them and say how they are used.
 SOURCE_KEYS = ("task", "source", "package", "version", "sha256", "reader", "files", "repo", "name", "revision")
 
@@ -54,10 +56,24 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
     raise StudyError(f"nothing in the configuration comes from {package} {version}")
 
 
+def further_rows(config: Mapping[str, Any]) -> int:
+    """How many rows besides the samples' learning curves draw from, at most."""
+    return config["learning"]["pool"] + config["learning"]["test"] if "learning" in config else 0
+
+
 def representations(config: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the representations of questions: layers, and how many `further` rows than the samples' have one.
 
-    Those are rows that learning curves draw from.
+    There are some where learning curves want layers of the model.
     """
-    learning = config.get("learning", {"pool": 0, "test": 0})
-    return {**config.get("representations", {}), "further": learning["pool"] + learning["test"]}
+    return {**config.get("representations", {}), "further": further_rows(config) if learns_from(config)[1] else 0}
+
+
+def learns_from(config: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether learning curves want vectors of the sentence encoder, and whether they want layers of the model."""
+    if "learning" not in config:
+        return False, False
+    names = config["learning"].get("representations")
+    if names is None:
+        return "encoder" in config["features"], "representations" in config
+    return ENCODER in names, any(name != ENCODER for name in names)

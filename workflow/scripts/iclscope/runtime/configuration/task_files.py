@@ -7,7 +7,7 @@ import ast
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +62,23 @@ def generates(name: str) -> bool:
 def definition(name: str) -> Definition | None:
     """The definition of task `name` in its own file or the harness's; None where neither can be read as one."""
     return find(name, folder(name)) or _of_harness(name)
+
+
+def fixed_choices(name: str) -> list[str] | None:
+    """Choices that all rows of a task have, none for generated answers; None where its definition does not say them."""
+    found = definition(name)
+    if found is None:
+        return None
+    if generates(name):
+        return []
+    choices = found.fields.get("doc_to_choice")
+    return [str(choice) for choice in choices] if isinstance(choices, list) else None
+
+
+def are_classes(choices: Sequence[str]) -> bool:
+    """Whether choices mean the same in every row: there are some, not the letters or numbers of options in a list."""
+    lists = ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "123456789", "0123456789")
+    return bool(choices) and not any("".join(choices) == one[: len(choices)] for one in lists)
 
 
 def has_functions(fields: Any) -> bool:
