@@ -37,6 +37,7 @@ STAGES: dict[str, tuple[float, float, str, bool]] = {
     "evaluation": (2, -0.4, "score of every\ncandidate × item", True),
     "metrics": (3, 2.2, "one number per\nlayer and mask", False),
     "quality": (3, -0.24, "mean score,\nnoise ceiling", False),
+    "budget": (4, -0.2, "value of labels,\nwhich to buy", False),
     "shots": (3, -0.86, "sets of k, and\nwhich to ship", True),
     "selection": (4, 1.5, "gain of each\nselector", False),
     "correlation": (4, 0.6, "ρ, intervals,\ncorrected p", False),

@@ -115,6 +115,7 @@ rule page:
         picks=study.picks(["{dataset}"]),
         learning=study.learning("learning", ["{dataset}"]),
         learning_summary=study.learning("learning_summary", ["{dataset}"]),
+        budget=study.learning("budget", ["{dataset}"]),
         learning_claims=study.learning("learning_claims", ["{dataset}"]),
         sae_training=study.sae_training,
         sae_screens=study.sae_screens,

@@ -54,7 +54,7 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
 def test_every_stage_has_a_line_for_its_model_and_data_set(planned):
     frame, text = planned()
     of_models = {"activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "plots"}
-    of_models |= {"agreement", "shots", "representations"}
+    of_models |= {"agreement", "shots", "representations", "budget"}
     for dataset in ("animals", "others"):
         mine = frame.filter(dataset=dataset)
         assert set(mine.filter(model="tiny")["stage"]) == of_models

@@ -353,8 +353,11 @@ class Study:
         return {"encoder": self.feature_settings(self.datasets[0]).get("encoder"), "further": further}
 
     def learning(self, table: str, datasets: Iterable[str]) -> list[str]:
-        """A table of learning curves for these data sets and all models, models fastest; none without `learning`."""
-        asked = product(datasets, self.models) if "learning" in self.config else ()
+        """A table of learning curves or budgets for these data sets and all models, models fastest.
+
+        None without the section that its name begins with.
+        """
+        asked = product(datasets, self.models) if table.partition("_")[0] in self.config else ()
         return [f"<results>/{table}/{model}/{dataset}.parquet" for dataset, model in asked]
 
     @property

@@ -41,6 +41,7 @@ QUALITY_PAIR = 2e-5
 CORRELATION_DRAW = 1e-10  # a candidate, in a draw of a signal and target
 AGREEMENT_PAIR = 1e-6  # for two targets
 SELECTION_DRAW = 5e-8  # a candidate, in a split of a signal
+BUDGET_RUN, SPACES = 0.016, 3  # a strategy in a half of the candidates; kinds of vectors
 FIGURES, PAGE = 4.3, 2.3
 DOWNLOAD = 50e6  # bytes per second
 LOAD = 0.5e9  # bytes of weights per second, from a disk that does not remember them
@@ -249,6 +250,9 @@ def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iter
     yield "correlation", Cost(1, SIGNAL * targets * signals, correlating, LIGHT_START)
     yield "selection", Cost(1, 0, choosing, LIGHT_START)
     yield "agreement", Cost(1, 0, AGREEMENT_PAIR * targets**2 * pairs, LIGHT_START)
+    if asked := config.get("budget"):
+        runs = SPACES * asked["halves"] * len(asked["strategies"])
+        yield "budget", Cost(1, 0, BUDGET_RUN * runs, LIGHT_START)
     yield "plots", Cost(1, PICTURES, FIGURES, 0)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from iclscope.report.chapters import (
     across_models,
+    budget,
     controls,
     correlation,
     demonstrations,
@@ -30,6 +31,7 @@ CHAPTERS = (  # once per model
     selection.CHAPTER,
     price.CHAPTER,
     shots.CHAPTER,
+    budget.CHAPTER,
     learning.CHAPTER,
     reliability.CHAPTER,
     massive.CHAPTER,

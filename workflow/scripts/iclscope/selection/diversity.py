@@ -1,7 +1,8 @@
 """Rankings of candidates that represent all of them, from embeddings alone: the first ones are chosen one by one.
 
-A ranking is a preference [C]: 0 for the first candidate, -1 for the second, and so on; those after the `first` ones
-are equals behind them. `vectors` [C, d] have length 1, so that the nearest by distance is the nearest by cosine.
+They are FIRST where no number is given. A ranking is a preference [C]: 0 for the first candidate, -1 for the second, and
+so on; those after the chosen ones are equals behind them. `vectors` [C, d] have length 1, so that the nearest by
+distance is the nearest by cosine.
 
 Libraries are imported where they are used: they take seconds, with a PyTorch that is there, and few studies need all.
 """
@@ -17,7 +18,7 @@ DISCOUNT = 10.0  # Vote-k: a vote counts this many times less for every neighbou
 VOTERS = 0.05  # Vote-k: share of the candidates that each one votes for, as in the paper (150 of 3,000)
 
 
-def k_centre(vectors: Float, first: int = FIRST) -> Float:
+def k_centre(vectors: Float, first: int | None = None) -> Float:
     """Farthest-first traversal from the candidate nearest to the mean (Sener and Savarese 2018, greedy k-centre)."""
     from skactiveml.pool import CoreSet
     from sklearn.metrics import pairwise_distances_argmin
@@ -29,7 +30,7 @@ def k_centre(vectors: Float, first: int = FIRST) -> Float:
     return _ranking([middle, *rest], len(vectors))
 
 
-def k_means(vectors: Float, seed: int, first: int = FIRST) -> Float:
+def k_means(vectors: Float, seed: int, first: int | None = None) -> Float:
     """The candidate nearest to each centre of k-means, those of large clusters first."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import pairwise_distances_argmin
@@ -39,7 +40,7 @@ def k_means(vectors: Float, seed: int, first: int = FIRST) -> Float:
     return _ranking(pairwise_distances_argmin(clusters.cluster_centers_[large], vectors), len(vectors))
 
 
-def typiclust(vectors: Float, seed: int, first: int = FIRST) -> Float:
+def typiclust(vectors: Float, seed: int, first: int | None = None) -> Float:
     """The most typical candidate of each cluster of k-means, those of large clusters first (Hacohen et al. 2022)."""
     from skactiveml.pool import TypiClust
 
@@ -48,7 +49,7 @@ def typiclust(vectors: Float, seed: int, first: int = FIRST) -> Float:
     return _ranking(strategy.query(vectors, unlabelled, batch_size=_size(vectors, first)), len(vectors))
 
 
-def vote_k(vectors: Float, first: int = FIRST) -> Float:
+def vote_k(vectors: Float, first: int | None = None) -> Float:
     """The candidate most voted for by those it is a near neighbour of, again and again (Su et al. 2023, fast Vote-k).
 
     The vote of a candidate counts less the more of its own neighbours are chosen already.
@@ -65,11 +66,11 @@ def vote_k(vectors: Float, first: int = FIRST) -> Float:
     return _ranking(chosen, len(vectors))
 
 
-def _size(vectors: Float, first: int) -> int:
-    return min(first, len(vectors) - 1)
+def _size(vectors: Float, first: int | None) -> int:
+    return min(first or FIRST, len(vectors) - 1)
 
 
 def _ranking(chosen: Sequence[int], candidates: int) -> Float:
-    preference = np.full(candidates, -float(len(chosen)))
+    preference = np.full(candidates, -float(max(FIRST, len(chosen))))
     preference[chosen] = -np.arange(len(chosen), dtype=np.float64)
     return preference
