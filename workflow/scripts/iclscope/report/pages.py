@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iclscope.report import html
-from iclscope.report.chapters import answer, overview, shots
+from iclscope.report import answer, html
+from iclscope.report.chapters import overview, shots
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
 from iclscope.report.parts import Caption, Chapter, Drawing, Material, Picture, SaeFiles, Sheet
 from iclscope.report.style import svg

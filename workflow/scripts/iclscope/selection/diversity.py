@@ -1,7 +1,7 @@
 """Rankings of candidates that represent all of them, from embeddings alone: the first ones are chosen one by one.
 
-They are FIRST where no number is given. A ranking is a preference [C]: 0 for the first candidate, -1 for the second, and
-so on; those after the chosen ones are equals behind them. `vectors` [C, d] have length 1, so that the nearest by
+They are FIRST where no number is given. A ranking is a preference [C]: 0 for the first candidate, -1 for the second,
+and so on; those after the chosen ones are equals behind them. `vectors` [C, d] have length 1, so that the nearest by
 distance is the nearest by cosine.
 
 Libraries are imported where they are used: they take seconds, with a PyTorch that is there, and few studies need all.
