@@ -19,10 +19,10 @@ from iclscope.engine.models import load_tokenizer
 from iclscope.engine.prompts import PromptEncoder, encode_question
 from iclscope.matrix import blocks
 from iclscope.matrix.evaluation import GenerationScorer
-from iclscope.plan import calibration, dictionaries, workload
+from iclscope.plan import calibration, curves, dictionaries, workload
 from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
-from iclscope.runtime.configuration.settings import representations
+from iclscope.runtime.configuration.settings import learns_from, representations
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
@@ -100,7 +100,12 @@ def run(
     """
     samples = {name: read_sample(settings, name, pool, task_folders[name]) for name, pool in pools.items()}
     rates = choose_rates(settings, models, samples)
-    rows = [_row(stage, None, name, cost) for name, sample in samples.items() for stage, cost in data_costs(sample)]
+    by_encoder = learns_from(settings)[0]
+    rows = [
+        _row(stage, None, name, cost)
+        for name, sample in samples.items()
+        for stage, cost in data_costs(sample, by_encoder)
+    ]
     for model, folder in models.items():
         shape = workload.architecture(folder)
         logger.info("%s: %.0f million parameters", model, shape.parameters / 1e6)
@@ -166,11 +171,14 @@ def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Map
     }
 
 
-def data_costs(sample: Sample) -> Iterator[tuple[str, Cost]]:
-    """Costs of a data set that all models share."""
+def data_costs(sample: Sample, encoded: bool) -> Iterator[tuple[str, Cost]]:
+    """Costs of a data set that all models share; `encoded`: whether a sentence encoder reads its further rows."""
     text = sum(len(row["prefix"]) + len(row["document"]) for row in (*sample.candidates, *sample.items))
     yield "prepare", Cost(1, text, 0, LIGHT_START)
     yield "sample", Cost(3, text, POOL_ROW * sample.rows, POOL_START + 2 * LIGHT_START)
+    if encoded:
+        seconds, size = curves.of_encoding(sample.further)
+        yield "learning", Cost(1, size, seconds, calibration.START)
     yield "report", Cost(3, PICTURES, 3 * PAGE, 0)
 
 
@@ -249,6 +257,9 @@ def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iter
     yield "correlation", Cost(1, SIGNAL * targets * signals, correlating, LIGHT_START)
     yield "selection", Cost(1, 0, choosing, LIGHT_START)
     yield "agreement", Cost(1, 0, AGREEMENT_PAIR * targets**2 * pairs, LIGHT_START)
+    if "learning" in config:
+        seconds, size = curves.of_learning(config, shape, sample.candidates)
+        yield "learning", Cost(2, size, seconds, 2 * LIGHT_START)
     yield "plots", Cost(1, PICTURES, FIGURES, 0)
 
 
