@@ -31,9 +31,10 @@ STAGES: dict[str, tuple[float, float, str, bool]] = {
     "prepare": (0, 1, "model, rows", False),
     "sample": (1, 1, "candidates,\nitems", False),
     "activations": (2, 2.2, "statistics per\ntoken and mask", True),
-    "features": (2, 1.4, "length, NLL,\nsimilarity …", True),
-    "saes": (2, 0.6, "sparse features\nof every token", True),
-    "evaluation": (2, -0.2, "score of every\ncandidate × item", True),
+    "features": (2, 1.55, "length, NLL,\nsimilarity …", True),
+    "representations": (2, 0.9, "questions as\nvectors", True),
+    "saes": (2, 0.25, "sparse features\nof every token", True),
+    "evaluation": (2, -0.4, "score of every\ncandidate × item", True),
     "metrics": (3, 2.2, "one number per\nlayer and mask", False),
     "quality": (3, -0.24, "mean score,\nnoise ceiling", False),
     "shots": (3, -0.86, "sets of k, and\nwhich to ship", True),
@@ -90,7 +91,7 @@ def _stage(axes: Axes, name: str) -> None:
     look = {"facecolor": "#e3eef6", "edgecolor": BLUE} if runs_model else {"facecolor": UNSEEN, "edgecolor": GREY}
     corner = (x - width / 2, y - height / 2)
     axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.06", lw=0.8, **look))
-    axes.text(x, y + 0.13, name, ha="center", va="center", weight="bold", size=7.5, color=INK)
+    axes.text(x, y + 0.13, name, ha="center", va="center", weight="bold", size=min(7.5, 86 / len(name)), color=INK)
     axes.text(x, y - 0.08, text, ha="center", va="center", size=6, color=INK, linespacing=1.1)
 
 

@@ -1,7 +1,7 @@
 """Questions as vectors, per layer, which no answer enters. Only with `representations` in the config.
 
 Inputs:  <results>/samples/{dataset}/candidates.parquet and items.parquet, <resources>/models/{model}/
-         <results>/samples/{dataset}/pool.parquet  with `learning` in the config, for more of its rows
+         <results>/samples/{dataset}/pool.parquet  where learning curves want layers, for more of its rows
 Outputs: <results>/representations/{model}/{dataset}.parquet  a row per layer, and candidate, item or row of the pool
 """
 
@@ -10,7 +10,7 @@ rule representations:
     input:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
-        pool="<results>/samples/{dataset}/pool.parquet" if "learning" in config else [],
+        pool="<results>/samples/{dataset}/pool.parquet" if settings.learns_from(config)[1] else [],
         model="<resources>/models/{model}/source.json",
     output:
         representations_out=ensure("<results>/representations/{model}/{dataset}.parquet", non_empty=True),

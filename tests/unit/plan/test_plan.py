@@ -54,7 +54,7 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
 def test_every_stage_has_a_line_for_its_model_and_data_set(planned):
     frame, text = planned()
     of_models = {"activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "plots"}
-    of_models |= {"agreement", "shots", "learning"}
+    of_models |= {"agreement", "shots", "learning", "representations"}
     for dataset in ("animals", "others"):
         mine = frame.filter(dataset=dataset)
         assert set(mine.filter(model="tiny")["stage"]) == of_models
@@ -114,12 +114,12 @@ def test_without_sets_of_demonstrations_they_cost_nothing(planned, config):
 
 def test_questions_are_counted_with_further_rows_where_learning_curves_want_them(planned, config, tiny_tokenizer):
     config["representations"] = {"layers": 2}
-    learning = config.pop("learning")
+    config["learning"] |= {"pool": 1, "test": 1, "representations": ["encoder"]}
     frame = planned()[0].filter(stage="representations", dataset="animals")
     asked = [candidate(n)["question"].rstrip() for n in range(6)] + [item(n)["question"].rstrip() for n in range(5)]
     assert frame["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked)]
     assert frame["bytes"].to_list() == [4 * 32 * 2 * 11]
-    config["learning"] = {**learning, "pool": 1, "test": 1}
+    config["learning"]["representations"] = ["layer_3"]
     further = [candidate(n)["question"].rstrip() for n in (6, 7)]
     more = planned()[0].filter(stage="representations", dataset="animals")
     assert more["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked + further)]

@@ -70,6 +70,10 @@ CONTRADICTIONS = {
         {"features": {"neighbours": 5}, "selection/selectors": ["content_free"], "learning": GONE},
         r"selection\.selectors: content_free needs fillers, which features\.content_free names",
     ),
+    "questions missing": (
+        {"representations": GONE, "selection/selectors": ["nearest_layer"]},
+        r"selection\.selectors: nearest_layer needs questions as vectors; add a section representations",
+    ),
     "calibrated target without fillers": (
         {
             "features": {"neighbours": 5},

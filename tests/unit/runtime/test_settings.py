@@ -23,7 +23,8 @@ from configurations import (
 from iclscope.activations import masks
 from iclscope.runtime.configuration import checks, registries, settings
 from iclscope.runtime.errors import StudyError
-from iclscope.selection import selectors, sparse  # noqa: F401 (registers selectors)
+from iclscope.selection import selectors
+from iclscope.selection.vectors import retrieval, sparse  # noqa: F401 (register selectors)
 from iclscope.signals import metrics, poolings
 
 HUB_MODEL = {"source": "hub", "repo": "meta-llama/Llama-3.2-3B", "dtype": "bfloat16"}

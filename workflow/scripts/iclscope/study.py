@@ -349,7 +349,7 @@ class Study:
     @property
     def encoding_settings(self) -> dict[str, Any]:
         """What shapes encodings of rows that may be labelled: the sentence encoder, and how many rows there are."""
-        further = settings.representations(self.config)["further"]
+        further = settings.further_rows(self.config)
         return {"encoder": self.feature_settings(self.datasets[0]).get("encoder"), "further": further}
 
     def learning(self, table: str, datasets: Iterable[str]) -> list[str]:

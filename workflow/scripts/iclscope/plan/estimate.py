@@ -22,7 +22,7 @@ from iclscope.matrix.evaluation import GenerationScorer
 from iclscope.plan import calibration, curves, dictionaries, workload
 from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
-from iclscope.runtime.configuration.settings import learns_from, representations
+from iclscope.runtime.configuration.settings import further_rows, learns_from, representations
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
@@ -59,7 +59,7 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True)
 class Sample:
     """Candidates and items of a data set, its longest generated answer in tokens (0 for choices), what is asked
-    without content, and further rows of its pool whose questions are read.
+    without content, and further rows of its pool, for learning curves.
     """
 
     rows: int
@@ -145,8 +145,7 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
         scorer = GenerationScorer(chosen[ITEM], task, entry.get("max_new_tokens"))
         new_tokens = scorer.stopping.max_new_tokens
     probe = probe_of(chosen[CANDIDATE], task, config["features"], config["seed"])
-    most = representations(config)["further"]
-    further = samples.further_rows(frame, frames[CANDIDATE], frames[ITEM], most).to_dicts()
+    further = samples.further_rows(frame, frames[CANDIDATE], frames[ITEM], further_rows(config)).to_dicts()
     return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens, probe, further)
 
 
@@ -212,7 +211,7 @@ def _reading_costs(
     yield "features", Cost(1, size, shape.flops(work) / rates.scoring, starting, work)
 
     if asked := config.get("representations"):
-        rows = (*candidates, *items, *sample.further)
+        rows = (*candidates, *items, *sample.further[: representations(config)["further"]])
         work = workload.extraction(tokenise(rows, shape.model, tokenizer, encode_question))
         vectors = VECTOR * shape.model.config.get_text_config().hidden_size * len(rows)
         size = vectors * len(layers_of(asked["layers"], len(shape.blocks)))

@@ -162,6 +162,8 @@ SELECTION = Table(
         Column("search_low", VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("search_high", VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("cost", VALUE, "tokens that a model reads before the choice is made, answers left out", "tokens"),
+        Column("label_match", VALUE, "share of items whose pick has their label; query kinds, choices", nullable=True),
+        Column("label_gain", VALUE, "gain of random candidates that have the label as often", nullable=True),
         Column("reason", pl.String, "why the gain is undefined", nullable=True),
     ),
     ("target", "selector"),

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from iclscope.runtime.configuration import settings, task_files
-from iclscope.runtime.configuration.registries import OF_SAE, REGISTRIES, SAE_TWIN, SEARCH, SEARCHES, registered
+from iclscope.runtime.configuration.registries import (
+    OF_QUESTIONS,
+    OF_SAE,
+    REGISTRIES,
+    SAE_TWIN,
+    SEARCH,
+    SEARCHES,
+    registered,
+)
 from iclscope.runtime.errors import StudyError
 
 # Those of them that only one source has.
@@ -33,7 +41,7 @@ SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a split stands in the name 
 
 def found(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _probe, _saes,
+    for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _questions, _probe, _saes,
                       partial(_registered, extensions), _names, _sources, _splits, _sizes, _shots, _learning,
                       _kinds):  # fmt: skip
         yield from check_one(config)
@@ -89,6 +97,14 @@ def _fillers(config: Mapping[str, Any]) -> Iterable[str]:
         for name in config["selection"]["selectors"]:
             if name == "content_free" or name.startswith("shortlist_"):
                 yield f"selection.selectors: {name} needs fillers, which features.content_free names"
+
+
+def _questions(config: Mapping[str, Any]) -> Iterable[str]:
+    """Selectors that go by questions as vectors where these are not read."""
+    if "representations" not in config:
+        for name in config["selection"]["selectors"]:
+            if name in OF_QUESTIONS:
+                yield f"selection.selectors: {name} needs questions as vectors; add a section representations"
 
 
 def _probe(config: Mapping[str, Any]) -> Iterable[str]:

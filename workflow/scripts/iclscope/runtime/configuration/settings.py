@@ -56,13 +56,17 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
     raise StudyError(f"nothing in the configuration comes from {package} {version}")
 
 
+def further_rows(config: Mapping[str, Any]) -> int:
+    """How many rows besides the samples' learning curves draw from, at most."""
+    return config["learning"]["pool"] + config["learning"]["test"] if "learning" in config else 0
+
+
 def representations(config: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the representations of questions: layers, and how many `further` rows than the samples' have one.
 
-    Those are rows that learning curves draw from.
+    There are some where learning curves want layers of the model.
     """
-    learning = config.get("learning", {"pool": 0, "test": 0})
-    return {**config.get("representations", {}), "further": learning["pool"] + learning["test"]}
+    return {**config.get("representations", {}), "further": further_rows(config) if learns_from(config)[1] else 0}
 
 
 def learns_from(config: Mapping[str, Any]) -> tuple[bool, bool]:
