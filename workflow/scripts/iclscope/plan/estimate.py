@@ -19,10 +19,10 @@ from iclscope.engine.models import load_tokenizer
 from iclscope.engine.prompts import PromptEncoder, encode_question
 from iclscope.matrix import blocks
 from iclscope.matrix.evaluation import GenerationScorer
-from iclscope.plan import calibration, dictionaries, workload
+from iclscope.plan import calibration, curves, dictionaries, workload
 from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
-from iclscope.runtime.configuration.settings import representations
+from iclscope.runtime.configuration.settings import further_rows, learns_from, representations
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
@@ -60,7 +60,7 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True)
 class Sample:
     """Candidates and items of a data set, its longest generated answer in tokens (0 for choices), what is asked
-    without content, and further rows of its pool whose questions are read.
+    without content, and further rows of its pool, for learning curves.
     """
 
     rows: int
@@ -101,7 +101,12 @@ def run(
     """
     samples = {name: read_sample(settings, name, pool, task_folders[name]) for name, pool in pools.items()}
     rates = choose_rates(settings, models, samples)
-    rows = [_row(stage, None, name, cost) for name, sample in samples.items() for stage, cost in data_costs(sample)]
+    by_encoder = learns_from(settings)[0]
+    rows = [
+        _row(stage, None, name, cost)
+        for name, sample in samples.items()
+        for stage, cost in data_costs(sample, by_encoder)
+    ]
     for model, folder in models.items():
         shape = workload.architecture(folder)
         logger.info("%s: %.0f million parameters", model, shape.parameters / 1e6)
@@ -141,8 +146,7 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
         scorer = GenerationScorer(chosen[ITEM], task, entry.get("max_new_tokens"))
         new_tokens = scorer.stopping.max_new_tokens
     probe = probe_of(chosen[CANDIDATE], task, config["features"], config["seed"])
-    most = representations(config)["further"]
-    further = samples.further_rows(frame, frames[CANDIDATE], frames[ITEM], most).to_dicts()
+    further = samples.further_rows(frame, frames[CANDIDATE], frames[ITEM], further_rows(config)).to_dicts()
     return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens, probe, further)
 
 
@@ -167,11 +171,14 @@ def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Map
     }
 
 
-def data_costs(sample: Sample) -> Iterator[tuple[str, Cost]]:
-    """Costs of a data set that all models share."""
+def data_costs(sample: Sample, encoded: bool) -> Iterator[tuple[str, Cost]]:
+    """Costs of a data set that all models share; `encoded`: whether a sentence encoder reads its further rows."""
     text = sum(len(row["prefix"]) + len(row["document"]) for row in (*sample.candidates, *sample.items))
     yield "prepare", Cost(1, text, 0, LIGHT_START)
     yield "sample", Cost(3, text, POOL_ROW * sample.rows, POOL_START + 2 * LIGHT_START)
+    if encoded:
+        seconds, size = curves.of_encoding(sample.further)
+        yield "learning", Cost(1, size, seconds, calibration.START)
     yield "report", Cost(3, PICTURES, 3 * PAGE, 0)
 
 
@@ -205,7 +212,7 @@ def _reading_costs(
     yield "features", Cost(1, size, shape.flops(work) / rates.scoring, starting, work)
 
     if asked := config.get("representations"):
-        rows = (*candidates, *items, *sample.further)
+        rows = (*candidates, *items, *sample.further[: representations(config)["further"]])
         work = workload.extraction(tokenise(rows, shape.model, tokenizer, encode_question))
         vectors = VECTOR * shape.model.config.get_text_config().hidden_size * len(rows)
         size = vectors * len(layers_of(asked["layers"], len(shape.blocks)))
@@ -253,6 +260,9 @@ def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iter
     if asked := config.get("budget"):
         runs = SPACES * asked["halves"] * len(asked["strategies"])
         yield "budget", Cost(1, 0, BUDGET_RUN * runs, LIGHT_START)
+    if "learning" in config:
+        seconds, size = curves.of_learning(config, shape, sample.candidates)
+        yield "learning", Cost(2, size, seconds, 2 * LIGHT_START)
     yield "plots", Cost(1, PICTURES, FIGURES, 0)
 
 

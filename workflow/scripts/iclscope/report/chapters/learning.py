@@ -73,17 +73,17 @@ def _panel(ax: Axes, rows: pl.DataFrame) -> None:
 
 
 def _caption(summary: pl.DataFrame) -> Caption:
-    conclusion = _conclusion(summary)
+    said = conclusion(summary)
     return Caption(
         "Accuracy against labels",
         f"Mean accuracy over {plural(summary['seeds'][0], 'random split')} of the data set, a panel per representation "
         "of the questions, best first. Solid: labels begin with a random draw, with 95 % bands; dashed: with a diverse "
-        f"one (TypiClust). Dotted: what the classifier reaches with every label of the pool. {conclusion}",
-        f"Learning curves, a panel per representation. {conclusion}",
+        f"one (TypiClust). Dotted: what the classifier reaches with every label of the pool. {said}",
+        f"Learning curves, a panel per representation. {said}",
     )
 
 
-def _conclusion(summary: pl.DataFrame) -> str:
+def conclusion(summary: pl.DataFrame) -> str:
     """Which strategies gain over random labels, as far as corrected p values say it."""
     best = summary.sort("probe_accuracy", descending=True).row(0, named=True)["representation"]
     mine = summary.filter(representation=best)
@@ -92,7 +92,8 @@ def _conclusion(summary: pl.DataFrame) -> str:
     if not names:
         return f"On {best}, nothing is shown to gain over random labels."
     gain = quantity(sure["difference"][0], signed=True)
-    return f"On {best}, {enumeration(names)} gain over random labels, at most {gain} of mean accuracy."
+    verb = "gains" if len(names) == 1 else "gain"
+    return f"On {best}, {enumeration(names)} {verb} over random labels, at most {gain} of mean accuracy."
 
 
 def _named(row: dict[str, Any]) -> str:
