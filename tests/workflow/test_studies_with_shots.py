@@ -1,4 +1,4 @@
-"""Demonstrations to ship, from a configuration with `shots` to a click on the first screen; and what labels are worth."""
+"""Demonstrations to ship, from a configuration with `shots` to a click on the first screen; what labels are worth."""
 
 import json
 
