@@ -51,7 +51,11 @@ CONTRADICTIONS = {
         r"learning\.representations: encoder needs a sentence encoder, which features\.encoder names",
     ),
     "learning from layers that are not read": (
-        {"learning/representations": ["encoder", "layer_12"]},
+        {
+            "learning/representations": ["encoder", "layer_12"],
+            "representations": GONE,
+            "selection/selectors": ["nll"],
+        },
         r"learning\.representations: layers need the section representations, which says which are read",
     ),
     "learning from nothing": (
@@ -59,12 +63,13 @@ CONTRADICTIONS = {
             "features": {"neighbours": 5, "content_free": ["N/A"]},
             "selection/selectors": ["nll"],
             "learning/representations": GONE,
+            "representations": GONE,
         },
         r"learning: no vectors stand for the questions; name a features\.encoder, or add a section representations",
     ),
     "learning without classes": (
         {"datasets/boolq": GONE, "datasets/medmcqa_subject": GONE},
-        r"learning: commonsenseqa, asdiv have generated answers or choices that are places of options, and no data set",
+        r"learning: commonsenseqa, asdiv have generated answers or choices that are letters of options, and no data",
     ),
     "fillers missing": (
         {"features": {"neighbours": 5}, "selection/selectors": ["content_free"], "learning": GONE},
