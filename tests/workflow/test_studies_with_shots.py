@@ -1,4 +1,4 @@
-"""Demonstrations to ship, from a configuration with `shots` to a click on the first screen; what labels are worth."""
+"""Demonstrations to ship, from a configuration with `shots` to a click on the first screen; and which to label."""
 
 import json
 
@@ -8,12 +8,17 @@ from browser import launched, opened
 
 SHOTS = {"sizes": [3], "items": 6, "random_sets": 4, "orders": 2, "choose": ["balanced", "top"]}
 BUDGET = {"strategies": ["k_centre", "uncertain"], "halves": 10}
+LEARNING = {
+    "pool": 24, "test": 12, "seeds": 2, "start": 4, "batch": 4, "steps": 2, "strategies": ["random", "margin"],
+    "representations": ["encoder"],
+}  # fmt: skip
 PAGES = {"run_record": 1, "run_record_of_dataset": 2, "page": 2, "index": 1, "manifest": 1}
 
 
 def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
-    study.configure(lambda config: config.update(shots=SHOTS, budget=BUDGET))
-    assert study.planned() == {"shots": 2, "picks": 2, "budget": 2, **PAGES}
+    study.configure(lambda config: config.update(shots=SHOTS, budget=BUDGET, learning=LEARNING))
+    curves = {"encode_pool": 1, "learning": 2, "learning_summary": 2}  # answers to sums are generated
+    assert study.planned() == {"shots": 2, "picks": 2, "budget": 2, **curves, **PAGES}
     study.run()
     assert study.planned() == {}
     results = study.folder / "results"
@@ -34,10 +39,11 @@ def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
         page.get_by_role("link", name="animals", exact=True).first.click()
         assert page.get_by_role("heading", name="Several demonstrations").count() == 1
         assert page.get_by_role("heading", name="How many examples to label").count() == 1
+        assert page.get_by_role("heading", name="Which questions to label next").count() == 1
         assert page.get_by_role("heading", level=2).first.inner_text() in (
             "Random will do", "Use this demonstration", "Use these demonstrations",
         )  # fmt: skip
-    study.configure(lambda config: [config.pop(section) for section in ("shots", "budget")])
+    study.configure(lambda config: [config.pop(name) for name in ("shots", "budget", "learning")])
     assert study.planned() == PAGES
 
 

@@ -7,7 +7,7 @@ Outputs: <results>/encodings/{dataset}.parquet                 rows that may be 
          <results>/learning_claims/{model}/{dataset}.parquet   what others found, tested on this data set
 """
 
-LEARNS_FROM_ENCODER, LEARNS_FROM_LAYERS = settings.learns_from(config)
+ENCODINGS = "<results>/encodings/{dataset}.parquet"
 
 
 rule encode_pool:
@@ -17,7 +17,7 @@ rule encode_pool:
         pool="<results>/samples/{dataset}/pool.parquet",
         encoder=study.encoder_files,
     output:
-        encodings_out=ensure("<results>/encodings/{dataset}.parquet", non_empty=True),
+        encodings_out=ensure(ENCODINGS, non_empty=True),
     log:
         "<logs>/encodings/{dataset}.log",
     benchmark:
@@ -39,8 +39,8 @@ rule learning:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
         pool="<results>/samples/{dataset}/pool.parquet",
-        encodings="<results>/encodings/{dataset}.parquet" if LEARNS_FROM_ENCODER else [],
-        representations="<results>/representations/{model}/{dataset}.parquet" if LEARNS_FROM_LAYERS else [],
+        encodings=lambda wildcards: ENCODINGS if settings.encodes(config, wildcards.dataset) else [],
+        representations="<results>/representations/{model}/{dataset}.parquet" if settings.learns_from(config)[1] else [],
     output:
         learning_out=ensure("<results>/learning/{model}/{dataset}.parquet", non_empty=True),
     log:

@@ -52,24 +52,24 @@ CONTRADICTIONS = {
     ),
     "learning from layers that are not read": (
         {
+            "learning/representations": ["encoder", "layer_12"],
             "representations": GONE,
             "selection/selectors": ["nll"],
-            "learning/representations": ["encoder", "layer_12"],
         },
         r"learning\.representations: layers need the section representations, which says which are read",
     ),
     "learning from nothing": (
         {
             "features": {"neighbours": 5, "content_free": ["N/A"]},
-            "representations": GONE,
             "selection/selectors": ["nll"],
             "learning/representations": GONE,
+            "representations": GONE,
         },
         r"learning: no vectors stand for the questions; name a features\.encoder, or add a section representations",
     ),
     "learning without classes": (
         {"datasets/boolq": GONE, "datasets/medmcqa_subject": GONE},
-        r"learning: commonsenseqa, asdiv have generated answers or choices that are places of options, and no data set",
+        r"learning: commonsenseqa, asdiv have generated answers or choices that are letters of options, and no data",
     ),
     "fillers missing": (
         {"features": {"neighbours": 5}, "selection/selectors": ["content_free"], "learning": GONE},

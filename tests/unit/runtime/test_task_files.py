@@ -162,7 +162,8 @@ def test_a_studys_own_files_are_looked_for_beside_its_configuration_first(tmp_pa
         (["a", "c"], True),
         (["World", "Sports"], True),
         (["A", "B", "C", "D", "E"], False),
-        (["1", "2"], False),
+        (["a", "b", "c"], False),
+        (["0", "1"], True),
         ([], False),
     ],
 )

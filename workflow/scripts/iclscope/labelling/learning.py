@@ -80,7 +80,7 @@ def refusal(rows: pl.DataFrame, settings: Mapping[str, Any]) -> str | None:
     if not labels:
         return "its answers are generated, or its rows do not all have the same choices"
     if not are_classes(labels):
-        return f"its choices ({', '.join(labels)}) are places of options in a question, and a place is no class"
+        return f"its choices ({', '.join(labels)}) are letters of options in a question, and a letter is no class"
     if not all(label.strip() for label in labels):
         raise StudyError("learning: a choice of the task is empty, and a label must say something; name it in the task")
     sizes = Sizes.of(settings, rows.height)

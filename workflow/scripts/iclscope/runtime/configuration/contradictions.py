@@ -273,8 +273,8 @@ def _classes(datasets: Mapping[str, Any]) -> Iterable[str]:
     without = [name for name, choices in fixed.items() if choices is not None and not task_files.are_classes(choices)]
     if len(without) == len(fixed):
         yield (
-            f"learning: {', '.join(without)} have generated answers or choices that are places of options, and no data "
-            "set has classes to learn; add one that has, or take the section out"
+            f"learning: {', '.join(without)} have generated answers or choices that are letters of options, and no "
+            "data set has classes to learn; add one that has, or take the section out"
         )
     for name, choices in fixed.items():
         if any(not str(choice).strip() for choice in choices or ()):

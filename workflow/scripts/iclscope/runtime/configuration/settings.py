@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from iclscope.runtime.configuration import task_files
 from iclscope.runtime.errors import StudyError
 
 ENCODER = "encoder"  # the representation of learning curves that a sentence encoder gives; all others are layers
@@ -67,6 +68,12 @@ def representations(config: Mapping[str, Any]) -> dict[str, Any]:
     There are some where learning curves want layers of the model.
     """
     return {**config.get("representations", {}), "further": further_rows(config) if learns_from(config)[1] else 0}
+
+
+def encodes(config: Mapping[str, Any], dataset: str) -> bool:
+    """Whether learning curves want a data set's rows as vectors of the sentence encoder: not if it has no classes."""
+    choices = task_files.fixed_choices(config["datasets"][dataset]["task"])
+    return learns_from(config)[0] and (choices is None or task_files.are_classes(choices))
 
 
 def learns_from(config: Mapping[str, Any]) -> tuple[bool, bool]:

@@ -7,6 +7,7 @@ import ast
 import importlib.util
 import os
 import re
+import string
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,9 +80,11 @@ def fixed_choices(name: str) -> list[str] | None:
 
 
 def are_classes(choices: Sequence[str]) -> bool:
-    """Whether choices mean the same in every row: there are some, not the letters or numbers of options in a list."""
-    lists = ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "123456789", "0123456789")
-    return bool(choices) and not any("".join(choices) == one[: len(choices)] for one in lists)
+    """Whether choices mean the same in every row: there are some, and they are not the letters of options in a list.
+
+    Numbers may be ratings, and count as classes.
+    """
+    return bool(choices) and "".join(choices).upper() != string.ascii_uppercase[: len(choices)]
 
 
 def has_functions(fields: Any) -> bool:
