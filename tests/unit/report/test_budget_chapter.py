@@ -28,6 +28,7 @@ def table(leads, p=0.5):
         ({1: -0.2, 4: 0, 16: 0.05}, "with up to 1 label prompt; a probe is nowhere ahead with up to 16."),
         ({1: 0, 4: 0.2, 16: 0.3}, "from 4 labels on train a probe; with fewer, no difference is seen."),
         ({1: 0, 4: 0.05}, "no difference between prompting and a probe is seen with up to 4 labels."),
+        ({1: 0, 4: 0.2, 8: 0, 16: 0.2}, "from 16 labels on train a probe; with fewer, no difference is seen."),
         ({1: 0.2, 4: -0.2, 8: 0.2}, "with up to 4 labels prompt, from 8 on train a probe."),
     ],
 )

@@ -9,6 +9,7 @@ from iclscope.report.style import BLUE, GREEN, GREY, VERMILION, new_figure
 from iclscope.statistics.intervals import LEVEL
 from iclscope.tables import BUDGET, TASK_SCORE
 from iclscope.verdict.wording import (
+    TARGET_UNITS,
     count,
     enumeration,
     interval,
@@ -27,6 +28,7 @@ CHAPTER = Chapter(
     "Intervals are over other candidates and other items.",
 )
 
+SHARES = "share of items"
 RANDOM, PROBE, OVER_NEAREST = "random", "probe", "probe_over_nearest"
 SPACES = {"mean": "mean final state", "last": "last token's final state", "encoder": "sentence encoder"}
 RULES = {
@@ -51,6 +53,8 @@ def labels_needed(material: Material) -> Picture | None:
     for ax, space in zip(axes, spaces, strict=True):
         _panel(ax, random.filter(representation=space))
         ax.set_title(SPACES[space])
+        if TARGET_UNITS[target] == SHARES:
+            ax.set_ylim(0, 1)
     axes[0].legend(frameon=False, fontsize=6.5)
     figure.supxlabel("labelled examples", fontsize=8)
     figure.supylabel(target_name(target), fontsize=8)
@@ -95,8 +99,8 @@ def _prompt_or_probe(leads: pl.DataFrame) -> str:
     """What the lead of the probe over the nearest demonstration says, by budget."""
     most = max(leads["budget"])
     behind = max(leads.filter(pl.col("high") < 0)["budget"], default=None)
-    above = leads.filter(pl.col("low") > 0, pl.col("budget") > (behind or 0))
-    ahead = min(above["budget"], default=None)
+    lost = max(leads.filter(pl.col("value") <= 0)["budget"], default=0)
+    ahead = min(leads.filter(pl.col("low") > 0, pl.col("budget") > lost)["budget"], default=None)
     if behind is None:
         if ahead is None:
             return f"no difference between prompting and a probe is seen with up to {count(most)} labels."

@@ -34,6 +34,6 @@ def estimated(per_item: Float, halves: Float, clusters: NDArray[np.int64], pools
     if items + candidates <= TINY**2:
         return Estimate(value, None, None, None, None)
     error = float(np.sqrt(items + candidates))
-    freedom = (items + candidates) ** 2 / (items**2 / (groups - 1) + candidates**2 / max(pools - 1, 1))
+    freedom = (items + candidates) ** 2 / (items**2 / (groups - 1) + candidates**2 / pools)
     reach = float(t.ppf(0.975, freedom)) * error
     return Estimate(value, error, value - reach, value + reach, float(2 * t.sf(abs(value) / error, freedom)))
