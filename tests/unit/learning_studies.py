@@ -13,10 +13,13 @@ SETTINGS = {
 SAMPLED, FURTHER = 6, 90
 
 
-def write(folder, choices=CLASSES, kind="choice", further=FURTHER):
-    """Write the files of a data set in which the encoder tells the classes apart, layer 3 a little, layer 0 not."""
+def write(folder, choices=CLASSES, kind="choice", further=FURTHER, seen=None):
+    """Write the files of a data set in which the encoder tells the classes apart, layer 3 a little, layer 0 not.
+
+    seen: how many of the classes have rows, if not all.
+    """
     rng = np.random.default_rng(0)
-    labels = rng.integers(len(choices), size=2 * SAMPLED + further)
+    labels = rng.integers(seen or len(choices), size=2 * SAMPLED + further)
     rows = [_row(number, int(gold), choices, kind) for number, gold in enumerate(labels)]
     pool = [{"role": "candidate", **row} for row in rows]
     POOL.write(pl.DataFrame(pool, schema=POOL.schema), folder / "pool.parquet", {})

@@ -76,6 +76,7 @@ def test_parts_of_other_code_or_settings_are_made_again(files, tmp_path, monkeyp
     [
         ({"kind": "generation"}, "its answers are generated"),
         ({"choices": ["A", "B", "C"]}, r"its choices \(A, B, C\) are letters of options"),
+        ({"seen": 1}, "all its rows have one label"),
         ({"further": 30}, "only 30 rows are neither candidates nor items: a pool of 20 with a test set of 10, and 26"),
     ],
 )

@@ -83,6 +83,8 @@ def refusal(rows: pl.DataFrame, settings: Mapping[str, Any]) -> str | None:
         return f"its choices ({', '.join(labels)}) are letters of options in a question, and a letter is no class"
     if not all(label.strip() for label in labels):
         raise StudyError("learning: a choice of the task is empty, and a label must say something; name it in the task")
+    if rows["gold"].n_unique() == 1:
+        return "all its rows have one label"
     sizes = Sizes.of(settings, rows.height)
     if sizes.most > sizes.pool or not sizes.test:
         return (
