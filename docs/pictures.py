@@ -31,18 +31,22 @@ STAGES: dict[str, tuple[float, float, str, bool]] = {
     "prepare": (0, 1, "model, rows", False),
     "sample": (1, 1, "candidates,\nitems", False),
     "activations": (2, 2.2, "statistics per\ntoken and mask", True),
-    "features": (2, 1.4, "length, NLL,\nsimilarity …", True),
-    "saes": (2, 0.6, "sparse features\nof every token", True),
-    "evaluation": (2, -0.2, "score of every\ncandidate × item", True),
+    "features": (2, 1.55, "length, NLL,\nsimilarity …", True),
+    "representations": (2, 0.9, "questions as\nvectors", True),
+    "saes": (2, 0.25, "sparse features\nof every token", True),
+    "evaluation": (2, -0.4, "score of every\ncandidate × item", True),
+    "learning": (2, -1.45, "which questions\nto label next", True),
     "metrics": (3, 2.2, "one number per\nlayer and mask", False),
     "quality": (3, -0.24, "mean score,\nnoise ceiling", False),
-    "shots": (3, -0.86, "sets of k, and\nwhich to ship", True),
+    "budget": (4, -0.2, "value of labels,\nwhich to buy", False),
+    "shots": (3, -1, "sets of k, and\nwhich to ship", True),
     "selection": (4, 1.5, "gain of each\nselector", False),
     "correlation": (4, 0.6, "ρ, intervals,\ncorrected p", False),
     "plots": (5, 1, "PNG, SVG", False),
     "report": (6, 1, "pages, verdict,\nrun record", False),
 }
 BOX = (0.8, 0.52)
+BENT = {("learning", "report"): 0.4, ("shots", "report"): 0.3, ("evaluation", "budget"): 0.4}  # around a box
 
 
 def rule_graph() -> nx.DiGraph:
@@ -67,20 +71,20 @@ def stage_graph() -> nx.DiGraph:
 @styled
 def draw_stages(graph: nx.DiGraph) -> Figure:
     """The stages as boxes, from left to right."""
-    figure = new_figure(height=3.6)
+    figure = new_figure(height=4.0)
     axes = figure.subplots()
-    axes.set(xlim=(-0.44, 6.44), ylim=(-1.32, 2.5))
+    axes.set(xlim=(-0.44, 6.44), ylim=(-1.9, 2.5))
     axes.axis("off")
     for name in sorted(graph.nodes):
         _stage(axes, name)
     for first, then in sorted(graph.edges):
         (x, y, *_), (u, v, *_) = STAGES[first], STAGES[then]
         ends = (x + BOX[0] / 2, y), (u - BOX[0] / 2, v)
-        axes.add_patch(
-            FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=7, color=GREY, lw=0.8, shrinkA=1, shrinkB=1)
-        )
+        way = f"arc3,rad={BENT.get((first, then), 0)}"
+        look = {"arrowstyle": "-|>", "mutation_scale": 7, "color": GREY, "lw": 0.8, "shrinkA": 1, "shrinkB": 1}
+        axes.add_patch(FancyArrowPatch(*ends, connectionstyle=way, **look))
     note = "blue: runs a model; an arrow is left out where a longer way implies it"
-    axes.text(3, -1.22, note, ha="center", color=GREY, size=6.5)
+    axes.text(3, -1.83, note, ha="center", color=GREY, size=6.5)
     return figure
 
 
@@ -90,7 +94,7 @@ def _stage(axes: Axes, name: str) -> None:
     look = {"facecolor": "#e3eef6", "edgecolor": BLUE} if runs_model else {"facecolor": UNSEEN, "edgecolor": GREY}
     corner = (x - width / 2, y - height / 2)
     axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.06", lw=0.8, **look))
-    axes.text(x, y + 0.13, name, ha="center", va="center", weight="bold", size=7.5, color=INK)
+    axes.text(x, y + 0.13, name, ha="center", va="center", weight="bold", size=min(7.5, 86 / len(name)), color=INK)
     axes.text(x, y - 0.08, text, ha="center", va="center", size=6, color=INK, linespacing=1.1)
 
 

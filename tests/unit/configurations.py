@@ -62,4 +62,4 @@ def mistakes(edits):
     return [line.strip() for line in str(error.value).splitlines()[1:]]
 
 
-ITEMS = [f"datasets/{name}/items" for name in ("boolq", "commonsenseqa", "asdiv")]
+ITEMS = [f"datasets/{name}/items" for name in ("boolq", "commonsenseqa", "asdiv", "medmcqa_subject")]

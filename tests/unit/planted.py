@@ -6,6 +6,7 @@ signal follows the ability as closely as `effect` says, all others are noise, ar
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from iclscope.tables import (
     EVALUATION,
     FEATURES,
     METRICS,
+    REPRESENTATIONS,
     SAE_DICTIONARY,
     SAE_FEATURES,
     SAMPLE,
@@ -60,11 +62,12 @@ def write(folder: Path, plan: Plan) -> Planted:
     scores = ability[:, None] + difficulty - 3 + noise * rng.standard_normal((plan.candidates, plan.items))
     planted = Planted(ability, scores)
     names = ("evaluation", "features", "embeddings", "candidates", "items", "quality", "reliability", "variance")
-    for name in (*names, "activations", "sae_features", "sae_features_random", "sae_dictionary"):
+    for name in (*names, "representations", "activations", "sae_features", "sae_features_random", "sae_dictionary"):
         planted.paths[name] = folder / f"{name}.parquet"
     EVALUATION.write(evaluation(scores, difficulty - 3.5, plan.generated), planted.paths["evaluation"], {})
     FEATURES.write(_features(plan, rng), planted.paths["features"], {})
     EMBEDDINGS.write(_embeddings(plan, rng), planted.paths["embeddings"], {})
+    REPRESENTATIONS.write(_representations(plan), planted.paths["representations"], {})
     _write_sae(planted.paths, plan)
     for role, size in (("candidates", plan.candidates), ("items", plan.items)):
         kind = "generation" if plan.generated else "choice"
@@ -164,6 +167,18 @@ def _embeddings(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
         for role, size in sizes.items()
     ]
     return pl.concat(parts)
+
+
+def _representations(plan: Plan) -> pl.DataFrame:
+    """Noise at three layers."""
+    rng = np.random.default_rng([plan.seed, 8])
+    sizes = {"candidates": plan.candidates, "items": plan.items}
+    keys = [(layer, role, n) for layer in (1, 2, 3) for role, size in sizes.items() for n in range(size)]
+    columns: dict[str, Any] = dict(zip(("layer", "role", "id"), zip(*keys, strict=True), strict=True))
+    for name in ("mean_vector", "last_vector"):
+        vectors = rng.standard_normal((len(keys), 6)).astype(np.float16)
+        columns[name] = pl.Series(vectors.tolist(), dtype=pl.List(pl.Float16))
+    return pl.DataFrame(columns).cast({"layer": pl.Int16, "id": pl.Int32})
 
 
 def _activations(plan: Plan, ability: np.ndarray) -> pl.DataFrame:

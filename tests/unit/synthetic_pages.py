@@ -59,10 +59,12 @@ def build(
     more: Mapping[str, Path] | None = None,
     picks: Mapping[str, list[dict[str, Any]]] | None = None,
     saes: Mapping[str, SaeFiles] | None = None,
+    learning: Mapping[str, Path] | None = None,
 ) -> dict[str, Path]:
     """Write figures and every page as the workflow would; returns page name → file.
 
-    more: further tables by name; picks: model → demonstrations to ship; saes: tables of sparse autoencoders.
+    more: further tables by name; picks: model → demonstrations to ship; saes: tables of sparse autoencoders;
+    learning: tables of learning curves.
     """
     paths = {**synthetic.write(tables, folder), **(more or {})}
     figures.run(model="any", dataset="data", tables=paths, study_tables=1, folder=folder / "plots")
@@ -74,7 +76,7 @@ def build(
     for model, file in pages_of.items():
         explorer.run(model=model, dataset="data", files=material, study_tables=1, output=file)
     pictures = pages.by_stem(sorted((folder / "plots").glob("*.svg")))
-    own = {model: ModelFiles(paths, file, pictures, saes or {}) for model, file in pages_of.items()}
+    own = {model: ModelFiles(paths, file, pictures, saes or {}, learning or {}) for model, file in pages_of.items()}
     common = {"run_record": folder / "run.json", "verdict": folder / "verdict.json" if verdict else None}
     page, index = folder / "report/data.html", folder / "report/index.html"
     chosen = {model: _written(lines, folder / f"picks/{model}/data.jsonl") for model, lines in (picks or {}).items()}

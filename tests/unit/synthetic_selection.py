@@ -49,6 +49,8 @@ def trials(scores: Mapping[str, np.ndarray], rng: np.random.Generator) -> pl.Dat
                     "search_low": 5 * share if share > 0 else None,
                     "search_high": None,
                     "cost": 48 * 30 * share,
+                    "label_match": {"random": 0.5, "nearest": 0.6}.get(selector),
+                    "label_gain": {"random": 0.0, "nearest": 0.1 * sd}.get(selector),
                     "reason": None,
                 }
             )

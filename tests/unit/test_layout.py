@@ -32,6 +32,7 @@ TAKEN = {
 BEFORE = {
     "blocks_needed": {"pool"},
     "features": {"encoder"},
+    "encode_pool": {"encoder"},
     "fetch_sae": {"files"},
     "sae_features": {"weights"},
     "train_sae": {"texts"},

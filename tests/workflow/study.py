@@ -185,7 +185,7 @@ def tiny_config() -> dict[str, Any]:
     del config["saes"], config["selection"]["sae"]  # with them every study would train one
     del config["features"]["encoder"]  # a wheel of 84 MB
     config["masks"] = ["causal", "self_only"]
-    del config["shots"]
+    del config["shots"], config["learning"], config["representations"], config["budget"]
     config["evaluation"]["block"] = {"candidates": 4, "items": 8}
     config["correlation"] |= {"permutations": 200, "bootstrap": 100}
     config["selection"] |= {"splits": 4, "bootstrap": 100, "selectors": ["random", "search_half", "search_4", "length"]}

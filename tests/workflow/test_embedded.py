@@ -18,6 +18,7 @@ def test_default_study_on_a_handful_of_rows(embedded_folder, tmp_path):
 
     def shrink(config):
         config["datasets"] = {"commonsenseqa": config["datasets"]["commonsenseqa"] | {"candidates": 6, "items": 4}}
+        del config["learning"]  # letters of options are no classes
         config["masks"] = ["causal"]
         config["correlation"] |= {"permutations": 100, "bootstrap": 100}
         config["selection"] |= {"selectors": ["random", "nearest"], "splits": 2, "bootstrap": 100}

@@ -1,4 +1,4 @@
-"""Demonstrations to ship, from a configuration with `shots` to a click on the first screen."""
+"""Demonstrations to ship, from a configuration with `shots` to a click on the first screen; and which to label."""
 
 import json
 
@@ -7,12 +7,18 @@ import yaml
 from browser import launched, opened
 
 SHOTS = {"sizes": [3], "items": 6, "random_sets": 4, "orders": 2, "choose": ["balanced", "top"]}
+BUDGET = {"strategies": ["k_centre", "uncertain"], "halves": 10}
+LEARNING = {
+    "pool": 24, "test": 12, "seeds": 2, "start": 4, "batch": 4, "steps": 2, "strategies": ["random", "margin"],
+    "representations": ["encoder"],
+}  # fmt: skip
 PAGES = {"run_record": 1, "run_record_of_dataset": 2, "page": 2, "index": 1, "manifest": 1}
 
 
 def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
-    study.configure(lambda config: config.update(shots=SHOTS))
-    assert study.planned() == {"shots": 2, "picks": 2, **PAGES}
+    study.configure(lambda config: config.update(shots=SHOTS, budget=BUDGET, learning=LEARNING))
+    curves = {"encode_pool": 1, "learning": 2, "learning_summary": 2}  # answers to sums are generated
+    assert study.planned() == {"shots": 2, "picks": 2, "budget": 2, **curves, **PAGES}
     study.run()
     assert study.planned() == {}
     results = study.folder / "results"
@@ -22,7 +28,7 @@ def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
         first = json.loads(lines[0])
         task = yaml.safe_load((results / f"picks/tiny/{dataset}.yaml").read_text(encoding="utf-8"))
         assert task["fewshot_config"]["samples"] == first["documents"]
-        assert {"shots/tiny/{}.parquet", "picks/tiny/{}.jsonl", "picks/tiny/{}.yaml"} <= {
+        assert {"budget/tiny/{}.parquet", "shots/tiny/{}.parquet", "picks/tiny/{}.jsonl", "picks/tiny/{}.yaml"} <= {
             line.split()[-1].removeprefix("results/").replace(dataset, "{}") for line in sums.splitlines()
         }
     with launched() as browser, opened(browser, results / "report/index.html") as page:
@@ -32,10 +38,12 @@ def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
         assert page.evaluate("navigator.clipboard.readText()") == first["prefix"]
         page.get_by_role("link", name="animals", exact=True).first.click()
         assert page.get_by_role("heading", name="Several demonstrations").count() == 1
+        assert page.get_by_role("heading", name="How many examples to label").count() == 1
+        assert page.get_by_role("heading", name="Which questions to label next").count() == 1
         assert page.get_by_role("heading", level=2).first.inner_text() in (
             "Random will do", "Use this demonstration", "Use these demonstrations",
         )  # fmt: skip
-    study.configure(lambda config: config.pop("shots"))
+    study.configure(lambda config: [config.pop(name) for name in ("shots", "budget", "learning")])
     assert study.planned() == PAGES
 
 

@@ -20,6 +20,7 @@ rule selection:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
         activations=lambda wildcards: activations_of(wildcards, "causal") if study.probes else [],
+        representations="<results>/representations/{model}/{dataset}.parquet" if "representations" in config else [],
         codes=study.selecting_codes,
         dictionary=study.selecting_dictionary,
     output:

@@ -55,11 +55,11 @@ def planned(config, tiny_model, tiny_tokenizer, tmp_path):
 def test_every_stage_has_a_line_for_its_model_and_data_set(planned):
     frame, text = planned()
     of_models = {"activations", "metrics", "features", "evaluation", "quality", "correlation", "selection", "plots"}
-    of_models |= {"agreement", "shots"}
+    of_models |= {"agreement", "shots", "learning", "representations", "budget"}
     for dataset in ("animals", "others"):
         mine = frame.filter(dataset=dataset)
         assert set(mine.filter(model="tiny")["stage"]) == of_models
-        assert set(mine.filter(pl.col("model").is_null())["stage"]) == {"prepare", "sample", "report"}
+        assert set(mine.filter(pl.col("model").is_null())["stage"]) == {"prepare", "sample", "learning", "report"}
     assert frame.filter(pl.col("dataset").is_null()).select("stage", "model").rows() == [("prepare", "tiny")]
     assert len(text.splitlines()) == 1 + 1 + frame.height + 1 + 2
 
@@ -111,6 +111,36 @@ def test_hours_follow_from_the_rates_and_the_start_of_jobs(planned, config):
 def test_without_sets_of_demonstrations_they_cost_nothing(planned, config):
     del config["shots"]
     assert "shots" not in planned()[0]["stage"].to_list()
+
+
+def test_questions_are_counted_with_further_rows_where_learning_curves_want_them(planned, config, tiny_tokenizer):
+    config["representations"] = {"layers": 2}
+    config["learning"] |= {"pool": 1, "test": 1, "representations": ["encoder"]}
+    frame = planned()[0].filter(stage="representations", dataset="animals")
+    asked = [candidate(n)["question"].rstrip() for n in range(6)] + [item(n)["question"].rstrip() for n in range(5)]
+    assert frame["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked)]
+    assert frame["bytes"].to_list() == [4 * 32 * 2 * 11]
+    config["learning"]["representations"] = ["layer_3"]
+    further = [candidate(n)["question"].rstrip() for n in (6, 7)]
+    more = planned()[0].filter(stage="representations", dataset="animals")
+    assert more["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked + further)]
+
+
+def test_learning_curves_cost_a_run_per_split_start_and_strategy(planned, config):
+    config["learning"] |= {"seeds": 10, "strategies": ["random"], "representations": ["encoder"]}
+    once = planned()[0].filter(stage="learning")
+    assert once.filter(dataset="animals").select("model", "jobs").rows() == [(None, 1), ("tiny", 2)]
+    config["learning"] |= {"seeds": 20}
+    config["representations"] = {"layers": 2}
+    config["learning"]["representations"] = ["encoder", "layer_3"]
+    work = pl.col("hours") * (1 - pl.col("start_share"))
+    (more,), (before,) = (
+        frame.filter(dataset="animals", model="tiny").select(work).row(0)
+        for frame in (planned()[0].filter(stage="learning"), once)
+    )
+    assert more == pytest.approx(4 * before)
+    del config["learning"]
+    assert "learning" not in planned()[0]["stage"].to_list()
 
 
 def test_generating_is_bound_by_memory_or_by_arithmetic():

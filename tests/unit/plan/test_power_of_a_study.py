@@ -70,7 +70,7 @@ def test_least_effect_is_found_as_often_as_it_says(config):
 
 def test_the_figure_has_a_panel_per_data_set_and_claim(config, tmp_path):
     table, _ = run(config, tmp_path)
-    assert len(figure.figure_of(table).axes) == 6
+    assert len(figure.figure_of(table).axes) == 2 * len(config["datasets"])
     made = {"table_out": tmp_path / "power.parquet", "text_out": tmp_path / "power.txt"}
     pilots = {name: {} for name in config["datasets"]}
     pictures = [tmp_path / "power.png", tmp_path / "power.svg"]

@@ -42,6 +42,9 @@ def test_pages_take_the_files_of_rules_by_model(name):
     more |= {"picks": ["a.jsonl", "b.jsonl"] if name == "many" else []}  # without `shots` there are none
     more["sae_training"] = [f"results/saes/{model}/{sae}/training.parquet" for model in models for sae in ("x", "y.z")]
     more["sae_screens"] = [f"results/sae_screen/{m}/data/{sae}.parquet" for sae in ("y.z", "x") for m in models]
+    more["learning"] = ["learning/a", "learning/b"] if name == "many" else []
+    more |= dict.fromkeys(("learning_summary", "learning_claims"), more["learning"])
+    more["budget"] = []
     single = {"comparison": ["plots/swap.svg"][: name == "many"], "candidates": "c", "run_record": "r", "verdict": "v"}
     files = pages.PageFiles.of("data", models, {**tables, **more, **single})
     assert files.models["b"].tables == {**{table: f"{table}/b" for table in FINAL_TABLES}, "massive": "massive/b"}
@@ -52,6 +55,7 @@ def test_pages_take_the_files_of_rules_by_model(name):
         sae: (f"results/saes/b/{sae}/training.parquet", f"results/sae_screen/b/data/{sae}.parquet")
         for sae in ("x", "y.z")
     }
+    assert files.models["b"].learning.get("learning") == ("learning/b" if name == "many" else None)
     assert files.comparison == ({"swap": "plots/swap.svg"} if name == "many" else {})
     assert (files.candidates, files.run_record, files.verdict) == ("c", "r", "v")
 

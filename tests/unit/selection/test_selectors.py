@@ -2,13 +2,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-import iclscope.selection.sparse  # noqa: F401  (registers selectors, as in the rule of the selection)
+import iclscope.selection.vectors.retrieval
+import iclscope.selection.vectors.sparse  # noqa: F401  (both register selectors, as in the rule of the selection)
 from iclscope.runtime.configuration import registries
 from iclscope.runtime.errors import StudyError
 from iclscope.selection.costs import Tokens
 from iclscope.selection.halving import rounds
 from iclscope.selection.selectors import REGISTRY, SEARCH, SEARCHES, Lesson, Materials, resolve
 from iclscope.selection.strata import stratified
+from iclscope.signals.questions import LAST, MEAN, POOLINGS, Place, Questions
 from iclscope.signals.sae_codes import Codes, Reading
 from iclscope.statistics.ranks import centred_ranks
 
@@ -40,9 +42,19 @@ def materials():
         item_encodings=rng.standard_normal((N, 3)),
         item_labels=np.arange(N) % 3,
         probe=rng.standard_normal((C, 20)),
+        questions=questions(rng),
         sae=reading(rng),
         sae_twin=reading(rng),
     )
+
+
+def questions(rng):
+    """Vectors at two layers, of which the last tokens of the first are all the same."""
+    places = [Place(layer, pooling) for layer in (0, 3) for pooling in POOLINGS]
+    found = [{place: rng.standard_normal((n, 5)).astype(np.float16) for place in places} for n in (C, N)]
+    for vectors in found:
+        vectors[Place(0, LAST)][:] = 1
+    return Questions(*found)
 
 
 def reading(rng):
@@ -72,7 +84,7 @@ def test_every_selector_prefers_candidates_for_all_items_or_for_each(materials):
     chosen = np.random.default_rng(1).standard_normal((C, 6))
     for selector in resolve(list(REGISTRY), ["mean", "kurtosis"]):
         teachers = np.arange(C) < C // 2
-        lesson = Lesson(materials, chosen, teachers) if selector.learns else None
+        lesson = Lesson(materials, chosen, teachers, items=np.arange(6)) if selector.learns else None
         preference = selector.prefer(materials, lesson, np.random.default_rng(0))
         assert preference.shape == ((C, N) if selector.kind == "query" else (C,)), selector.name
         assert not np.isnan(preference).any()
@@ -313,9 +325,41 @@ def test_learners_do_not_see_the_scores_of_candidates_that_they_offer(materials)
 
 def test_nearest_is_the_candidate_with_the_smallest_angle(materials):
     best = prefer("nearest", materials).argmax(axis=0)
-    for item, vector in enumerate(materials.item_vectors):
-        cosines = [np.dot(v, vector) / np.linalg.norm(v) / np.linalg.norm(vector) for v in materials.candidate_vectors]
+    middle = materials.candidate_vectors.mean(axis=0)
+    for item, vector in enumerate(materials.item_vectors - middle):
+        ours = materials.candidate_vectors - middle
+        cosines = [np.dot(v, vector) / np.linalg.norm(v) / np.linalg.norm(vector) for v in ours]
         assert best[item] == np.argmax(cosines)
+
+
+def test_nearest_does_not_mind_what_all_vectors_share(materials):
+    ours, theirs = (vectors + 100 for vectors in (materials.candidate_vectors, materials.item_vectors))
+    moved = changed(materials, candidate_vectors=ours, item_vectors=theirs)
+    np.testing.assert_allclose(prefer("nearest", moved), prefer("nearest", materials), atol=1e-10)
+
+
+def test_the_last_token_is_read_at_the_final_hidden_state(materials):
+    last = [
+        vectors[Place(3, LAST)].astype(float) for vectors in (materials.questions.candidates, materials.questions.items)
+    ]
+    alone = changed(materials, candidate_vectors=last[0], item_vectors=last[1])
+    np.testing.assert_allclose(prefer("nearest_last", materials), prefer("nearest", alone))
+
+
+def test_a_layer_at_which_all_candidates_are_equal_is_undefined(materials):
+    assert materials.questions.places == [Place(0, MEAN), Place(3, MEAN), Place(3, LAST)]
+    same = changed(materials, candidate_vectors=np.full((C, 5), 0.1))
+    assert prefer("nearest", same) is None
+
+
+@pytest.mark.parametrize("best", [Place(0, MEAN), Place(3, MEAN), Place(3, LAST)])
+def test_the_layer_whose_picks_score_best_is_found(materials, best):
+    items = np.arange(0, N, 2)
+    scores = materials.questions.likeness(best)[:, items]
+    teachers = np.arange(C) < C // 2
+    (selector,) = resolve(["nearest_layer"])
+    found = selector.prefer(materials, Lesson(materials, scores, teachers, items=items), np.random.default_rng(0))
+    np.testing.assert_array_equal(found, materials.questions.likeness(best))
 
 
 def test_bm25_finds_the_candidate_that_shares_the_rare_word(materials):

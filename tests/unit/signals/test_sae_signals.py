@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from iclscope.runtime.jobs import Job
-from iclscope.selection import sparse
+from iclscope.selection.vectors import sparse
 from iclscope.signals import sae_metrics
 from iclscope.signals.metrics import NO_TOKENS
 from iclscope.signals.sae_codes import Codes, Reading

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, strategies as st
 
 from iclscope.runtime.errors import StudyError
@@ -225,6 +226,13 @@ class TestAnswersWithoutChoices:
         assert {question: right for question, (_, right) in answers_of(frame).items()} == told
         assert set(frame["choices"][0]) == set(told.values())
         assert ("would tell a model more" in said) == all(label.isdigit() for label in told.values())
+
+    @pytest.mark.parametrize(("answers", "learns"), [(["good", "bad"] * 10, True), (list(range(20)), False)])
+    def test_learning_curves_are_asked_for_where_there_are_classes(self, tmp_path, answers, learns):
+        rows = [{"text": f"Text {n}.", "label": answer} for n, answer in enumerate(answers)]
+        study_of(tmp_path, rows)
+        (written,) = tmp_path.glob("study-*/config.yaml")
+        assert ("learning" in yaml.safe_load(written.read_text(encoding="utf-8"))) is learns
 
     def test_a_label_by_another_name_is_enough_if_it_is_the_only_one(self, tmp_path):
         rows = [{"review": f"Text {n}.", "sentiment": "good" if n % 3 else "bad", "stars": n} for n in range(15)]

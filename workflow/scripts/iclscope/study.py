@@ -347,6 +347,20 @@ class Study:
         return [f"<results>/picks/{model}/{dataset}.jsonl" for dataset, model in asked]
 
     @property
+    def encoding_settings(self) -> dict[str, Any]:
+        """What shapes encodings of rows that may be labelled: the sentence encoder, and how many rows there are."""
+        further = settings.further_rows(self.config)
+        return {"encoder": self.feature_settings(self.datasets[0]).get("encoder"), "further": further}
+
+    def learning(self, table: str, datasets: Iterable[str]) -> list[str]:
+        """A table of learning curves or budgets for these data sets and all models, models fastest.
+
+        None without the section that its name begins with.
+        """
+        asked = product(datasets, self.models) if table.partition("_")[0] in self.config else ()
+        return [f"<results>/{table}/{model}/{dataset}.parquet" for dataset, model in asked]
+
+    @property
     def study_tables(self) -> int:
         """How many tables of correlations there are: claims hold for all of them together."""
         return len(self.models) * len(self.datasets)

@@ -97,10 +97,15 @@ def read_batch(
     return found
 
 
-def tokenise(rows: Iterable[Mapping[str, Any]], model: Any, tokenizer: Any) -> list[Demonstration]:
-    """Rows of a sample table as tokens; refuses one that is longer than the model's context."""
+def tokenise(
+    rows: Iterable[Mapping[str, Any]],
+    model: Any,
+    tokenizer: Any,
+    encode: Callable[[Any, Mapping[str, Any]], DemonstrationTokens] = encode_demonstration,
+) -> list[Demonstration]:
+    """Rows of a sample table as tokens, `encode` of each; refuses one that is longer than the model's context."""
     limit = models.context_length(model)
-    demonstrations = [Demonstration(row["id"], encode_demonstration(tokenizer, row)) for row in rows]
+    demonstrations = [Demonstration(row["id"], encode(tokenizer, row)) for row in rows]
     for one in demonstrations:
         if len(one.tokens.ids) > limit:
             raise StudyError(

@@ -49,19 +49,34 @@ def encode_demonstration(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, A
     delimiter and a question behind it, since some tokenizers join the end of an answer and the line breaks after it.
     A token belongs to the question or answer if it holds a character of it; one of both belongs to the answer.
     """
-    text = row["prefix"] + row["question"]
-    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not _brings_bos(tokenizer, text))
-    offsets = encoding["offset_mapping"]
-
-    def tokens_between(start: int, end: int) -> tuple[int, int]:
-        inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > start]
-        return (inside[0], inside[-1] + 1) if inside else (0, 0)
-
-    question = tokens_between(row["question_start"], row["question_end"])
-    answer = tokens_between(row["answer_start"], row["answer_end"])
+    ids, offsets = _with_offsets(tokenizer, row["prefix"] + row["question"])
+    question = _tokens_between(offsets, row["question_start"], row["question_end"])
+    answer = _tokens_between(offsets, row["answer_start"], row["answer_end"])
     if question[1] > answer[0] >= question[0]:
         question = (question[0], answer[0])
-    return DemonstrationTokens(list(encoding["input_ids"])[: tokens_between(0, row["answer_end"])[1]], question, answer)
+    return DemonstrationTokens(ids[: _tokens_between(offsets, 0, row["answer_end"])[1]], question, answer)
+
+
+def encode_question(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> DemonstrationTokens:
+    """Tokens of the prompt of a row of the sample table taken as an item, without a demonstration.
+
+    They are those of `zero_shot_prompts`; none of them belongs to an answer, which has no part in them.
+    """
+    text, _ = split_trailing_space(row["description"] + row["question"])
+    ids, offsets = _with_offsets(tokenizer, text)
+    return DemonstrationTokens(ids, _tokens_between(offsets, len(row["description"]), len(text)), (0, 0))
+
+
+def _with_offsets(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids of a text, and from which character to before which each token goes."""
+    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not _brings_bos(tokenizer, text))
+    return list(encoding["input_ids"]), encoding["offset_mapping"]
+
+
+def _tokens_between(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The range of the tokens that hold a character of a range; (0, 0) if none does."""
+    inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > start]
+    return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,15 @@ import polars as pl
 
 from iclscope.activations.extraction import estimated_bytes
 from iclscope.activations.reading import tokenise
+from iclscope.activations.representations import layers_of
 from iclscope.engine.models import load_tokenizer
-from iclscope.engine.prompts import PromptEncoder
+from iclscope.engine.prompts import PromptEncoder, encode_question
 from iclscope.matrix import blocks
 from iclscope.matrix.evaluation import GenerationScorer
-from iclscope.plan import calibration, dictionaries, workload
+from iclscope.plan import calibration, curves, dictionaries, workload
 from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
+from iclscope.runtime.configuration.settings import further_rows, learns_from, representations
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
@@ -39,6 +41,7 @@ QUALITY_PAIR = 2e-5
 CORRELATION_DRAW = 1e-10  # a candidate, in a draw of a signal and target
 AGREEMENT_PAIR = 1e-6  # for two targets
 SELECTION_DRAW = 5e-8  # a candidate, in a split of a signal
+BUDGET_RUN, SPACES = 0.016, 3  # a strategy in a half of the candidates; kinds of vectors
 FIGURES, PAGE = 4.3, 2.3
 DOWNLOAD = 50e6  # bytes per second
 LOAD = 0.5e9  # bytes of weights per second, from a disk that does not remember them
@@ -46,6 +49,7 @@ LOAD = 0.5e9  # bytes of weights per second, from a disk that does not remember 
 # Bytes on disk after compression.
 ACTIVATIONS_SHARE = 0.8  # of those before
 METRIC_VALUE, PAIR, SIGNAL, PICTURES = 5, 15, 100, 1_000_000
+VECTOR = 4  # a layer's two vectors of a question, in each of their places
 
 BYTES = {"float32": 4, "bfloat16": 2}
 
@@ -55,8 +59,8 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Sample:
-    """Candidates and items of a data set, its longest generated answer in tokens (0 for choices), and what is asked
-    without content.
+    """Candidates and items of a data set, its longest generated answer in tokens (0 for choices), what is asked
+    without content, and further rows of its pool, for learning curves.
     """
 
     rows: int
@@ -64,6 +68,7 @@ class Sample:
     items: Sequence[Row]
     new_tokens: int
     probe: Probe | None
+    further: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,12 @@ def run(
     """
     samples = {name: read_sample(settings, name, pool, task_folders[name]) for name, pool in pools.items()}
     rates = choose_rates(settings, models, samples)
-    rows = [_row(stage, None, name, cost) for name, sample in samples.items() for stage, cost in data_costs(sample)]
+    by_encoder = learns_from(settings)[0]
+    rows = [
+        _row(stage, None, name, cost)
+        for name, sample in samples.items()
+        for stage, cost in data_costs(sample, by_encoder)
+    ]
     for model, folder in models.items():
         shape = workload.architecture(folder)
         logger.info("%s: %.0f million parameters", model, shape.parameters / 1e6)
@@ -122,10 +132,11 @@ def run(
 def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | Path) -> Sample:
     """The candidates and items that the study will take from a data set's pool."""
     entry, frame = config["datasets"][name], POOL.read(pool)
-    chosen = {}
+    chosen, frames = {}, {}
     for role in (CANDIDATE, ITEM):
         count = samples.count_of(pool, entry, role, f"datasets.{name}")
-        chosen[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id").to_dicts()
+        frames[role] = frame.filter(pl.col("role") == role, pl.col("id") < count).sort("id")
+        chosen[role] = frames[role].to_dicts()
         if len(chosen[role]) < count:
             raise StudyError(
                 f"datasets.{name}.{role}s: {count} are asked for, but the data has {len(chosen[role])}; ask for fewer"
@@ -135,7 +146,8 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
         scorer = GenerationScorer(chosen[ITEM], task, entry.get("max_new_tokens"))
         new_tokens = scorer.stopping.max_new_tokens
     probe = probe_of(chosen[CANDIDATE], task, config["features"], config["seed"])
-    return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens, probe)
+    further = samples.further_rows(frame, frames[CANDIDATE], frames[ITEM], further_rows(config)).to_dicts()
+    return Sample(len(frame), chosen[CANDIDATE], chosen[ITEM], new_tokens, probe, further)
 
 
 def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Mapping[str, Sample]) -> dict[str, Rates]:
@@ -159,11 +171,14 @@ def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Map
     }
 
 
-def data_costs(sample: Sample) -> Iterator[tuple[str, Cost]]:
-    """Costs of a data set that all models share."""
+def data_costs(sample: Sample, encoded: bool) -> Iterator[tuple[str, Cost]]:
+    """Costs of a data set that all models share; `encoded`: whether a sentence encoder reads its further rows."""
     text = sum(len(row["prefix"]) + len(row["document"]) for row in (*sample.candidates, *sample.items))
     yield "prepare", Cost(1, text, 0, LIGHT_START)
     yield "sample", Cost(3, text, POOL_ROW * sample.rows, POOL_START + 2 * LIGHT_START)
+    if encoded:
+        seconds, size = curves.of_encoding(sample.further)
+        yield "learning", Cost(1, size, seconds, calibration.START)
     yield "report", Cost(3, PICTURES, 3 * PAGE, 0)
 
 
@@ -195,6 +210,13 @@ def _reading_costs(
     work = workload.features(encoder, demonstrations, tokenise(items, shape.model, tokenizer), candidates, sample.probe)
     size = 4 * shape.model.config.get_text_config().hidden_size * (len(candidates) + len(items))
     yield "features", Cost(1, size, shape.flops(work) / rates.scoring, starting, work)
+
+    if asked := config.get("representations"):
+        rows = (*candidates, *items, *sample.further[: representations(config)["further"]])
+        work = workload.extraction(tokenise(rows, shape.model, tokenizer, encode_question))
+        vectors = VECTOR * shape.model.config.get_text_config().hidden_size * len(rows)
+        size = vectors * len(layers_of(asked["layers"], len(shape.blocks)))
+        yield "representations", Cost(1, size, shape.flops(work) / rates.extraction, starting, work)
 
     block = blocks.size(config, name)
     work = workload.evaluation(encoder, candidates, items, block)
@@ -235,6 +257,12 @@ def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iter
     yield "correlation", Cost(1, SIGNAL * targets * signals, correlating, LIGHT_START)
     yield "selection", Cost(1, 0, choosing, LIGHT_START)
     yield "agreement", Cost(1, 0, AGREEMENT_PAIR * targets**2 * pairs, LIGHT_START)
+    if asked := config.get("budget"):
+        runs = SPACES * asked["halves"] * len(asked["strategies"])
+        yield "budget", Cost(1, 0, BUDGET_RUN * runs, LIGHT_START)
+    if "learning" in config:
+        seconds, size = curves.of_learning(config, shape, sample.candidates)
+        yield "learning", Cost(2, size, seconds, 2 * LIGHT_START)
     yield "plots", Cost(1, PICTURES, FIGURES, 0)
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from iclscope.report.chapters import (
     across_models,
+    budget,
     controls,
     correlation,
     demonstrations,
+    learning,
     massive,
     price,
     reliability,
@@ -29,6 +31,8 @@ CHAPTERS = (  # once per model
     selection.CHAPTER,
     price.CHAPTER,
     shots.CHAPTER,
+    budget.CHAPTER,
+    learning.CHAPTER,
     reliability.CHAPTER,
     massive.CHAPTER,
     saes.CHAPTER,

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from iclscope.report import html
-from iclscope.report.chapters import answer, overview, price_over_all, shots
+from iclscope.report import answer, html
+from iclscope.report.chapters import overview, price_over_all, shots
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
-from iclscope.report.parts import Caption, Chapter, Drawing, Material, SaeFiles, Sheet
+from iclscope.report.parts import Caption, Chapter, Drawing, Material, Picture, SaeFiles, Sheet
 from iclscope.report.style import svg
 from iclscope.tables import SAMPLE
 from iclscope.verdict import findings
@@ -22,20 +20,26 @@ from iclscope.verdict.wording import p_value, target_name, two_decimals
 
 Paths = Mapping[str, str | Path]
 
+LEARNING_TABLES = ("budget", "learning", "learning_summary", "learning_claims")
+
 ANALYSIS_SETTINGS = (
     "masks", "activations", "metrics", "saes", "features", "evaluation", "quality", "correlation", "selection",
-    "shots", "verdict",
+    "shots", "budget", "learning", "verdict",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs."""
+    """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs.
+
+    learning: tables of budgets and of learning curves by name; none where the study has none.
+    """
 
     tables: Paths
     explorer: str | Path
     pictures: Paths = field(default_factory=dict)
     saes: Mapping[str, SaeFiles] = field(default_factory=dict)
+    learning: Paths = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class PageFiles:
                 files["explorers"][position],
                 by_stem(files["figures"][position :: len(models)]),
                 _saes(model, files),
+                {table: files[table][position] for table in LEARNING_TABLES if files[table]},
             )
             for position, model in enumerate(models)
         }
@@ -144,7 +149,7 @@ def run_page(files: PageFiles, settings: Mapping[str, Any], study_tables: int, o
     for results in studies:
         own, judgement = files.models[results.model], _verdict_of(judged, results)
         chosen, lines = judgement.get("selectors", {}), picks.get(results.model, ())
-        material = Material(results, sample, chosen, own.tables.get("massive"), lines, own.saes)
+        material = Material(results, sample, chosen, own.tables.get("massive"), lines, own.saes, own.learning)
         sections = _sections(material, own, output)
         parts.append(_part(results, judgement, settings, _address(own.explorer, output), sections))
     html.render(
@@ -166,10 +171,8 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
     effect = settings["correlation"]["smallest_useful_effect"]
     own = {(dataset, model): one for dataset, models in files.studies.items() for model, one in models.items()}
     studies = [Results.read(model, dataset, one.tables, study_tables) for (dataset, model), one in own.items()]
-    sources = {
-        table: [_source(one.tables[table], output) for one in own.values()]
-        for table in ("headline", "selection", "gains")
-    }
+    tables = {table: [one.tables[table] for one in own.values()] for table in ("headline", "selection", "gains")}
+    correlations = overview.largest_correlations(studies), overview.caption(studies), tables["headline"]
     html.render(
         "index.html",
         output,
@@ -177,17 +180,8 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
         title="Signals and demonstrations",
         cards=[shots.card(shots.read_lines(path), _address(path, output)) for path in files.picks],
         answer=judged.get("headline") or findings.overall(studies),
-        plate=_drawn(
-            "overview", overview.largest_correlations(studies), overview.caption(studies), sources["headline"]
-        ),
-        prices=[
-            _drawn(
-                "gain_by_tokens_over_all",
-                price_over_all.gain_by_tokens(studies),
-                price_over_all.caption(studies),
-                [*sources["selection"], *sources["gains"]],
-            )
-        ]
+        plate=_drawn(Picture("overview", *correlations), output),
+        prices=[_drawn(price_over_all.picture(studies, [*tables["selection"], *tables["gains"]]), output)]
         if len(studies) > 1
         else [],
         rows=[
@@ -221,6 +215,7 @@ def _sections(material: Material, files: ModelFiles, page: str | Path) -> list[S
             _plate(figure, figure.caption(material.results), files.pictures, [files.tables], page)
             for figure in chapter.figures
         ]
+        plates += [_drawn(picture, page) for make in chapter.pictures if (picture := make(material))]
         sheets = [sheet for make in chapter.sheets if (sheet := make(material))]
         if plates or sheets:
             sections.append(Section(chapter, plates, sheets))
@@ -251,9 +246,10 @@ def _plate(figure: Drawing, caption: Caption, pictures: Paths, studies: Sequence
     return Plate(figure.name, picture, caption, sources)
 
 
-def _drawn(name: str, figure: Figure, caption: Caption, sources: Sequence[Source]) -> Plate:
-    """A figure that stands in a page alone, without files of its own."""
-    return Plate(name, html.data_address(svg(figure)), caption, sources)
+def _drawn(picture: Picture, page: str | Path) -> Plate:
+    """A figure of this page alone."""
+    sources = [_source(table, page) for table in picture.tables]
+    return Plate(picture.name, html.data_address(svg(picture.figure)), picture.caption, sources)
 
 
 def _part(

@@ -45,7 +45,8 @@ class Material:
 
     candidates: the sample; selectors: the verdict's entry of each in the primary target, for those that have one;
     massive: the table of massive activations, where there is one; picks: lines of the file of demonstrations to ship;
-    saes: name → tables of every sparse autoencoder.
+    saes: name → tables of every sparse autoencoder; learning: tables of budgets and learning curves by
+    name, where there are any.
     """
 
     results: Results
@@ -54,6 +55,17 @@ class Material:
     massive: str | Path | None = None
     picks: Sequence[Mapping[str, Any]] = ()
     saes: Mapping[str, SaeFiles] = field(default_factory=dict)
+    learning: Mapping[str, str | Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that not every study has, drawn for the page alone: the files that it is drawn from are `tables`."""
+
+    name: str
+    figure: Figure
+    caption: Caption
+    tables: Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,7 @@ class Chapter:
     explores: bool = False
     figures: list[Drawing] = field(default_factory=list)
     sheets: list[Callable[[Material], Sheet | None]] = field(default_factory=list)
+    pictures: list[Callable[[Material], Picture | None]] = field(default_factory=list)
 
     def figure(
         self, label: str, *, tables: Sequence[str], caption: Callable[..., Caption]
@@ -100,6 +113,12 @@ class Chapter:
             return looks
 
         return add
+
+    def picture(self, make: Callable[[Material], Picture | None]) -> Callable[[Material], Picture | None]:
+        """Give the chapter a figure of its page, in the look of all; a function that returns None leaves it out."""
+        looks = styled(make)
+        self.pictures.append(looks)
+        return looks
 
     def sheet(self, make: Callable[[Material], Sheet | None]) -> Callable[[Material], Sheet | None]:
         """Give the chapter a table; a function that returns None leaves it out."""

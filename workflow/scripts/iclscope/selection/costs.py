@@ -57,5 +57,9 @@ class Tokens:
         """What a selector learns from: half of the study's candidates, tried on half of the items."""
         return self._tried(len(self.demonstrations) / 2, len(self.prompts) / 2)
 
+    def all_pairs(self) -> float:
+        """What a choice of the representation is learned from: the pool, tried on half of the items."""
+        return self.trials(len(self.prompts) / 2)
+
     def _tried(self, candidates: float, items: float) -> float:
         return candidates * (float(self.demonstrations.mean()) + items * float(self.prompts.mean()))

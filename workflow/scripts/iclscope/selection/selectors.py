@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-import bm25s
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from iclscope.runtime.errors import StudyError
 from iclscope.selection import diversity, halving
 from iclscope.selection.costs import Tokens
 from iclscope.selection.strata import stratified
+from iclscope.signals.questions import Questions
 from iclscope.signals.sae_codes import Reading
 from iclscope.statistics.points import points_of, standardised
 from iclscope.statistics.ranks import BLOCK, Float, Ranks, centred_ranks, correlations, strongest_signal, unit
@@ -37,10 +37,11 @@ class Materials:
     """What selectors may look at besides scores; rows in the order of candidate and item ids.
 
     `features` is the feature table; vectors are [C, d] and [N, d], and so are encodings, which a sentence encoder
-    makes if one is configured; texts are questions; `activation` [signals, C] are centred ranks of the defined
-    activation signals, `metrics` [signals] their metrics. `item_labels` [N] are indices of the right choices, None for
-    generated answers; `probe` [C, width] are activations of the last token where `selection.probe` says, if it does;
-    `sae` is what the SAE of `selection.sae` makes of both, `sae_twin` what its untrained twin does, if it has one.
+    makes if one is configured; texts are questions, `questions` what the model makes of them at its layers, if that is
+    read; `activation` [signals, C] are centred ranks of the defined activation signals, `metrics` [signals] their
+    metrics. `item_labels` [N] are indices of the right choices, None for generated answers; `probe` [C, width] are
+    activations of the last token where `selection.probe` says, if it does; `sae` is what the SAE of `selection.sae`
+    makes of both, `sae_twin` what its untrained twin does, if it has one.
     """
 
     features: pl.DataFrame
@@ -54,6 +55,7 @@ class Materials:
     item_encodings: Float | None = None
     item_labels: NDArray[np.int64] | None = None
     probe: Float | None = None
+    questions: Questions | None = None
     sae: Reading | None = None
     sae_twin: Reading | None = None
 
@@ -77,13 +79,14 @@ class Lesson:
     """What a selector may learn from: `scores` [C, n] on the choosing half of the items.
 
     `teachers` [C] is the half of the candidates from which it learns what good ones look like. `labels` [n] are the
-    gold labels of these items, None for generated answers.
+    gold labels of these items, None for generated answers; `items` [n] their ids.
     """
 
     materials: Materials
     scores: Float
     teachers: NDArray[np.bool_]
     labels: NDArray[np.int64] | None = None
+    items: NDArray[np.int64] | None = None
 
     @cached_property
     def quality(self) -> Float:
@@ -354,33 +357,6 @@ def k_centre(materials: Materials, lesson: None, rng: np.random.Generator) -> Fl
 def vote_k(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
     """The candidate that is a near neighbour of most others, then of those not served yet (Su et al. 2023)."""
     return diversity.vote_k(materials.directions)
-
-
-@register("nearest", kind="query", cost=Tokens.read_all)
-def nearest(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
-    """For every item the candidate with the most similar embedding, by cosine (Liu et al. 2022)."""
-    return materials.directions @ unit(materials.item_vectors).T
-
-
-@register("nearest_encoder", kind="query", cost=Tokens.read_all)
-def nearest_encoder(materials: Materials, lesson: None, rng: np.random.Generator) -> Float | None:
-    """The same with embeddings of the sentence encoder; None if `features.encoder` is not set."""
-    if materials.candidate_encodings is None or materials.item_encodings is None:
-        return None
-    return unit(materials.candidate_encodings) @ unit(materials.item_encodings).T
-
-
-@register("nearest_bm25", kind="query")
-def nearest_bm25(materials: Materials, lesson: None, rng: np.random.Generator) -> Float:
-    """For every item the candidate whose question shares the most telling words (BM25: Robertson et al. 1994)."""
-    corpus, queries = (
-        bm25s.tokenize(texts, stopwords="english", return_ids=False, show_progress=False)
-        for texts in (materials.candidate_texts, materials.item_texts)
-    )
-    index = bm25s.BM25()
-    index.index(corpus, show_progress=False)
-    silent = np.zeros(len(corpus))
-    return np.stack([index.get_scores(words) if words else silent for words in queries], axis=1)
 
 
 def _extreme(materials: Materials, lesson: Lesson, rows: NDArray[np.int64]) -> Float | None:

@@ -7,7 +7,7 @@ side. Candidates that a selector prefers equally share the pick.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from iclscope.matrix.quality import SHIFTED, read_scores
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
-from iclscope.selection import sparse
 from iclscope.selection.costs import Tokens
 from iclscope.selection.selectors import Lesson, Materials, Selector, resolve
-from iclscope.selection.worth import Compared, Judge
+from iclscope.selection.vectors import retrieval, sparse
+from iclscope.selection.worth import RANDOM, Compared, Judge
 from iclscope.signals.grid import read_features, read_metrics
+from iclscope.signals.questions import Questions
 from iclscope.statistics.gains.agreement import TrueVariance
 from iclscope.statistics.gains.best_possible import best_possible_gain
 from iclscope.statistics.gains.pools import Gains, by_chance, one_for_all, one_per_item, pool_sizes
@@ -42,14 +43,15 @@ SMALLEST, POOLS = 2, 4  # candidates in a pool, and pools that the candidates of
 @dataclass(frozen=True)
 class Files(quality.Files):
     """What selectors look at and are judged by: `metrics` maps each mask to its file, `activations` are those under
-    the model's own mask where a probe reads them; `codes` maps an SAE and its twin to their active features, where
-    selectors go by them, `dictionary` is the table of their features.
+    the model's own mask where a probe reads them, `representations` what it makes of questions alone; `codes` maps an
+    SAE and its twin to their active features, where selectors go by them, `dictionary` is the table of their features.
     """
 
     metrics: Mapping[str, str | Path]
     features: str | Path
     embeddings: str | Path
     activations: str | Path | None = None
+    representations: str | Path | None = None
     codes: Mapping[str, str | Path] = field(default_factory=dict)
     dictionary: str | Path | None = None
 
@@ -150,36 +152,82 @@ class Trial:
         """The tables selection and gains of the target with `scores` Y [C, N], without name, levels and costs."""
         clusters = judge.candidate_clusters, judge.item_clusters
         variance = TrueVariance.of(scores, *clusters)
-        compared = self.compare(scores, variance.reliability)
+        compared = self.compare(scores, variance.reliability, judge.pool)
         rng = generator(self.seed, "best possible")
         best = best_possible_gain(scores, self.sizes[:-1], *clusters, judge.draws, rng)
         return judge.selection(compared, best), judge.curve(compared, scores.mean(axis=1), best)
 
-    def compare(self, scores: Float, reliability: float) -> Compared:
+    def compare(self, scores: Float, reliability: float, pool: int) -> Compared:
         """Gains of all selectors that have something to go by; `reliability` is the share of Var(q) that is not noise.
 
-        A selector that does not learn is judged on all items at once.
+        A selector that does not learn is judged on all items at once. Labels are matched in pools of `pool` candidates.
         """
         everyone, candidates = np.ones(scores.shape[1], dtype=bool), len(scores)
-        names, parts, offered = [], [], []
+        names, parts, offered, labels = [], [], [], {}
         for name, preference in self.fixed.items():
             selector = next(s for s in self.selectors if s.name == name)
             if selector.kind == "query":
                 parts.append(one_per_item(preference, scores, self.sizes, reliability))
+                labels[name] = self._labels(preference, scores, everyone, pool)
             elif selector.by_chance:
+                if name == RANDOM:
+                    labels[name] = self._labels(np.zeros_like(scores), scores, everyone, pool)
                 parts.append(by_chance(preference, scores, self.sizes, reliability))
             else:
                 none = np.zeros(1)
                 parts.append(one_for_all(preference[None], scores, everyone, self.sizes, reliability, none))
             names.append(name)
             offered.append(np.inf if selector.by_chance else candidates)
+        for selector in [s for s in self.selectors if s.learns and s.kind == "query"]:
+            found = self._learned_per_item(selector, scores, reliability, pool)
+            if found:
+                names.append(selector.name)
+                offered.append(candidates)
+                parts.append(found[0])
+                labels[selector.name] = found[1]
         known, learned, fewest = self._learned(scores, reliability)
         gains = Gains.stack([*parts, learned])
-        return Compared([*names, *known], gains, np.array([*offered, *fewest], dtype=np.float64))
+        matched = {name: share for name, share in labels.items() if share is not None}
+        return Compared([*names, *known], gains, np.array([*offered, *fewest], dtype=np.float64), matched)
+
+    def _labels(
+        self, preference: Float, scores: Float, judges: NDArray[np.bool_], pool: int
+    ) -> tuple[float, float] | None:
+        """As `retrieval.label_match`, over the items that judge; None where answers are generated."""
+        labels = self.materials.item_labels
+        if labels is None:
+            return None
+        same = self.materials.features["label"].to_numpy()[:, None] == labels[judges]
+        return retrieval.label_match(preference[:, judges], same, scores[:, judges], pool)
+
+    def _learned_per_item(
+        self, selector: Selector, scores: Float, reliability: float, pool: int
+    ) -> tuple[Gains, tuple[float, float] | None] | None:
+        """Gains and matched labels, over all splits, of a selector that learns and picks for every item.
+
+        What it learns from items it judges others by; all candidates are offered. None if it has nothing to go by.
+        """
+        rng, labels = generator(self.seed, f"selector {selector.name}"), []
+        lessons = list(self._lessons(scores))
+        preferences = [p for _, one in lessons if (p := selector.prefer(self.materials, one, rng)) is not None]
+        if len(preferences) < len(lessons):
+            logger.info("%s is left out: the study lacks what it looks at", selector.name)
+            return None
+
+        def splits() -> Iterator[Gains]:
+            for (judges, _), preference in zip(lessons, preferences, strict=True):
+                labels.append(self._labels(preference, scores, judges, pool))
+                part = one_per_item(preference[:, judges], scores[:, judges], self.sizes, reliability)
+                items = np.zeros((*part.gain.shape, scores.shape[1]))
+                items[..., judges] = part.items
+                yield replace(part, items=items)
+
+        gains, found = Gains.mean(splits()), [label for label in labels if label is not None]
+        return gains, (found and tuple(np.mean(found, axis=0).tolist())) or None
 
     def _learned(self, scores: Float, reliability: float) -> tuple[list[str], Gains, Float]:
         """Names and gains of those that learn, over all splits, and among how many candidates each chooses."""
-        learners = [s for s in self.selectors if s.learns]
+        learners = [s for s in self.selectors if s.learns and s.kind != "query"]
         fewest = np.full(len(learners), np.inf)
 
         def splits() -> Iterator[Gains]:
@@ -195,14 +243,18 @@ class Trial:
     def _preferences(self, learners: Sequence[Selector], scores: Float) -> Iterator[Float]:
         """What each split teaches [learners, C]; nobody is offered by one that has nothing to go by."""
         rngs = {selector.name: generator(self.seed, f"selector {selector.name}") for selector in learners}
-        teacher_rng = generator(self.seed, "teachers")
         nothing = np.full(len(scores), -np.inf)
-        for judges in self.judging:
-            teachers = teacher_rng.permutation(len(scores)) < len(scores) // 2
-            labels = self.materials.item_labels
-            lesson = Lesson(self.materials, scores[:, ~judges], teachers, None if labels is None else labels[~judges])
+        for _, lesson in self._lessons(scores):
             found = [selector.prefer(self.materials, lesson, rngs[selector.name]) for selector in learners]
             yield np.stack([nothing if preference is None else preference for preference in found])
+
+    def _lessons(self, scores: Float) -> Iterator[tuple[NDArray[np.bool_], Lesson]]:
+        """Each split: which items judge, and what the others teach."""
+        teacher_rng = generator(self.seed, "teachers")
+        for judges in self.judging:
+            teachers = teacher_rng.permutation(len(scores)) < len(scores) // 2
+            labels = None if self.materials.item_labels is None else self.materials.item_labels[~judges]
+            yield judges, Lesson(self.materials, scores[:, ~judges], teachers, labels, np.flatnonzero(~judges))
 
 
 def _search_sizes(most: int) -> NDArray[np.int64]:
@@ -264,6 +316,7 @@ def _read_materials(
         item_encodings=_encodings(items),
         item_labels=gold,
         probe=read_last_vectors(files.activations, probe, shape[0]) if probe and files.activations else None,
+        questions=Questions.read(files.representations, shape) if files.representations else None,
         **sparse.read(files.codes, files.dictionary, shape),
     )
 

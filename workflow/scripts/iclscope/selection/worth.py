@@ -1,7 +1,7 @@
 """What gains say of each selector: the rows of the tables selection and gains."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,14 @@ RANDOM = "random"
 class Compared:
     """Gains [selectors, sizes] of the selectors `names`; `offered` [selectors] are the candidates each chooses among.
 
-    Infinite for one that draws anew for every item, and so makes no single pick in any pool.
+    Infinite for one that draws anew for every item, and so makes no single pick in any pool. `labels` says of those
+    that pick for every item how often the pick has the item's label, and what that alone gains.
     """
 
     names: Sequence[str]
     gains: Gains
     offered: Float
+    labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def place(self, name: str) -> int:
         """The row of a selector."""
@@ -72,6 +74,8 @@ class Judge:
             if known:
                 columns |= {"low": float(bounds[0][row, 0]), "high": float(bounds[1][row, 0]), "p": float(p[row, 0])}
                 columns |= _errors_of(errors, row)
+            if name in compared.labels:
+                columns |= dict(zip(("label_match", "label_gain"), compared.labels[name], strict=True))
             columns |= self._exchange(name, row, compared, one.gain[:, 0], covariance)
             rows.append(columns)
         return _with_holm(rows)

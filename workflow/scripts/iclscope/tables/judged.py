@@ -162,6 +162,8 @@ SELECTION = Table(
         Column("search_low", VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("search_high", VALUE, "95 % interval of that number; empty: more", "items", nullable=True),
         Column("cost", VALUE, "tokens that a model reads before the choice is made, answers left out", "tokens"),
+        Column("label_match", VALUE, "share of items whose pick has their label; query kinds, choices", nullable=True),
+        Column("label_gain", VALUE, "gain of random candidates that have the label as often", nullable=True),
         Column("reason", pl.String, "why the gain is undefined", nullable=True),
     ),
     ("target", "selector"),
@@ -253,4 +255,33 @@ POWER = Table(
         Column("exclude", VALUE, "probability that useful effects are ruled out where there are none"),
     ),
     ("dataset", "candidates", "items"),
+)
+
+BUDGET = Table(
+    "budget",
+    "What pools of labelled candidates are worth, drawn at random or chosen by a strategy before any has a label",
+    (
+        TARGET,
+        Column("rule", pl.String, "any, nearest, search: how a demonstration is picked; probe; probe_over_nearest"),
+        Column("representation", pl.String, "vectors of the questions: mean or last of the final state, or encoder"),
+        Column("strategy", pl.String, "what is labelled: random, or the name of a strategy"),
+        Column("budget", pl.Int32, "labelled candidates"),
+        Column("value", VALUE, "mean score of the items; of probe_over_nearest the difference", nullable=True),
+        Column("gain", VALUE, "value minus that of random pools; empty for these", nullable=True),
+        Column("area", VALUE, "mean gain over the budgets", nullable=True),
+        Column(
+            "standard_error", VALUE, "of the gain, of random pools of the value; empty: nothing varies", nullable=True
+        ),
+        Column("low", VALUE, "95 % interval of the same", nullable=True),
+        Column("high", VALUE, "95 % interval of the same", nullable=True),
+        Column("p_holm", VALUE, "two-sided p of area, corrected for the strategies (Holm)", nullable=True),
+        Column(
+            "label_match",
+            VALUE,
+            "share of items whose demonstration has their label; of the probe: it names it",
+            nullable=True,
+        ),
+        Column("reason", pl.String, "why there is no value", nullable=True),
+    ),
+    ("target", "rule", "representation", "strategy", "budget"),
 )

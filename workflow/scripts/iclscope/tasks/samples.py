@@ -83,6 +83,17 @@ def run_sample(
     SAMPLE.write(chosen.sort("id").drop("role"), sample_out, job.provenance)
 
 
+def further_rows(pool: pl.DataFrame, candidates: pl.DataFrame, items: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most so many rows of a pool that are neither candidates nor items, each once; `id` numbers them from 0.
+
+    First those that could be candidates, in their order, then those that could be items.
+    """
+    row = ["split", "source_row"]
+    left = pool.sort("role", "id").join(pl.concat([candidates.select(row), items.select(row)]), on=row, how="anti")
+    once = left.unique(row, keep="first", maintain_order=True).head(most)
+    return once.with_columns(id=pl.int_range(once.height, dtype=pl.Int32)).drop("role")
+
+
 @dataclass(frozen=True)
 class Groups:
     """What rows of a score matrix [C, N] have in common.

@@ -131,6 +131,24 @@ def finding(results: Results, target: str) -> str:
     )
 
 
+def copying(results: Results, target: str) -> str:
+    """How often the best retrieval picks a demonstration with the item's label, and what that alone gains."""
+    rows = results.selectors(target).filter(pl.col("label_match").is_not_null())
+    random, found = (
+        rows.filter(selector=RANDOM),
+        rows.filter(pl.col("selector") != RANDOM, pl.col("gain").is_not_null()),
+    )
+    if random.is_empty() or found.is_empty():
+        return ""
+    best = found.sort("gain", descending=True, maintain_order=True).row(0, named=True)
+    return (
+        f"Of those that pick for every item, {best['selector']} gains most, {quantity(best['gain'], signed=True)}: "
+        f"{percent(best['label_match'])} of the items get a demonstration with their own label, of random ones "
+        f"{percent(random['label_match'][0])}, and random candidates with the label as often gain "
+        f"{quantity(best['label_gain'], signed=True)}. That much of it is copying the label."
+    )
+
+
 def best_possible(results: Results, target: str) -> str:
     """What the truly best candidate of a pool gains."""
     rows = results.gains.filter(target=target, selector=BEST_POSSIBLE, pool=results.pool).rows(named=True)

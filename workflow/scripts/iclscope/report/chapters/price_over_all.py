@@ -1,12 +1,13 @@
 """What a gain costs over all data sets, for the index: selectors by mean gain and by the tokens that a choice takes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 from matplotlib.figure import Figure
 
 from iclscope.report.chapters import price
-from iclscope.report.parts import Caption
+from iclscope.report.parts import Caption, Picture
 from iclscope.report.style import new_figure, styled
 from iclscope.tables import BEST_POSSIBLE
 from iclscope.verdict.results import Results
@@ -117,3 +118,8 @@ def gain_by_tokens(studies: Sequence[Results]) -> Figure:
         ax.set_title(f"{' or '.join(names)}, {plural(len({r.dataset for r, _ in places}), 'data set')}")
         ax.set_ylabel(f"mean gain over random ({unit})")
     return figure
+
+
+def picture(studies: Sequence[Results], tables: Sequence[str | Path]) -> Picture:
+    """The figure with its caption; tables: the files that it is drawn from."""
+    return Picture("gain_by_tokens_over_all", gain_by_tokens(studies), caption(studies), tables)

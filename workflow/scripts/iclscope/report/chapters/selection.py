@@ -29,7 +29,8 @@ def _targets(results: Results) -> list[str]:
 
 
 def _caption_of_gain(results: Results) -> Caption:
-    conclusion = " ".join(selectors.finding(results, target) for target in _targets(results))
+    found = [text(results, target) for target in _targets(results) for text in (selectors.finding, selectors.copying)]
+    conclusion = " ".join(filter(None, found))
     return Caption(
         "What a selector is worth",
         f"Mean score of the demonstrations that each selector picks from random pools of {count(results.pool)} "
@@ -138,15 +139,19 @@ def in_first_target(material: Material) -> Sheet | None:
 def _sheet(results: Results, target: str, judged: Mapping[str, Mapping[str, Any]]) -> Sheet:
     """Value of the selectors in one target, best first; judged: the verdict's entry of each selector that has one.
 
-    “As search on” is the exchange rate: on how many items a plain search must try every candidate to gain as much.
+    “As search on” is the exchange rate: on how many items a plain search must try every candidate to gain as much. “Own
+    label”: share of items whose demonstration has their label, where one is picked for each.
     """
-    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (study)", "regret"]
-    header += ["as search on", "95 % interval", "tokens read"]
     ordered = results.selectors(target)
     ordered = ordered.sort("gain", descending=True, nulls_last=True, maintain_order=True)
+    header = ["selector", "chooses", "score", "gain", "95 % interval", "p", "p (study)", "regret"]
+    header += ["as search on", "95 % interval", "tokens read"]
+    labels = ordered["label_match"].count() > 0
+    header += ["own label"] if labels else []
     rows = []
     for row in ordered.iter_rows(named=True):
         cells = _cells(row)
+        cells += [percent(row["label_match"]) if row["label_match"] is not None else ""] if labels else []
         rows.append([*cells, *_beliefs(judged.get(row["selector"], {}))] if judged else cells)
     unit = TARGET_UNITS.get(target, "score")
     caption = (

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from iclscope.runtime.configuration import settings, task_files
-from iclscope.runtime.configuration.registries import OF_SAE, REGISTRIES, SAE_TWIN, SEARCH, SEARCHES, registered
+from iclscope.runtime.configuration.registries import (
+    OF_QUESTIONS,
+    OF_SAE,
+    REGISTRIES,
+    SAE_TWIN,
+    SEARCH,
+    SEARCHES,
+    registered,
+)
 from iclscope.runtime.errors import StudyError
 
 # Those of them that only one source has.
@@ -33,8 +41,9 @@ SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a split stands in the name 
 
 def found(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _probe, _saes,
-                      partial(_registered, extensions), _names, _sources, _splits, _sizes, _shots, _kinds):  # fmt: skip
+    for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _questions, _probe, _saes,
+                      partial(_registered, extensions), _names, _sources, _splits, _sizes, _shots, _learning,
+                      _kinds):  # fmt: skip
         yield from check_one(config)
 
 
@@ -88,6 +97,14 @@ def _fillers(config: Mapping[str, Any]) -> Iterable[str]:
         for name in config["selection"]["selectors"]:
             if name == "content_free" or name.startswith("shortlist_"):
                 yield f"selection.selectors: {name} needs fillers, which features.content_free names"
+
+
+def _questions(config: Mapping[str, Any]) -> Iterable[str]:
+    """Selectors that go by questions as vectors where these are not read."""
+    if "representations" not in config:
+        for name in config["selection"]["selectors"]:
+            if name in OF_QUESTIONS:
+                yield f"selection.selectors: {name} needs questions as vectors; add a section representations"
 
 
 def _probe(config: Mapping[str, Any]) -> Iterable[str]:
@@ -221,6 +238,47 @@ def _shots(config: Mapping[str, Any]) -> Iterable[str]:
                 f"shots.sizes: a set of {largest} is more than datasets.{name}.candidates, {entry['candidates']}; take "
                 "it off the list or raise them"
             )
+
+
+def _learning(config: Mapping[str, Any]) -> Iterable[str]:
+    """Learning curves by strategies that are not there, of more labels than rows, without vectors or classes."""
+    asked = config.get("learning")
+    if asked is None:
+        return
+    known = registered("labelling/strategies", "strategy")
+    for name in asked["strategies"]:
+        if name not in known:
+            yield f"learning.strategies: {name!r} is not one of {', '.join(known)}"
+    if "random" not in asked["strategies"]:
+        yield "learning.strategies: random is missing, which all others are compared with; add it"
+    most = asked["start"] + asked["batch"] * asked["steps"]
+    if most > asked["pool"]:
+        yield (
+            f"learning.pool: {most} labels (start + batch × steps) are more than the pool of {asked['pool']}; raise it "
+            "or lower learning.steps"
+        )
+    by_encoder, by_layers = settings.learns_from(config)
+    if by_encoder and "encoder" not in config["features"]:
+        yield "learning.representations: encoder needs a sentence encoder, which features.encoder names"
+    if by_layers and "representations" not in config:
+        yield "learning.representations: layers need the section representations, which says which are read"
+    if not (by_encoder or by_layers):
+        yield "learning: no vectors stand for the questions; name a features.encoder, or add a section representations"
+    yield from _classes(config["datasets"])
+
+
+def _classes(datasets: Mapping[str, Any]) -> Iterable[str]:
+    """Learning curves of data sets of which none has classes, as far as their task files say it; and empty classes."""
+    fixed = {name: task_files.fixed_choices(entry["task"]) for name, entry in datasets.items()}
+    without = [name for name, choices in fixed.items() if choices is not None and not task_files.are_classes(choices)]
+    if len(without) == len(fixed):
+        yield (
+            f"learning: {', '.join(without)} have generated answers or choices that are letters of options, and no "
+            "data set has classes to learn; add one that has, or take the section out"
+        )
+    for name, choices in fixed.items():
+        if any(not str(choice).strip() for choice in choices or ()):
+            yield f"learning: a choice of datasets.{name}.task, {datasets[name]['task']}, is empty; give it a text"
 
 
 def _kinds(config: Mapping[str, Any]) -> Iterable[str]:

@@ -23,6 +23,9 @@ SAE_FORMATS = {
 # Selectors that go by the features of an SAE.
 OF_SAE = {f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", SAE_TWIN)}
 
+# Selectors that go by questions as vectors.
+OF_QUESTIONS = {"nearest_last", "nearest_layer"}
+
 # Selectors that search with a number of items of the user's choice need no registration: how many times that number.
 SEARCHES = {"search": 1, "search_strat": 1, "shortlist": 4, "halving": 1}
 SEARCH = re.compile(rf"({'|'.join(SEARCHES)})_([1-9]\d*)")
@@ -43,7 +46,7 @@ def registered(module: str | Path, decorator: str) -> list[str]:
     configuration is checked whenever a job starts, and the modules behind it take seconds to import.
     """
     if isinstance(module, str) and (room := PACKAGE / module).is_dir():
-        return [name for file in sorted(room.glob("*.py")) for name in registered(file, decorator)]
+        return [name for file in sorted(room.rglob("*.py")) for name in registered(file, decorator)]
     file = module if isinstance(module, Path) else PACKAGE / f"{module}.py"
     try:
         tree = ast.parse(file.read_bytes())

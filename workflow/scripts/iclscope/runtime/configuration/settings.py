@@ -4,7 +4,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from iclscope.runtime.configuration import task_files
 from iclscope.runtime.errors import StudyError
+
+ENCODER = "encoder"  # the representation of learning curves that a sentence encoder gives; all others are layers
 
 # What a data set's rows come from; the other settings choose among them and say how they are used.
 SOURCE_KEYS = ("task", "source", "package", "version", "sha256", "reader", "files", "repo", "name", "revision")
@@ -52,3 +55,32 @@ def wheel(config: Mapping[str, Any], package: str, version: str) -> dict[str, st
         if (entry["package"], entry["version"]) == (package, version):
             return {"package": package, "version": version, "sha256": entry["sha256"], "key": key}
     raise StudyError(f"nothing in the configuration comes from {package} {version}")
+
+
+def further_rows(config: Mapping[str, Any]) -> int:
+    """How many rows besides the samples' learning curves draw from, at most."""
+    return config["learning"]["pool"] + config["learning"]["test"] if "learning" in config else 0
+
+
+def representations(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the representations of questions: layers, and how many `further` rows than the samples' have one.
+
+    There are some where learning curves want layers of the model.
+    """
+    return {**config.get("representations", {}), "further": further_rows(config) if learns_from(config)[1] else 0}
+
+
+def encodes(config: Mapping[str, Any], dataset: str) -> bool:
+    """Whether learning curves want a data set's rows as vectors of the sentence encoder: not if it has no classes."""
+    choices = task_files.fixed_choices(config["datasets"][dataset]["task"])
+    return learns_from(config)[0] and (choices is None or task_files.are_classes(choices))
+
+
+def learns_from(config: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether learning curves want vectors of the sentence encoder, and whether they want layers of the model."""
+    if "learning" not in config:
+        return False, False
+    names = config["learning"].get("representations")
+    if names is None:
+        return "encoder" in config["features"], "representations" in config
+    return ENCODER in names, any(name != ENCODER for name in names)

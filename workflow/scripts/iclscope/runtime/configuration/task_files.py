@@ -7,7 +7,8 @@ import ast
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+import string
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,28 @@ def generates(name: str) -> bool:
 def definition(name: str) -> Definition | None:
     """The definition of task `name` in its own file or the harness's; None where neither can be read as one."""
     return find(name, folder(name)) or _of_harness(name)
+
+
+def fixed_choices(name: str) -> list[str] | None:
+    """Choices that all rows of a task have, none for generated answers; None where its own file does not say them.
+
+    A task of the harness has no such file: looking for its definition takes seconds.
+    """
+    found = find(name, folder(name))
+    if found is None:
+        return None
+    if found.fields.get("output_type", "generate_until") == "generate_until":
+        return []
+    choices = found.fields.get("doc_to_choice")
+    return [str(choice) for choice in choices] if isinstance(choices, list) else None
+
+
+def are_classes(choices: Sequence[str]) -> bool:
+    """Whether choices mean the same in every row: there are some, and they are not the letters of options in a list.
+
+    Numbers may be ratings, and count as classes.
+    """
+    return bool(choices) and "".join(choices).upper() != string.ascii_uppercase[: len(choices)]
 
 
 def has_functions(fields: Any) -> bool:

@@ -1,0 +1,77 @@
+"""Which rows to label: learning curves of query strategies on frozen vectors. Only with `learning` in the config.
+
+Inputs:  the pool and the samples; the sentence encoder, <results>/representations/{model}/{dataset}.parquet, or both
+Outputs: <results>/encodings/{dataset}.parquet                 rows that may be labelled as vectors of the encoder
+         <results>/learning/{model}/{dataset}.parquet          a row per split, representation, start, strategy and step
+         <results>/learning_summary/{model}/{dataset}.parquet  a row per representation, start and strategy
+         <results>/learning_claims/{model}/{dataset}.parquet   what others found, tested on this data set
+"""
+
+ENCODINGS = "<results>/encodings/{dataset}.parquet"
+
+
+rule encode_pool:
+    input:
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
+        pool="<results>/samples/{dataset}/pool.parquet",
+        encoder=study.encoder_files,
+    output:
+        encodings_out=ensure(ENCODINGS, non_empty=True),
+    log:
+        "<logs>/encodings/{dataset}.log",
+    benchmark:
+        "<benchmarks>/encodings/{dataset}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=1,
+    params:
+        settings=study.encoding_settings,
+        code=code_digest("encode_pool"),
+    script:
+        "../scripts/encode_pool.py"
+
+
+rule learning:
+    input:
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
+        pool="<results>/samples/{dataset}/pool.parquet",
+        encodings=lambda wildcards: ENCODINGS if settings.encodes(config, wildcards.dataset) else [],
+        representations="<results>/representations/{model}/{dataset}.parquet" if settings.learns_from(config)[1] else [],
+    output:
+        learning_out=ensure("<results>/learning/{model}/{dataset}.parquet", non_empty=True),
+    log:
+        "<logs>/learning/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/learning/{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        settings=lookup("learning", within=config, default={}),
+        seed=config["seed"],
+        code=code_digest("learning"),
+    script:
+        "../scripts/learning.py"
+
+
+rule learning_summary:
+    input:
+        learning="<results>/learning/{model}/{dataset}.parquet",
+    output:
+        summary_out=ensure("<results>/learning_summary/{model}/{dataset}.parquet", non_empty=True),
+        claims_out=ensure("<results>/learning_claims/{model}/{dataset}.parquet", non_empty=True),
+    log:
+        "<logs>/learning_summary/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/learning_summary/{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        settings={"margin": config["verdict"]["margin"]["share_of_items"]},
+        seed=config["seed"],
+        code=code_digest("learning_summary"),
+    script:
+        "../scripts/learning_summary.py"

@@ -1,0 +1,1 @@
+"""Selectors that go by vectors: of questions, or features of a sparse autoencoder."""
