@@ -32,6 +32,7 @@ BUGS = {
     "saes": ("saes/training.py", "_RATE = 3e-3", "_RATE = 4e-3", "train_sae", "evaluation_block sae_metrics"),
     "signals": ("signals/metrics.py", "NO_TOKENS = ", "NO_TOKENS = 1 or ", "metrics", "activations evaluation_block"),
     "selection": ("selection/selectors.py", "np.geomspace(1e-3", "np.geomspace(1e-2", "selection", "correlation"),
+    "labelling": ("labelling/classifier.py", "C = 1.0", "C = 2.0", "learning", "selection learning_summary"),
     "verdict": ("verdict/wording.py", "_decimals(value, 2)", "_decimals(value, 1)", "verdict page", "selection"),
     "plan": ("plan/workload.py", "return Work(sum(lengths), 0", "return Work(0, 0", "plan", "evaluation_block"),
     "report": ("report/chapters/correlation.py", "1.85", "1.95", "plots", "verdict selection"),
