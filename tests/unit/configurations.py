@@ -31,6 +31,12 @@ SAE_FILES = {
     "texts": "study",
 }  # fmt: skip
 
+SAE_HUB = {
+    "source": "hub", "repo": "google/gemma-scope-2-270m-pt", "folder": "resid_post/layer_12_width_16k_l0_medium",
+    "revision": "main", "format": "gemma_3", "model": "smollm2-135m", "site": "resid", "layer": 12, "tokens": 99,
+    "texts": "study",
+}  # fmt: skip
+
 HUB_DATA = {"task": "gsm8k", "source": "hub", "candidates": 9, "items": 40}
 
 FILES_DATA = {"task": "boolq", "source": "files", "files": {"train": "a.jsonl"}, "candidates": 9, "items": 40}

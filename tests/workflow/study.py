@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from tiny import build_model, build_tokenizer
+from warm import Warm
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs")
@@ -30,6 +32,20 @@ WAIT = """\
             while not Path("go").exists():
                 time.sleep(0.05)
 """
+
+# Starts Snakemake, which takes `python` for the Python that jobs run in.
+SNAKEMAKE = "import sys; sys.executable = {python!r}; from snakemake.cli import main; main()"
+WARM = Warm()
+
+
+def stand_in() -> Path:
+    """The Python of jobs, with the environment that the workflow gives them; warm where the system is Linux."""
+    if sys.platform != "linux":
+        return Path(sys.executable)
+    folder = Path(tempfile.gettempdir(), f"iclscope-warm-{os.getpid()}")
+    folder.mkdir(exist_ok=True)
+    seed = yaml.safe_load((ROOT / "config/config.yaml").read_text())["seed"]
+    return WARM.stand_in(folder, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(seed)})
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ class Study:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begin a run in a process group of its own, as a shell does."""
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *words],
+            [sys.executable, "-c", SNAKEMAKE.format(python=str(stand_in())), "--cores", "2", *words],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.folder / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -167,6 +183,7 @@ def tiny_config() -> dict[str, Any]:
         },
     }
     del config["saes"], config["selection"]["sae"]  # with them every study would train one
+    del config["features"]["encoder"]  # a wheel of 84 MB
     config["masks"] = ["causal", "self_only"]
     del config["shots"], config["learning"], config["representations"]
     config["evaluation"]["block"] = {"candidates": 4, "items": 8}

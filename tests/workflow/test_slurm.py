@@ -69,7 +69,7 @@ def restart_controller(environment):
 def start(study: Study, environment, *targets):
     """Begin a run by Slurm; returns its process and the file that Snakemake writes to."""
     command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm"]
-    command += ["--max-threads", "2"]  # as locally: sums of floating-point numbers depend on the number of threads
+    command += ["--max-threads", "1"]  # as locally: sums of floating-point numbers depend on the number of threads
     command += ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10", *targets]
     environment = {**environment, "PYTHONPATH": str(study.folder / "workflow/scripts")}
     log = study.folder / "main.log"

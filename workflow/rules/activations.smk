@@ -29,9 +29,9 @@ rule activations:
     priority: 1
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=240,
     params:
@@ -73,9 +73,9 @@ rule token_activations:
         "<benchmarks>/token_activations/{model}-{dataset}-{mask}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
     params:
         settings={"sites": config["activations"]["sites"]},
         dtype=lookup("models/{model}/dtype", within=config),

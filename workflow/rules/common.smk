@@ -9,7 +9,7 @@ from pathlib import Path
 
 from iclscope.matrix import blocks
 from iclscope.report.closing import closing_line
-from iclscope.runtime import jobs, lock
+from iclscope.runtime import devices, jobs, lock
 from iclscope.runtime.configuration import checks, settings
 from iclscope.runtime.code_digest import of_scripts
 from iclscope.runtime.parquet import read_provenance
@@ -38,19 +38,31 @@ onstart:
 
 
 # A job that runs a model takes one GPU where jobs are given one, and its share of the cores. A cluster limits neither.
+# On a CPU two share the cores instead: while one loads its model or lays out prompts, the other computes.
 CORES, GPUS = (getattr(workflow.global_resources.get(name), "value", None) for name in ("_cores", "gpu"))
-MODEL_THREADS = max(1, CORES // (GPUS or 1)) if CORES else 4
+ON_CPU = bool(CORES) and devices.is_cpu(config["device"])
+MODEL_GPUS = 0 if ON_CPU else 1
+
+
+def needed_mb(model):
+    """Memory that a job needs with the model of a `source.json`: its weights twice while they are loaded."""
+    weights = sum(file.stat().st_size for file in Path(model).parent.glob("*.safetensors"))
+    return 4000 + 2 * weights // 1_000_000
+
+
+def model_threads(wildcards, input):
+    """Resources function: cores that a job with a model takes; all of a CPU's where memory does not hold two models."""
+    alone = 2 * needed_mb(input.get("model", ".")) > devices.memory_mb()
+    share = CORES // max(GPUS or 1, 2 if ON_CPU and not alone else 1) if CORES else 4
+    return max(1, share)
 
 
 def model_memory(wildcards, input, attempt):
-    """Resources function: MB that a job with a model needs, its weights twice while they are loaded.
+    """Resources function: MB that a job with a model needs.
 
     More at every attempt: a cluster that ran out of memory tries again with more. Not known before the model is there.
     """
-    if not Path(input.model).is_file():
-        return TBDString()
-    weights = sum(file.stat().st_size for file in Path(input.model).parent.glob("*.safetensors"))
-    return attempt * (4000 + 2 * weights // 1_000_000)
+    return attempt * needed_mb(input.model) if Path(input.model).is_file() else TBDString()
 
 
 def block_minutes(wildcards, attempt):

@@ -26,7 +26,7 @@ rule correlation:
         "<benchmarks>/correlation/{model}-{dataset}.jsonl"
     conda:
         "../../envs/analysis.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     params:
         settings=lookup("correlation", within=config),
         masks=study.masks,
@@ -53,7 +53,7 @@ rule sae_screen:
         "<benchmarks>/sae_screen/{model}-{dataset}-{sae}.jsonl"
     conda:
         "../../envs/analysis.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     params:
         settings=lambda wildcards: study.screen_settings(wildcards.sae),
         seed=config["seed"],

@@ -25,9 +25,9 @@ rule evaluation_block:
         "<benchmarks>/evaluation/{model}-{dataset}-{block}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=block_minutes,
     params:

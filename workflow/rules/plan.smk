@@ -37,9 +37,9 @@ rule estimate:
         "<benchmarks>/plan.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: CORES or 4  # jobs with a model that share a CPU do together what one does on all of it
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
     params:
         settings=config,
         code=code_digest("plan"),

@@ -1,7 +1,7 @@
 """Sparse autoencoders (SAEs): trained or fetched, and the features that they find in candidates and items.
 
 Inputs:  the model, the pools of all data sets without their items, or files of text; the samples
-         a folder in SAELens's format, for an SAE from elsewhere
+         a folder here or on the hub, for an SAE from elsewhere
 Outputs: <resources>/saes/{model}/{sae}/source.json          an SAE from elsewhere
          <results>/saes/{model}/{sae}/                       config, weights, features.parquet, training.parquet
          <results>/sae_features/{model}/{dataset}/{sae}.parquet  active features of every token
@@ -45,9 +45,9 @@ rule train_sae:
         "<benchmarks>/saes/train-{model}-{sae}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=240,
     params:
@@ -74,9 +74,9 @@ rule sae_features:
         "<benchmarks>/sae_features/{model}-{dataset}-{sae}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=240,
     params:

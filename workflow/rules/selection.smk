@@ -32,7 +32,7 @@ rule selection:
         "<benchmarks>/selection/{model}-{dataset}.jsonl"
     conda:
         "../../envs/analysis.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     params:
         settings=lookup("selection", within=config),
         targets=lookup("quality/targets", within=config),

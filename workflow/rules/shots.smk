@@ -21,9 +21,9 @@ rule shots:
         "<benchmarks>/shots/{model}-{dataset}.jsonl"
     conda:
         "../../envs/shots.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=240,
     params:

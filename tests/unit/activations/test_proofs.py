@@ -68,6 +68,23 @@ def test_models_without_masks_are_read_under_their_own_causal_attention(kind, se
         readable_masks(model, blocks, ["causal", "prefix_lm"])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_window_that_the_model_does_not_have_shows_in_a_long_text(dtype):
+    """Llama takes no notice of `sliding_window`: in a text that is longer, a mask with that window is another one."""
+    model = built("llama", **SMALL).to(dtype)
+    for weights in model.parameters():
+        if weights.ndim > 1:
+            weights.mul_(10)
+    blocks = find_blocks(model)
+    model.config.sliding_window = 8
+    assert readable_masks(model, blocks, ["causal"], longest=8) == {"causal": MASKS["causal"]}
+    assert readable_masks(model, blocks, ["causal"], longest=40) == {"causal": None}
+    with pytest.raises(StudyError, match="can be read under causal alone"):
+        readable_masks(model, blocks, ["self_only"], longest=40)
+    model.config.sliding_window = None
+    assert readable_masks(model, blocks, list(MASKS), longest=40) == MASKS
+
+
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [

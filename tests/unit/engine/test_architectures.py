@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 import architectures
 from architectures import KINDS, NEW_TOKENS, REFUSED, TABLE, find, line, prompts, save
 from iclscope.activations.reading import model_input
-from iclscope.activations.sites import decoder_of, find_blocks, reading
+from iclscope.activations.sites import SITES, decoder_of, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.generation import Stopping
 from iclscope.engine.prompts import DemonstrationTokens
@@ -69,18 +69,23 @@ def check_answers(found, plain):
 
 
 def check_activations(found, plain):
-    """Of all texts in one padded batch, at the residual stream."""
+    """Of all texts in one padded batch, at every site."""
     together, rows = {}, as_demonstrations()
     inputs = model_input(found.model, rows, found.masks["causal"])
-    with reading(found.blocks, ["resid"], lambda _, layer, x: together.update({layer: x.clone()})):
+    with reading(found.blocks, list(SITES), lambda site, layer, x: together.update({(site, layer): x.clone()})):
         decoder_of(found.model)(**inputs)
     for row, tokens in enumerate(rows):
         alone = {}
-        with reading(find_blocks(plain), ["resid"], lambda _, layer, x, alone=alone: alone.update({layer: x[0]})):
+
+        def keep(site, layer, x, alone=alone):
+            alone[site, layer] = x[0].clone()
+
+        with reading(find_blocks(plain), list(SITES), keep):
             plain(torch.tensor([tokens.ids]), use_cache=False)
-        for layer, x in alone.items():
+        assert alone.keys() == together.keys()
+        for place, x in alone.items():
             size = x.abs().max().item()
-            torch.testing.assert_close(together[layer][row, : len(x)], x, atol=1e-4 * size, rtol=1e-4)
+            torch.testing.assert_close(together[place][row, : len(x)], x, atol=1e-4 * size, rtol=1e-4)
 
 
 def last_states(found, tokens, mask):

@@ -28,7 +28,7 @@ class Device:
     def length_after(self, pieces, amount=10**6, given="auto"):
         length = PackLength(given, clock=lambda: self.now)
         for _ in range(pieces):
-            assert length.run(self.work(amount), amount) == amount
+            assert length.run(self.work(amount), lambda: amount) == amount
         return length.tokens
 
 

@@ -120,10 +120,42 @@ def test_a_model_that_returns_no_state_reads_the_text_again(tiny_tokenizer, prom
             text.append(token)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_fails_with_padded_rows_is_scored_a_row_at_a_time(dtype, tiny_model_of, prompts, monkeypatch):
+    """Where packing fails too: bfloat16 takes its tolerance from padded rows."""
+    model = tiny_model_of("llama").to(dtype)
+    forward = model.forward
+
+    def alone(*arguments, attention_mask=None, **options):
+        if attention_mask is not None and (attention_mask.ndim != 2 or not attention_mask.all()):
+            raise ValueError("no padding")
+        return forward(*arguments, attention_mask=attention_mask, **options)
+
+    monkeypatch.setattr(model, "forward", alone)
+    method = scoring_method(model, prompts, 4096)
+    assert method is score_alone
+    assert all(np.isfinite(scores).all() for scores in method(model, prompts, 4096))
+
+
 def test_a_state_that_is_not_the_whole_one_is_not_used(tiny_model, monkeypatch):
     assert returns_its_state(tiny_model, list(range(5, 25)))
     monkeypatch.setattr(plain_path, "_state_of", lambda output: {"past_key_values": None})
     assert not returns_its_state(tiny_model, list(range(5, 25)))
+
+
+def test_a_model_that_fails_with_a_cache_reads_the_text_again(tiny_model, tiny_tokenizer, prompts, monkeypatch):
+    wanted = generate_plain(tiny_model, tiny_tokenizer, [prompts[:2]], 256, Stopping((), 4))[0]
+    forward = tiny_model.forward
+
+    def without_cache(*arguments, **options):
+        if options.get("use_cache", True):
+            raise ValueError("no cache")
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(tiny_model, "forward", without_cache)
+    assert not returns_its_state(tiny_model, list(range(5, 25)))
+    found = generate_plain(tiny_model, tiny_tokenizer, [prompts[:2]], 256, Stopping((), 4))[0]
+    assert [answer.tokens for answer in found] == [answer.tokens for answer in wanted]
 
 
 def long_prompts(lengths, shared=6):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -159,6 +160,19 @@ def test_a_machine_is_measured_by_the_engine_itself(planned, config, monkeypatch
     frame, text = planned()
     assert "TFLOP/s at scoring" in text
     assert (frame["hours"] > 0).all()
+
+
+def test_published_saes_count_with_their_width_or_with_one_that_many_have(planned, config, tmp_path):
+    of = {"site": "resid", "texts": "study", "model": "tiny", "layer": 1, "tokens": 5000}
+    flops = {}
+    for width in (64, 2**14):
+        shapes = {"W_enc": (32, width), "b_enc": width, "W_dec": (width, 32), "b_dec": 32, "threshold": width}
+        np.savez(tmp_path / "params.npz", **{name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+        config["saes"] = {"one": {**of, "source": "files", "path": str(tmp_path), "format": "gemma_2"}}
+        flops[width] = planned()[0].filter(stage="saes")["flops"].to_list()
+    assert flops[64] < flops[2**14]
+    config["saes"] = {"one": {**of, "source": "hub", "repo": "a/b", "folder": "x", "revision": "main"}}
+    assert planned()[0].filter(stage="saes")["flops"].to_list() == flops[2**14]
 
 
 def test_a_large_model_is_measured_on_a_few_of_its_layers(tiny_model, tmp_path, monkeypatch):

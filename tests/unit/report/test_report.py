@@ -105,6 +105,14 @@ def test_page_holds_every_figure_and_table_of_every_model(pages):
     assert set(saved) == set(names)
 
 
+def test_the_index_shows_what_gains_cost_where_there_are_several_studies(pages, tables, tmp_path):
+    saved = [button["data-name"] for button in pages[1].all("button") if button.get("data-save") == "png"]
+    assert saved == ["overview", "gain_by_tokens_over_all"]
+    assert "Mean over 1 data set and 2 models of the gain" in pages[1].text
+    _, alone = build(tmp_path, tables, models=("small",))
+    assert "gain_by_tokens_over_all" not in {button.get("data-name") for button in alone.all("button")}
+
+
 def test_numbers_are_never_nan_or_none(page):
     assert not re.search(r"\b(nan|NaN|None|inf)\b", page.text)
 

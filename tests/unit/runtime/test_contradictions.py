@@ -4,7 +4,19 @@ import re
 
 import pytest
 
-from configurations import FILES_DATA, FILES_MODEL, GONE, HUB_DATA, ITEMS, PART, SAE_FILES, SHA, WHEEL_MODEL, mistakes
+from configurations import (
+    FILES_DATA,
+    FILES_MODEL,
+    GONE,
+    HUB_DATA,
+    ITEMS,
+    PART,
+    SAE_FILES,
+    SAE_HUB,
+    SHA,
+    WHEEL_MODEL,
+    mistakes,
+)
 
 # mistakes that only show when one setting is held against another or against the code
 CONTRADICTIONS = {
@@ -159,6 +171,14 @@ CONTRADICTIONS = {
     "SAE with a width that its file says": (
         {"saes/other": SAE_FILES | {"width": 9}},
         r"saes\.other: unknown key width",
+    ),
+    "SAE of the hub without a pinned revision": (
+        {"saes/other": {key: value for key, value in SAE_HUB.items() if key != "revision"}},
+        r"saes\.other: .*revision",
+    ),
+    "SAE in an unknown format": (
+        {"saes/other": SAE_FILES | {"format": "goodfire"}},
+        r"saes\.other\.format: 'goodfire'",
     ),
     "texts of an SAE that are nowhere": ({"saes/middle/texts": "wiki"}, r"saes\.middle\.texts"),
     "selector by no SAE": (

@@ -339,6 +339,14 @@ def test_the_same_seed_makes_the_same_sae_and_the_same_twin_anywhere(learn, tmp_
     assert not torch.allclose(load(first, "saes.one").decoder, start.decoder)
 
 
+def test_an_sae_that_was_trained_here_must_explain_its_own_layer_best(learn, tmp_path, monkeypatch):
+    """Trained on another layer than the one of which the configuration speaks, as a fault of reading would have it."""
+    monkeypatch.setattr(learning, "read", lambda model, texts, site, layer: read(model, texts, site, 2))
+    said = r"saes\.one: .* at resid, layer 1, but 0\.\d\d at resid, layer 2; raise tokens or epochs, or train it at"
+    with pytest.raises(StudyError, match=said):
+        learn(tmp_path / "a")
+
+
 def test_texts_that_are_missing_or_have_no_text_are_named(learn, tmp_path):
     with pytest.raises(StudyError, match=r"none\.jsonl does not exist"):
         learn(tmp_path / "a", texts={"files": [str(tmp_path / "none.jsonl")]})

@@ -1,9 +1,11 @@
+import datetime
 import json
 import zipfile
 
 import polars as pl
 import pytest
 
+from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
 from iclscope.runtime.jobs import Task
 from iclscope.sources import hub, prepare_data
@@ -62,7 +64,10 @@ def test_local_data_of_every_format_becomes_json_lines(tmp_path, suffix):
         ("a.jsonl", b'{"a": 1}\n{"a": 2, "b": 1, "a": 3}\n', "line 2: key a stands there twice; delete one"),
         ("a.json", b'[{"a": {"b": 2, "b": 3}}]', "key b stands there twice"),
         ("a.csv", b"a,b,a\n1,2,3\n", "has two columns a; rename one"),
-        ("a.csv", b"a,b\n1,2,3\n", "cannot be read"),
+        ("a.csv", b"a,b\n1,2,3\n", "line 2: 3 cells under 2 columns; put a text that holds a comma in double quotes"),
+        ("a.csv", b'a,b\n"two\nlines",2\n3,4,5\n', "line 4: 3 cells under 2 columns"),
+        ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n', "line 3: the quotes of a cell cannot be told"),
+        ("a.csv", b'a,b\n"he said \\"hi\\", ok",2\n', "line 2: the quotes of a cell cannot be told"),
         ("a.csv", "a\nna\u00efve\n".encode("latin-1"), "its byte 5 is not UTF-8; save the file as UTF-8"),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "its byte 1 is not UTF-8; save the file as UTF-8"),
         ("a.json", '["na\u00efve"]'.encode("latin-1"), "its byte 5 is not UTF-8; save the file as UTF-8"),
@@ -139,6 +144,11 @@ def test_cells_of_a_csv_file_stay_the_text_that_stands_there(tmp_path, cells, va
     assert rows == [{"id": f"a{i}", "cell": value} for i, value in enumerate(values)]
 
 
+@pytest.mark.parametrize("lines", ["a,b\nx,y\n\nz\n\n", "a,b\rx,y\r\rz\r", "a,b\r\nx,y\r\nz,"])
+def test_lines_of_a_csv_file_end_in_any_way_and_may_be_blank_or_short(lines, tmp_path):
+    assert prepared(tmp_path, "a.csv", lines) == [{"a": "x", "b": "y"}, {"a": "z", "b": None}]
+
+
 def test_a_column_of_empty_cells_is_empty(tmp_path):
     assert prepared(tmp_path, "a.csv", "a,b\nx,\ny,\n") == [{"a": "x", "b": None}, {"a": "y", "b": None}]
 
@@ -163,6 +173,14 @@ def test_integers_that_no_library_holds_are_their_text(tmp_path):
 )
 def test_rows_are_read_whatever_the_ending_says_of_their_form(tmp_path, name, content):
     assert prepared(tmp_path, name, content) == [{"a": 1}, {"a": 2}]
+
+
+def test_a_cell_that_is_no_text_number_list_or_object_is_named(tmp_path):
+    path, days = tmp_path / "a.parquet", [None, datetime.date(2020, 1, 2)]
+    pl.DataFrame({"q": ["a", "b"], "day": days}).write_parquet(path)
+    said = r"split train: row 1 holds more than .* in column day \(date\); turn that column into text, or leave it out"
+    with pytest.raises(StudyError, match=said):
+        prepare_data.run(**data_arguments(tmp_path, {"source": "files", "files": {"train": str(path)}}))
 
 
 def wheel_with(path, rows):

@@ -1,5 +1,6 @@
 """Models and data sets fetched from a hub: a server on this machine that speaks its HTTP interface."""
 
+import hashlib
 import io
 import json
 import multiprocessing
@@ -13,9 +14,12 @@ import pytest
 
 from hub_server import Hub, with_token
 from iclscope.engine import models
+from iclscope.plan import calibration, workload
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import sha256
 from iclscope.runtime.jobs import Task
+from iclscope.saes import published
+from iclscope.saes.dictionary import load
 from iclscope.sources import prepare_data, prepare_model
 from iclscope.tasks.rows import read_rows
 from preparing import source_of
@@ -262,14 +266,20 @@ class OwnModel(LlamaForCausalLM):
 """
 
 
+def config_of_own(files):
+    return json.dumps(
+        json.loads(files["config.json"])
+        | {
+            "model_type": "own",
+            "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+        }
+    ).encode()
+
+
 def test_code_of_a_model_runs_only_where_the_config_says_so(hub, user, tmp_path, files):
     mark = tmp_path / "ran"
-    config = json.loads(files["config.json"]) | {
-        "model_type": "own",
-        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
-    }
     code = CODE.format(mark=str(mark)).encode()
-    hub.add("model", "own/model").commit({**files, "config.json": json.dumps(config).encode(), "own.py": code})
+    hub.add("model", "own/model").commit({**files, "config.json": config_of_own(files), "own.py": code})
     message = refusal(fetch_model, user, tmp_path / "x", "own/model")
     assert message.startswith("models.m.trust_remote_code: the model brings Python code of its own, which is not run")
     assert not mark.exists()
@@ -278,6 +288,63 @@ def test_code_of_a_model_runs_only_where_the_config_says_so(hub, user, tmp_path,
     assert source_of(tmp_path / "x")["trust_remote_code"] is True
     call = {"folder": tmp_path / "x", "dtype": "float32", "device": "cpu"}
     user.submit(with_token, None, load_name, **call).result(timeout=120)
+
+
+def test_the_plan_reads_a_trusted_model_by_its_own_code(hub, user, tmp_path, files):
+    code = CODE.format(mark=str(tmp_path / "ran")).encode()
+    hub.add("model", "own/plan").commit({**files, "config.json": config_of_own(files), "own.py": code})
+    message = refusal(fetch_architecture, user, tmp_path / "x", "own/plan")
+    assert message.startswith("models.m.trust_remote_code: the model brings Python code of its own, which is not run")
+    fetch_architecture(user, tmp_path / "x", "own/plan", trust_remote_code=True)
+    assert not list((tmp_path / "x").glob("*.safetensors"))
+    assert (
+        user.submit(with_token, None, parameters_of, folder=tmp_path / "x").result(timeout=120)
+        == [build_model("llama").num_parameters()] * 2
+    )
+
+
+def fetch_sae(user, target, repo, **settings):
+    asked = {"source": "hub", "repo": repo, "format": "sparsify", "revision": "main", "folder": "layers.3", **settings}
+    call = {"name": "one", "settings": asked, "sae_out": target / "source.json"}
+    return user.submit(with_token, None, published.run, **call).result(timeout=120)
+
+
+def test_an_sae_of_the_hub_comes_with_its_commit_and_without_the_rest_of_its_repository(hub, user, tmp_path):
+    import torch
+    from safetensors.torch import save
+
+    rng = torch.Generator().manual_seed(0)
+    shapes = {"encoder.weight": (9, 4), "encoder.bias": (9,), "W_dec": (9, 4), "b_dec": (4,)}
+    weights = {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
+    whole = {"cfg.json": json.dumps({"d_in": 4, "k": 2}).encode(), "sae.safetensors": save(weights)}
+    content = {f"{layer}/{name}": data for layer in ("layers.3", "layers.4") for name, data in whole.items()}
+    repository = hub.add("model", "own/saes")
+    commit = repository.commit({**content, "layers.5/cfg.json": b"{}"}, "main")
+    fetch_sae(user, tmp_path / "x", "own/saes")
+    record = source_of(tmp_path / "x")
+    assert (record["repo"], record["folder"], record["commit"]) == ("own/saes", "layers.3", commit)
+    assert record["sha256"]["sae.safetensors"] == hashlib.sha256(whole["sae.safetensors"]).hexdigest()
+    torch.testing.assert_close(load(tmp_path / "x", "k").decoder, weights["W_dec"])
+    for wrong, said in {
+        "layers.5": "saes.one.folder: own/saes has no sae.safetensors in layers.5; correct folder or format",
+        "layers.9": "saes.one.folder: own/saes has no cfg.json or sae.safetensors in layers.9",
+    }.items():
+        assert said in refusal(fetch_sae, user, tmp_path / "y", "own/saes", folder=wrong)
+    said = refusal(fetch_sae, user, tmp_path / "y", "own/saes", revision="v9")
+    assert said.startswith("saes.one.revision: own/saes has no branch, tag or commit v9")
+    said = refusal(fetch_sae, user, tmp_path / "y", "own/saes", format="gemma_2")
+    assert "has no params.npz in layers.3" in said
+
+
+def fetch_architecture(user, folder, repo, **settings):
+    call = {"name": "m", "settings": {"source": "hub", "repo": repo, **settings}, "architecture_out": folder}
+    return user.submit(with_token, None, prepare_model.prepare_architecture, **call).result(timeout=120)
+
+
+def parameters_of(folder):
+    """Of a model of which only the config is there: counted, and made up for measuring."""
+    made_up = calibration.random_model(folder, "float32", "cpu")
+    return [workload.architecture(folder).parameters, made_up.num_parameters()]
 
 
 def load_name(**call):

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import processors
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from architectures import save
 from iclscope.activations.proofs import check_readable
 from iclscope.engine import models
 from iclscope.plan import workload
@@ -145,6 +146,25 @@ def test_weights_that_are_not_the_configs_are_refused(change, part, tmp_path, sa
     prepare_refused(saved_model, tmp_path, part)
     with pytest.raises(StudyError, match=r"^models\.mine: the weights"):  # in a folder that was prepared before, too
         models.load(saved_model, "float32", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("gpt2", ["transformer.h.0.attn.masked_bias", "transformer.h.1.attn.bias"]),
+        ("gpt_neo", ["transformer.h.0.attn.attention.bias", "transformer.h.1.attn.attention.masked_bias"]),
+        ("gptj", ["transformer.h.0.attn.bias", "transformer.h.0.attn.masked_bias"]),
+        ("codegen", ["transformer.h.2.attn.causal_mask"]),
+        ("gpt_neox", ["gpt_neox.layers.0.attention.masked_bias", "gpt_neox.layers.0.attention.rotary_emb.inv_freq"]),
+        ("xglm", ["model.embed_positions.weights"]),
+    ],
+)
+def test_masks_and_positions_that_files_of_earlier_versions_hold_are_no_weights(kind, names, tmp_path):
+    save(kind, tmp_path / "old")
+    rewrite(tmp_path / "old", lambda weights: weights.update({name: torch.ones(1, 1, 8, 8) for name in names}))
+    settings = {"source": "files", "path": str(tmp_path / "old")}
+    prepare_model.run(name="m", settings=settings, wheel=None, model_out=tmp_path / "models" / "m")
+    models.load(tmp_path / "models" / "m", "float32", "cpu")
 
 
 def edit(path, **changes):
@@ -326,7 +346,7 @@ def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model)
 
 
 def test_architecture_of_the_hub_holds_no_weights(tmp_path, saved_model, tiny_model, monkeypatch):
-    monkeypatch.setattr(hub, "download_architecture", lambda repo, revision, key: (saved_model, COMMIT))
+    monkeypatch.setattr(hub, "download_architecture", lambda repo, revision, key, patterns: (saved_model, COMMIT))
     folder = tmp_path / "architectures" / "m"
     prepare_model.prepare_architecture(
         name="m", settings={"source": "hub", "repo": "owner/model"}, architecture_out=folder

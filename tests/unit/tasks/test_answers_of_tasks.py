@@ -174,6 +174,8 @@ UNSEEDED = {
     "g.permutation(len(docs))]\n",
     "random": "import random\ndef f(docs):\n    return random.Random().sample(list(docs), len(docs))\n",
     "time": "import time\ndef f(docs):\n    return [{**d, 'answer': str(time.time_ns())} for d in docs]\n",
+    "seconds": "import random, time\ndef f(docs):\n    r = random.Random(int(time.time()))\n    return "
+    "r.sample(list(docs), len(docs))\n",
     "uuid": "import uuid\ndef f(docs):\n    return [{**d, 'answer': str(uuid.uuid4())} for d in docs]\n",
     "memory": "N = []\ndef f(docs):\n    N.append(1)\n    return [{**d, 'answer': str(len(N))} for d in docs]\n",
 }
@@ -187,7 +189,8 @@ def processing(tmp_path, code, name):
 
 
 @pytest.mark.parametrize("how", RANDOM)
-def test_random_numbers_of_a_task_follow_the_seed(tmp_path, how):
+def test_random_numbers_of_a_task_follow_the_seed(tmp_path, how, monkeypatch):
+    monkeypatch.setattr(harness, "TICK", 0)
     many = [{"question": f"What is {i}?", "answer": str(i)} for i in range(20)]
     made = []
     for run, seed in enumerate((1, 1, 2)):
@@ -206,7 +209,9 @@ def test_random_numbers_of_a_task_follow_the_seed(tmp_path, how):
 
 
 @pytest.mark.parametrize("how", UNSEEDED)
-def test_randomness_that_no_seed_reaches_is_refused(tmp_path, how):
+def test_randomness_that_no_seed_reaches_is_refused(tmp_path, how, monkeypatch):
+    if how != "seconds":
+        monkeypatch.setattr(harness, "TICK", 0)
     processing(tmp_path, UNSEEDED[how], f"unseeded_{how}")
     many = [{"question": f"What is {i}?", "answer": str(i)} for i in range(20)]
     with pytest.raises(StudyError, match=r"^k\.task: process_docs of mine gives other rows when it runs again; let it"):

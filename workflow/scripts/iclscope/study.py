@@ -12,12 +12,10 @@ from typing import Any
 
 from iclscope.matrix import blocks
 from iclscope.runtime.configuration import settings, task_files
+from iclscope.runtime.configuration.registries import SAE_FORMATS, SAE_LENS
 from iclscope.runtime.provenance import digest
 from iclscope.tables import FINAL_TABLES, TWIN
 from iclscope.tasks import samples
-
-# What an SAE on this machine consists of.
-SAE_FILES = ("cfg.json", "sae_weights.safetensors")
 
 # Settings of a data set that do not shape its pool.
 AFTER_POOL = ("candidates", "items", "max_new_tokens", "block")
@@ -254,13 +252,15 @@ class Study:
         return {"name": sae, **settings.without(self._saes[sae], "controls")}
 
     def sae_source(self, sae: str) -> dict[str, Any]:
-        """Where an SAE from elsewhere comes from."""
-        return {key: self._saes[sae][key] for key in ("source", "path") if key in self._saes[sae]}
+        """Where an SAE from elsewhere comes from, and its format."""
+        entry = {"format": SAE_LENS, **self._saes[sae]}
+        return {key: entry[key] for key in ("source", "path", "repo", "folder", "revision", "format") if key in entry}
 
     def sae_files(self, sae: str) -> list[str]:
         """Those files of an SAE on this machine that exist; the job says which are missing."""
-        folder = Path(self._saes[sae].get("path", ""))
-        return [str(folder / name) for name in SAE_FILES if (folder / name).is_file()]
+        source = self.sae_source(sae)
+        files = [Path(source["path"], name) for name in SAE_FORMATS[source["format"]]] if "path" in source else []
+        return [str(file) for file in files if file.is_file()]
 
     def sae_pools(self, sae: str, sample: str) -> list[str]:
         """Pools or items of all data sets, where an SAE reads the study's texts."""

@@ -19,7 +19,7 @@ import torch
 from iclscope.activations.masks import MaskFunction, named
 from iclscope.activations.per_token import TOP, VECTORS, summarise
 from iclscope.activations.proofs import check_parts, readable_masks
-from iclscope.activations.reading import Demonstration, batches, read_batch, tokenise
+from iclscope.activations.reading import Demonstration, batches, longest, read_batch, tokenise
 from iclscope.activations.sites import Block, check_sites, find_blocks
 from iclscope.engine import models
 from iclscope.engine.rotary import length_class
@@ -189,7 +189,7 @@ def run(
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
     blocks = find_blocks(loaded)
     check_parts(loaded, blocks, sites)
-    functions = readable_masks(loaded, blocks, waiting)
+    functions = readable_masks(loaded, blocks, waiting, longest(one.tokens for one in demonstrations))
     tokens = sum(len(one.tokens.ids) for one in demonstrations)
     passes = len(batches(demonstrations, settings["batch_tokens"], length_class(loaded)))
     logger.info(

@@ -7,6 +7,7 @@ input at one position is what its tokens see, and what changes with the MLP's ou
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import torch
 from torch import nn
 
 from iclscope.activations.masks import MaskFunction, Segments, named
-from iclscope.activations.sites import NORM, Block, block_input, decoder_of, find_blocks, first_output
+from iclscope.activations.sites import NORM, Block, block_input, decoder_of, find_blocks, first_output, reading
 from iclscope.engine import models
 from iclscope.engine.attention import attention_input
+from iclscope.engine.rotary import forget
 from iclscope.runtime.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ ROW = Segments(5, question=(1, 3), answer=(3, 5))  # shorter than any window or 
 OWN = "causal"  # the one mask that a model applies by itself
 ROUNDING = {torch.float32: 1e-4}  # share of a vector's largest number
 COARSE = 0.05
+MORE_ROUNDING = 10  # times as much in long texts
 UNLIKE = {torch.float32: 1e-2}  # share of what the MLP adds that may be something else
 COARSELY_UNLIKE = 0.25
 
@@ -41,13 +44,16 @@ def check_readable(folder: Path, name: str, *, masks: Sequence[str], sites: Sequ
     readable_masks(model, blocks, masks)
 
 
-def readable_masks(model: Any, blocks: Sequence[Block], names: Sequence[str]) -> dict[str, MaskFunction | None]:
+def readable_masks(
+    model: Any, blocks: Sequence[Block], names: Sequence[str], longest: int = ROW.tokens
+) -> dict[str, MaskFunction | None]:
     """The function of each mask; None where the model reads under its own causal attention because it takes no masks.
 
-    Refuses masks that the model does not follow, and all but `causal` for a model that takes none.
+    longest: tokens of the longest text, in which a window or chunk shows that a shorter one has not. Refuses masks that
+    the model does not follow, and all but `causal` for a model that takes none.
     """
     functions = {name: named(name) for name in names}
-    if reason := _takes_none(model):
+    if reason := _takes_none(model, longest):
         if others := [name for name in names if name != OWN]:
             raise StudyError(
                 f"masks: {_name(model)} can be read under {OWN} alone ({reason}); remove {', '.join(others)} from "
@@ -63,9 +69,12 @@ def readable_masks(model: Any, blocks: Sequence[Block], names: Sequence[str]) ->
     return {**functions}
 
 
-def causal_mask(model: Any) -> MaskFunction | None:
-    """The mask `causal` for a model that takes masks; None, its own causal attention, for one that does not."""
-    return None if _takes_none(model) else named(OWN)
+def causal_mask(model: Any, longest: int = ROW.tokens) -> MaskFunction | None:
+    """The mask `causal` for a model that takes masks; None, its own causal attention, for one that does not.
+
+    longest: as for `readable_masks`.
+    """
+    return None if _takes_none(model, longest) else named(OWN)
 
 
 def check_parts(model: Any, blocks: Sequence[Block], sites: Sequence[str]) -> None:
@@ -99,13 +108,17 @@ def _wrong_parts(model: Any, blocks: Sequence[Block], sites: Sequence[str]) -> l
     noise = {
         part: torch.randn(ROW.tokens, block.hidden, generator=generator) for block in blocks for part in block.adds
     }
-    with _without_norms(blocks), _giving(noise):
+    wrong: list[str] = []
+    names = [f"block {layer} ({type(block.block).__name__})" for layer, block in enumerate(blocks)]
+
+    def check_shape(site: str, layer: int, x: torch.Tensor) -> None:
+        if x.shape != (1, ROW.tokens, blocks[layer].width(site)):
+            wrong.append(f"what {names[layer]} has at {site} is no vector of each token")
+
+    with _without_norms(blocks), _giving(noise), reading(blocks, sites, check_shape):
         whole = _outputs(model, blocks, lambda layer, x: given.setdefault(layer, _unit(x)))
     with _without_norms(blocks), _giving({part: torch.zeros_like(x) for part, x in noise.items()}):
         rest = _outputs(model, blocks, lambda layer, _: given[layer])
-    names = [f"block {layer} ({type(block.block).__name__})" for layer, block in enumerate(blocks)]
-    shape = (1, ROW.tokens, blocks[0].hidden)
-    wrong = [f"what {names[layer]} gives is no residual stream" for layer, x in whole.items() if x.shape != shape]
     if not wrong and "mlp_out" in sites:
         for layer, block in enumerate(blocks):
             added = [noise[part] for part in block.adds]
@@ -125,40 +138,42 @@ def _name(model: Any) -> str:
     return f"models.{Path(model.name_or_path).name} ({type(model).__name__})"
 
 
-def _tokens(model: Any, rows: int) -> torch.Tensor:
-    """The row's tokens, the same in each of `rows`: int64 [rows, tokens]."""
-    ids = torch.arange(3, 3 + ROW.tokens, device=model.device) * 7 % model.config.get_text_config().vocab_size
+def _tokens(model: Any, row: Segments, rows: int) -> torch.Tensor:
+    """Tokens of a row, the same in each of `rows`: int64 [rows, tokens]."""
+    ids = torch.arange(3, 3 + row.tokens, device=model.device) * 7 % model.config.get_text_config().vocab_size
     return ids.expand(rows, -1)
 
 
-def _masked(model: Any, functions: Sequence[MaskFunction]) -> dict[str, Any]:
-    """Arguments of a forward pass with the row under each of the masks."""
-    allowed = torch.from_numpy(np.stack([function(ROW) for function in functions])).to(model.device)
-    positions = torch.arange(ROW.tokens, device=model.device).expand(len(functions), -1)
+def _masked(model: Any, row: Segments, functions: Sequence[MaskFunction]) -> dict[str, Any]:
+    """Arguments of a forward pass with a row under each of the masks."""
+    allowed = torch.from_numpy(np.stack([function(row) for function in functions])).to(model.device)
+    positions = torch.arange(row.tokens, device=model.device).expand(len(functions), -1)
     return {
-        "input_ids": _tokens(model, len(functions)),
+        "input_ids": _tokens(model, row, len(functions)),
         "attention_mask": attention_input(model, allowed, positions, positions),
         "position_ids": positions,
         "use_cache": False,
     }
 
 
-def _takes_none(model: Any) -> str:
+def _takes_none(model: Any, longest: int) -> str:
     """Why a model does not take masks; empty if it gives with an explicit causal one what it gives by itself."""
-    decoder = decoder_of(model)
+    decoder, row = decoder_of(model), replace(ROW, tokens=max(ROW.tokens, longest))
+    forget(model)
     with torch.inference_mode():
-        wanted = decoder(input_ids=_tokens(model, 1), use_cache=False).last_hidden_state
+        wanted = decoder(input_ids=_tokens(model, row, 1), use_cache=False).last_hidden_state
         try:
-            found = decoder(**_masked(model, [named(OWN)])).last_hidden_state
+            found = decoder(**_masked(model, row, [named(OWN)])).last_hidden_state
         except Exception as error:  # a model may raise anything where it is run as it was not meant to be
             reason = next(iter(str(error).splitlines()), "")
             return f"with an explicit mask it fails with {type(error).__name__}: {reason}"
-    return "with an explicit mask it gives something else" if _differs(model, found, wanted).any() else ""
+    differs = _differs(model, found, wanted, MORE_ROUNDING if row.tokens > ROW.tokens else 1)
+    return "with an explicit mask it gives something else" if differs.any() else ""
 
 
 def _not_followed(model: Any, blocks: Sequence[Block], functions: Mapping[str, MaskFunction]) -> list[str]:
     """Masks under which a token of some block sees what it must not, or does not see what it may."""
-    inputs = _masked(model, list(functions.values()))
+    inputs = _masked(model, ROW, list(functions.values()))
     allowed = np.stack([function(ROW) for function in functions.values()])
     before: dict[int, torch.Tensor] = {}
     plain = _outputs(model, blocks, lambda layer, x: before.setdefault(layer, x.clone()), inputs)
@@ -178,9 +193,9 @@ def _not_followed(model: Any, blocks: Sequence[Block], functions: Mapping[str, M
     return [name for name, good in zip(functions, follows, strict=True) if not good]
 
 
-def _differs(model: Any, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Where vectors [..., d] differ by more than rounding: bool [...]."""
-    limit = ROUNDING.get(model.dtype, COARSE)
+def _differs(model: Any, found: torch.Tensor, wanted: torch.Tensor, times: float = 1) -> torch.Tensor:
+    """Where vectors [..., d] differ by more than rounding, or than several `times` of it: bool [...]."""
+    limit = times * ROUNDING.get(model.dtype, COARSE)
     return (found - wanted).abs().amax(dim=-1) > limit * wanted.abs().amax(dim=-1)
 
 
@@ -208,7 +223,7 @@ def _outputs(
         ]
     try:
         with torch.inference_mode():
-            decoder_of(model)(**(inputs or {"input_ids": _tokens(model, 1), "use_cache": False}))
+            decoder_of(model)(**(inputs or {"input_ids": _tokens(model, ROW, 1), "use_cache": False}))
     finally:
         for handle in handles:
             handle.remove()

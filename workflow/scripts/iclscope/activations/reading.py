@@ -50,6 +50,11 @@ def batches(
     return groups
 
 
+def longest(texts: Iterable[DemonstrationTokens]) -> int:
+    """Tokens of the longest text, 0 without any."""
+    return max((len(tokens.ids) for tokens in texts), default=0)
+
+
 def model_input(model: Any, batch: Sequence[DemonstrationTokens], mask: MaskFunction | None) -> dict[str, Any]:
     """Arguments of a forward pass over `batch` [rows, longest], padded on the right, under an explicit mask.
 

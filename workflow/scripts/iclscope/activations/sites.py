@@ -38,8 +38,7 @@ class Block:
     """A transformer block and its parts.
 
     adds: the modules whose outputs together are `mlp_out`, none where the block has no MLP. down_projection: the MLP's
-    last linear map, which leads back to the residual stream. undefined: site → why the block does not have it. flat:
-    whether the MLP reads the tokens of all rows as one sequence.
+    last linear map, which leads back to the residual stream. undefined: site → why the block does not have it.
     """
 
     block: nn.Module
@@ -47,7 +46,6 @@ class Block:
     adds: tuple[nn.Module, ...] = ()
     down_projection: nn.Module | None = None
     undefined: dict[str, str] = field(default_factory=dict)
-    flat: bool = False
 
     def width(self, site: str) -> int:
         """Number of neurons at a site, 0 where the block does not have it."""
@@ -118,12 +116,11 @@ def _parts(block: nn.Module, hidden: int) -> Block:
     if not alone:
         return Block(block, hidden, undefined={"mlp_out": NO_MLP, "mlp_act": NO_MLP})
     down = _down_projection(alone, hidden)
-    flat = all(isinstance(part, (nn.Linear, Conv1D)) for part in alone)
-    if flat:  # linear maps of the block's own, of which the last one adds
+    if all(isinstance(part, (nn.Linear, Conv1D)) for part in alone):  # of the block's own, of which the last one adds
         alone = alone[-1:]
     elif down is not None and "residual" in inspect.signature(alone[0].forward).parameters:  # which it adds itself
         alone = [down]
-    return Block(block, hidden, tuple(alone), down, {} if down is not None else {"mlp_act": EXPERTS}, flat)
+    return Block(block, hidden, tuple(alone), down, {} if down is not None else {"mlp_act": EXPERTS})
 
 
 def _down_projection(parts: Sequence[nn.Module], hidden: int) -> nn.Module | None:
@@ -191,7 +188,10 @@ def check_sites(sites: Sequence[str]) -> None:
 
 
 def _shape_of_input(block: Block, handles: list[RemovableHandle]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function that gives [batch x tokens, d] the batch and tokens of what the block reads, by a hook on it."""
+    """A function that gives an activation the batch and tokens of what the block reads, by a hook on it.
+
+    Experts, and an MLP of the block's own linear maps, may read the tokens of all rows as one sequence.
+    """
     shape: list[int] = []
 
     def note(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -227,7 +227,7 @@ def reading(
     handles: list[RemovableHandle] = []
     try:
         for layer, block in enumerate(blocks):
-            unflatten = _shape_of_input(block, handles) if block.flat else lambda x: x
+            unflatten = _shape_of_input(block, handles)
             for site in sites:
                 if site not in block.undefined:
                     handles += SITES[site](block, partial(_pass_on, receive, site, layer, unflatten))

@@ -19,7 +19,7 @@ import torch
 from iclscope.activations.extraction import FLOAT16_LIMIT, as_lists
 from iclscope.activations.masks import MaskFunction
 from iclscope.activations.proofs import check_parts, readable_masks
-from iclscope.activations.reading import Demonstration, batches, model_input, read_batch, tokenise
+from iclscope.activations.reading import Demonstration, batches, longest, model_input, read_batch, tokenise
 from iclscope.activations.sites import Block, check_sites, decoder_of, find_blocks, reading
 from iclscope.engine import models
 from iclscope.engine.rotary import length_class
@@ -80,7 +80,8 @@ def computed_batches(
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
     blocks = find_blocks(loaded)
     check_parts(loaded, blocks, [site])
-    yield from stream(loaded, demonstrations, readable_masks(loaded, blocks, [mask])[mask], site, layer, batch_tokens)
+    function = readable_masks(loaded, blocks, [mask], longest(one.tokens for one in demonstrations))[mask]
+    yield from stream(loaded, demonstrations, function, site, layer, batch_tokens)
 
 
 def stream(
@@ -122,7 +123,7 @@ def run(
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
     blocks = find_blocks(loaded)
     check_parts(loaded, blocks, sites)
-    function = readable_masks(loaded, blocks, [mask])[mask]
+    function = readable_masks(loaded, blocks, [mask], longest(one.tokens for one in demonstrations))[mask]
     _announce(mask, stored_bytes(demonstrations, blocks, sites), Path(token_activations_out))
     made = batches(demonstrations, settings["batch_tokens"], length_class(loaded))
     with TOKEN_ACTIVATIONS.writer(token_activations_out, job.provenance) as writer:

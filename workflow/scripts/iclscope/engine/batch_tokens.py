@@ -36,10 +36,10 @@ class PackLength:
         self._rates: dict[int, list[float]] = {}
         self._warm = False
 
-    def run(self, work: Callable[[int], T], amount: int) -> T:
+    def run(self, work: Callable[[int], T], amount: Callable[[], int]) -> T:
         """The result of `work(tokens per forward pass)`, repeated with half the length whenever memory runs out.
 
-        amount: tokens that the work computes, by which it is timed while the length is still sought. Raises StudyError
+        amount: counts the tokens that the work computes; called only while the length is sought. Raises StudyError
         where even SHORTEST tokens do not fit.
         """
         while True:
@@ -52,11 +52,11 @@ class PackLength:
                 message = str(error).split("\n")[0]
             else:
                 if not self.settled:
-                    self._learn(amount, self._clock() - started)
+                    self._learn(self._clock() - started, amount())
                 return result
             self._halve(message)
 
-    def _learn(self, amount: int, seconds: float) -> None:
+    def _learn(self, seconds: float, amount: int) -> None:
         """Take a timed piece of work into account; the first one only warms up."""
         if not self._warm:
             self._warm = True

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # imports of seconds, for the code of all models, that whoeve
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Causal masks, and what they once put in the place of hidden logits: the same in every model.
+OLD_MASKS = re.compile(r"\.(attn|attention)\.(bias|masked_bias|causal_mask)$")
 NAMED = 3  # weights in an error, where there are more
 
 
@@ -62,13 +65,19 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple["PreTrainedModel"
 def from_pretrained_with_report(folder: str | Path, **options: Any) -> tuple["PreTrainedModel", Mapping[str, Any]]:
     """A causal language model as `from_pretrained` loads it, and what that says of its loading, for `check_weights`.
 
-    Transformers makes up what it does not find, and only this report says so. options: others of `from_pretrained`.
+    Transformers makes up what it does not find, and only this report says so. What a file holds of masks and positions
+    that the model computes for itself, as earlier versions of transformers saved them, is left out of the report.
+    options: others of `from_pretrained`.
     """
     # Annotated in transformers as the model alone, which the loading info makes the first of two.
     both: Any = AutoModelForCausalLM.from_pretrained(
         folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
     )
-    return both
+    model, found = both
+    buffers = {name for name, _ in model.named_buffers()}
+    buffers |= {name.removeprefix(f"{model.base_model_prefix}.") for name in buffers}
+    unexpected = [name for name in found["unexpected_keys"] if name not in buffers and not OLD_MASKS.search(name)]
+    return model, {**found, "unexpected_keys": unexpected}
 
 
 def check_weights(found: Mapping[str, Any], key: str) -> None:
@@ -93,6 +102,17 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
+def load_config(folder: str | Path) -> PreTrainedConfig:
+    """Load the config of a prepared model."""
+    return AutoConfig.from_pretrained(folder, **_options(folder))
+
+
+def from_config(folder: str | Path, config: PreTrainedConfig, **options: Any) -> Any:
+    """A model that `config`, that of a prepared model or a change of it, describes, with weights of no file."""
+    trusted = _options(folder)["trust_remote_code"]
+    return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted, **options)
+
+
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a prepared model."""
     return AutoTokenizer.from_pretrained(folder, **_options(folder))
@@ -107,7 +127,7 @@ def _options(folder: str | Path) -> dict[str, bool]:
 
 def load_context_length(folder: str | Path) -> int:
     """As `context_length`, of a prepared model whose weights are not loaded."""
-    return _context_length(AutoConfig.from_pretrained(folder, **_options(folder)))
+    return _context_length(load_config(folder))
 
 
 def context_length(model: "PreTrainedModel") -> int:

@@ -13,9 +13,9 @@ The last token of a continuation predicts nothing that is asked for, so it is le
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -60,46 +60,76 @@ def shared_length(contexts: Sequence[Sequence[int]]) -> int:
     return min(_common(ordered[0], ordered[-1]), min(map(len, contexts)) - 1)
 
 
-def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, by_length: bool = False) -> list[Batch]:
-    """Lay out prompts in batches of `batch_tokens` or fewer, or of one prompt that is longer.
+def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, by_length: bool = False) -> Iterator[Batch]:
+    """Yield prompts laid out in batches of `batch_tokens` or fewer, or of one prompt that is longer.
 
     Those that begin alike stand together, or with `by_length` those of similar length, longest first. The layout is a
     function of the prompts alone.
     """
     own = [prompt.context[shared:] for prompt in prompts]
-    branches = [_new_tokens([c[:-1] for c in prompt.continuations]) for prompt in prompts]
-    waiting = sorted(range(len(prompts)), key=lambda i: (-len(own[i]) if by_length else 0, own[i], i))
-    batches: list[Batch] = []
-    while waiting:
-        members: list[int] = []
-        left, room = [], batch_tokens - (0 if batches else shared)
-        for index in waiting:
-            common = _common(own[members[-1]], own[index]) if members else 0
-            new = len(own[index]) - common + branches[index]
-            if members and new > room:
-                left.append(index)
+    new = [len(own[i]) + _new_tokens([c[:-1] for c in prompt.continuations]) for i, prompt in enumerate(prompts)]
+    queue = _Queue(sorted(range(len(prompts)), key=lambda i: (-len(own[i]) if by_length else 0, own[i], i)), own, new)
+    room, with_prefix = batch_tokens - shared, True
+    while queue.waiting:
+        in_order = sorted(queue.take(room), key=lambda i: (own[i], i))
+        yield _lay_out(in_order, prompts, shared, with_prefix)
+        room, with_prefix = batch_tokens, False
+
+
+class _Queue:
+    """Prompts that wait for a batch, in an order that does not change."""
+
+    def __init__(self, waiting: list[int], own: Sequence[Sequence[int]], new: Sequence[int]) -> None:
+        self.waiting = waiting
+        self._new = new  # tokens that a prompt brings where nothing before it begins alike
+        # What each begins with like the one before it. Like one further before, it begins with the least between them.
+        self._common = dict(zip(waiting[1:], (_common(own[a], own[b]) for a, b in pairwise(waiting)), strict=True))
+        self._common[waiting[0]] = 0
+        fewest = [new[index] - self._common[index] for index in waiting]
+        self._fewest = dict(zip(reversed(waiting), accumulate(reversed(fewest), min), strict=True))  # from there on
+
+    def take(self, room: int) -> list[int]:
+        """Take the first, and of the others each that has room beside the last one taken."""
+        taken: list[int] = []
+        left: list[int] = []
+        before = taken_between = sys.maxsize  # tokens in common with the last one taken; with the last one left
+        for place, index in enumerate(self.waiting):
+            if taken and room < self._fewest[index]:
+                left += self.waiting[place:]
+                self._common[index] = min(self._common[index], taken_between)
+                break
+            before = min(before, self._common[index]) if taken else 0
+            taken_between = min(taken_between, self._common[index])
+            if not taken or self._new[index] - before <= room:
+                taken.append(index)
+                room -= self._new[index] - before
+                before = sys.maxsize
             else:
-                members.append(index)
-                room -= new
-        in_order = sorted(members, key=lambda i: (own[i], i))
-        batches.append(_lay_out(in_order, prompts, shared, with_prefix=not batches))
-        waiting = left
-    return batches
+                left.append(index)
+                self._common[index] = taken_between
+                taken_between = sys.maxsize
+        self.waiting = left
+        return taken
 
 
 def whole_tree(prompts: Sequence[Prompt]) -> Batch:
     """All prompts in one batch."""
-    return pack(prompts, shared_length([prompt.context for prompt in prompts]), sys.maxsize)[0]
+    return next(pack(prompts, shared_length([prompt.context for prompt in prompts]), sys.maxsize))
 
 
 def computed_tokens(prompts: Sequence[Prompt]) -> int:
     """Tokens that a model reads to score all prompts in one batch."""
-    return len(whole_tree(prompts).tokens)
+    shared = shared_length([prompt.context for prompt in prompts])
+    branches = sum(_new_tokens([c[:-1] for c in prompt.continuations]) for prompt in prompts)
+    return shared + _new_tokens([prompt.context[shared:] for prompt in prompts]) + branches
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:
     """Tokens that two sequences begin with."""
-    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+    for length, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return length
+    return min(len(left), len(right))
 
 
 def _new_tokens(sequences: Sequence[Sequence[int]]) -> int:
@@ -120,8 +150,9 @@ class _Tree:
 
     def follow(self, depth: int, tokens: Sequence[int]) -> None:
         """Go back to the first `depth` tokens of the path, and put `tokens` behind them."""
+        end = len(self.tokens)
         for token in self.path[depth:]:
-            self.end[token] = len(self.tokens)
+            self.end[token] = end
         del self.path[depth:]
         first, position = len(self.tokens), self.cached + depth
         self.tokens += tokens

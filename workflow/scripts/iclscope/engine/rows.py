@@ -6,7 +6,7 @@ a row takes several, and each row has only those keys that its tokens see.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, starmap
 
 import numpy as np
 import torch
@@ -36,10 +36,10 @@ def lay_in_rows(batch: Batch, width: int = WIDTH) -> RowLayout:
     """Lay out a batch in rows of `width` tokens, or more where prompts are long."""
     width = max(width, int(batch.positions.max()) // MOST_ROWS)
     rows = _rows_of([piece for first, end in batch.spans for piece in _pieces(first, end, width)], width)
-    own = [[token for piece in row for token in range(*piece)] for row in rows]
+    own = [np.concatenate([np.arange(*piece) for piece in row]) for row in rows]
     # A piece sees of what precedes it in the batch what its first token sees.
-    before = [{token for first, _ in row for token in batch.seen(first)} for row in rows]
-    outside = [sorted(seen.difference(tokens)) for seen, tokens in zip(before, own, strict=True)]
+    before = _before(batch, sorted(first for row in rows for first, _ in row))
+    outside = [sorted({t for first, _ in row for t in before[first]}.difference(*starmap(range, row))) for row in rows]
     order = sorted(range(len(rows)), key=lambda row: len(outside[row]))
 
     cached, nothing = batch.cached, batch.cached + len(batch.tokens)
@@ -47,13 +47,27 @@ def lay_in_rows(batch: Batch, width: int = WIDTH) -> RowLayout:
     needs = [cached + len(outside[row]) + queries.shape[1] for row in order]
     keys = np.full((len(rows), needs[-1]), nothing)
     for place, row in enumerate(order):
-        queries[place, : len(own[row])] = np.array(own[row]) + cached
+        queries[place, : len(own[row])] = own[row] + cached
         seen = [np.arange(cached), np.array(outside[row], dtype=np.int64) + cached, queries[place]]
         keys[place, -needs[place] :] = np.concatenate(seen)
     end = np.concatenate([np.full(cached, nothing + 1), cached + batch.end, [0]])[keys]
     visible = (keys[:, None, :] <= queries[:, :, None]) & (queries[:, :, None] < end[:, None, :])
     alike = [list(group) for _, group in groupby(range(len(rows)), key=lambda place: -(-needs[place] // STEP))]
     return RowLayout(queries, keys, visible, [(group[0], group[-1] + 1, needs[group[-1]]) for group in alike])
+
+
+def _before(batch: Batch, tokens: Sequence[int]) -> dict[int, list[int]]:
+    """What each of some tokens, in rising order, sees of the batch before it.
+
+    Preorder: of each depth above its own, a token sees the last one before it.
+    """
+    depth = batch.positions - batch.cached
+    path = np.zeros(int(depth.max()) + 1, dtype=np.int64)
+    seen, done = {}, 0
+    for token in tokens:
+        path[depth[done:token]] = np.arange(done, token)
+        seen[token], done = path[: depth[token]].tolist(), token
+    return seen
 
 
 def _pieces(first: int, end: int, width: int) -> list[tuple[int, int]]:

@@ -19,7 +19,8 @@ from iclscope.engine.attention import attention_input, in_rows
 from iclscope.engine.packing import Batch, pack, shared_length
 from iclscope.engine.prompts import Prompt
 from iclscope.engine.rotary import apart
-from iclscope.engine.rows import Rows, lay_in_rows
+from iclscope.engine.rows import RowLayout, Rows, lay_in_rows
+from iclscope.runtime.ahead import ahead
 
 LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
 
@@ -76,8 +77,9 @@ def forward_all(
     """Read all prompts, batch by batch, in the order of `packing.pack`."""
     shared = shared_length([prompt.context for prompt in prompts])
     prefix: KeysValues = []
-    for batch in pack(prompts, shared, batch_tokens, by_length):
-        done = _forward(model, prefix, batch)
+    batches = pack(prompts, shared, batch_tokens, by_length)
+    for batch, rows in ahead((batch, lay_in_rows(batch)) for batch in batches):
+        done = _forward(model, prefix, batch, rows)
         if shared and not prefix:
             prefix = [
                 (keys[:, :, :shared].clone(), values[:, :, :shared].clone())
@@ -92,8 +94,8 @@ def keys_values(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return layer.keys, layer.values
 
 
-def _forward(model: Any, prefix: KeysValues, batch: Batch) -> Pass:
-    rows, number, predicting = lay_in_rows(batch), len(batch.tokens), batch.predicting
+def _forward(model: Any, prefix: KeysValues, batch: Batch, rows: RowLayout) -> Pass:
+    number, predicting = len(batch.tokens), batch.predicting
     keys = np.minimum(rows.keys, batch.cached + number - 1)  # any in padding, which nothing sees
     queries = np.minimum(rows.queries - batch.cached, number - 1)
     place = np.argsort(rows.queries, axis=None)[:number]

@@ -20,6 +20,7 @@ from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.engine.reference import generation_method, scoring_method
 from iclscope.matrix.blocks import Block
 from iclscope.runtime import logs
+from iclscope.runtime.ahead import ahead
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.tables import EVALUATION, POOL, ZERO_SHOT
@@ -79,8 +80,8 @@ def _score_all(
     model: str,
 ) -> Iterator[pl.DataFrame]:
     """Rows of the evaluation table, demonstration by demonstration; no more than one waits in memory."""
-    for candidate, prompts in logs.progress(groups, number, "demonstrations", "candidates"):
-        scores = length.run(partial(scorer, prompts), computed_tokens(prompts))
+    for candidate, prompts in logs.progress(ahead(groups), number, "demonstrations", "candidates"):
+        scores = length.run(partial(scorer, prompts), partial(computed_tokens, prompts))
         _check_finite(scores, model, candidate, items)
         results = [chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
         yield _frame(candidate, prompts, items, results)
@@ -102,7 +103,7 @@ def _generate_all(
             prompts = [group for _, group in now]
             work = partial(answer, prompts, stopping=scorer.stopping, advance=bar.update)
             try:
-                answers = length.run(work, sum(map(computed_tokens, prompts)))
+                answers = length.run(work, partial(sum, map(computed_tokens, prompts)))
             except NotFiniteError as error:
                 raise _not_finite(model, now[error.group][0], items[error.prompt]) from None
             for (candidate, group), found in zip(now, answers, strict=True):

@@ -46,7 +46,7 @@ def score_sets(sets: Sequence[Asked], model: PreparedModel, batch_tokens: int | 
     for asked, prefix in logs.progress(zip(sets, prefixes, strict=True), len(sets), "demonstrations", "sets"):
         prompts = encoder.encode(prefix, asked.items)
         _check_lengths(asked, prompts, models.context_length(loaded), model.name)
-        scores = length.run(partial(score, loaded, prompts), computed_tokens(prompts))
+        scores = length.run(partial(score, loaded, prompts), partial(computed_tokens, prompts))
         yield [_row(*one, model.name) for one in zip(asked.items, prompts, scores, strict=True)]
 
 

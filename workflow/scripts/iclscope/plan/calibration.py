@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
 from iclscope.activations.extraction import extract
@@ -21,6 +20,7 @@ from iclscope.engine import models
 from iclscope.engine.batch_tokens import PackLength
 from iclscope.engine.cpu import pack_for_cpu
 from iclscope.engine.generation import MOST_SLOTS, Stopping, generate, slots_of
+from iclscope.engine.packing import computed_tokens
 from iclscope.engine.prompts import PromptEncoder
 from iclscope.engine.reference import generation_method, scoring_method
 from iclscope.plan import workload
@@ -82,7 +82,7 @@ def measure(
             for candidates, items in samples:
                 prompts = encoder.encode(candidates[place % len(candidates)]["prefix"], items[:ITEMS])
                 work = workload.packed(prompts)
-                yield work, partial(length.run, partial(method, model, prompts), work.tokens)
+                yield work, partial(length.run, partial(method, model, prompts), partial(computed_tokens, prompts))
 
     def extraction() -> Iterator[Step]:
         for candidates, _ in itertools.cycle(samples):
@@ -103,14 +103,14 @@ def measure(
 
 def random_model(folder: str | Path, dtype: str, device: str) -> Any:
     """A model of this architecture with random weights, cut to a few layers where it is large."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = models.load_config(folder)
     whole, text = workload.architecture(folder), config.get_text_config()
     layers = min(len(whole.blocks), max(1, int(MOST_WEIGHTS * len(whole.blocks) / whole.linear)))
     text.num_hidden_layers = layers
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:layers]
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=models.DTYPES[dtype])
+        model = models.from_config(folder, config, dtype=models.DTYPES[dtype])
     model = model.to(devices.take(devices.pick(device))).eval().requires_grad_(False)
     generator = torch.Generator(model.device).manual_seed(0)
     for weights in model.parameters():

@@ -1,8 +1,8 @@
 """What sparse autoencoders will cost: texts that the model reads up to one layer, training, features of every token."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from iclscope.activations.reading import Demonstration, tokenise
 from iclscope.engine import models
 from iclscope.plan import workload
 from iclscope.plan.workload import Architecture
+from iclscope.runtime.configuration.registries import SAE_LENS
+from iclscope.saes import formats
 from iclscope.saes.codes import question
-from iclscope.saes.dictionary import CONFIG
 from iclscope.saes.learning import MEMORY
 from iclscope.saes.reading import Place
 from iclscope.saes.texts import ROW, STUDY, divided, file_texts, study_texts
@@ -23,6 +24,7 @@ from iclscope.tasks.samples import ITEM
 
 # Operations per weight of the decoder and token: two maps, each forwards, and in training backwards to both its sides.
 READ, TRAINED = 4, 12
+WIDTH = 2**14  # features of a published SAE that is not on this machine yet
 ACTIVE, BYTES_OF_ONE = 64, 6  # active features of a token where the config does not say, and bytes of each on disk
 
 
@@ -47,10 +49,13 @@ class Planned:
     shape: Architecture
     folder: str | Path
 
-    @property
+    @cached_property
     def weights(self) -> int:
-        """Weights of its decoder."""
-        found = self.entry.get("width") or json.loads((Path(self.entry["path"]) / CONFIG).read_text())["d_sae"]
+        """Weights of its decoder; one that is on the hub counts with WIDTH features."""
+        found = self.entry.get("width", WIDTH)
+        if folder := self.entry.get("path"):
+            key = f"saes.{self.name}.path"
+            found = formats.read(Path(folder), self.entry.get("format", SAE_LENS), key)[0].width
         return int(found) * int(self.shape.model.config.get_text_config().hidden_size)
 
     def read(self, texts: Sequence[Demonstration], per_weight: float) -> Share:

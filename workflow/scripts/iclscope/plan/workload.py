@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from iclscope.activations.reading import Demonstration
 from iclscope.activations.sites import Block, find_blocks
+from iclscope.engine import models
 from iclscope.engine.packing import whole_tree
 from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.matrix import blocks
@@ -73,7 +73,7 @@ class Architecture:
 def architecture(folder: str | Path) -> Architecture:
     """The architecture that the config.json in `folder` describes."""
     with torch.device("meta"):
-        return shape_of(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
+        return shape_of(models.from_config(folder, models.load_config(folder)))
 
 
 def shape_of(model: Any) -> Architecture:

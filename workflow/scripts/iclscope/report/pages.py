@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from iclscope.report import html
-from iclscope.report.chapters import answer, overview, shots
+from iclscope.report.chapters import answer, overview, price_over_all, shots
 from iclscope.report.figures import ACROSS_MODELS, CHAPTERS
-from iclscope.report.parts import Caption, Chapter, Drawing, Material, Picture, SaeFiles, Sheet
+from iclscope.report.parts import Caption, Chapter, Drawing, Material, SaeFiles, Sheet
 from iclscope.report.style import svg
 from iclscope.tables import SAMPLE
 from iclscope.verdict import findings
@@ -171,8 +173,10 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
     effect = settings["correlation"]["smallest_useful_effect"]
     own = {(dataset, model): one for dataset, models in files.studies.items() for model, one in models.items()}
     studies = [Results.read(model, dataset, one.tables, study_tables) for (dataset, model), one in own.items()]
-    sources = [_source(one.tables["headline"], output) for one in own.values()]
-    picture = html.data_address(svg(overview.largest_correlations(studies)))
+    sources = {
+        table: [_source(one.tables[table], output) for one in own.values()]
+        for table in ("headline", "selection", "gains")
+    }
     html.render(
         "index.html",
         output,
@@ -180,7 +184,19 @@ def run_index(files: IndexFiles, settings: Mapping[str, Any], study_tables: int,
         title="Signals and demonstrations",
         cards=[shots.card(shots.read_lines(path), _address(path, output)) for path in files.picks],
         answer=judged.get("headline") or findings.overall(studies),
-        plate=Plate("overview", picture, overview.caption(studies), sources),
+        plate=_drawn(
+            "overview", overview.largest_correlations(studies), overview.caption(studies), sources["headline"]
+        ),
+        prices=[
+            _drawn(
+                "gain_by_tokens_over_all",
+                price_over_all.gain_by_tokens(studies),
+                price_over_all.caption(studies),
+                [*sources["selection"], *sources["gains"]],
+            )
+        ]
+        if len(studies) > 1
+        else [],
         rows=[
             _index_row(results, _verdict_of(judged, results), effect)
             | {"explorer": _address(own[results.dataset, results.model].explorer, output)}
@@ -212,7 +228,11 @@ def _sections(material: Material, files: ModelFiles, page: str | Path) -> list[S
             _plate(figure, figure.caption(material.results), files.pictures, [files.tables], page)
             for figure in chapter.figures
         ]
-        plates += [_drawn(picture, page) for make in chapter.pictures if (picture := make(material))]
+        plates += [
+            _drawn(picture.name, picture.figure, picture.caption, [_source(table, page) for table in picture.tables])
+            for make in chapter.pictures
+            if (picture := make(material))
+        ]
         sheets = [sheet for make in chapter.sheets if (sheet := make(material))]
         if plates or sheets:
             sections.append(Section(chapter, plates, sheets))
@@ -243,10 +263,9 @@ def _plate(figure: Drawing, caption: Caption, pictures: Paths, studies: Sequence
     return Plate(figure.name, picture, caption, sources)
 
 
-def _drawn(picture: Picture, page: str | Path) -> Plate:
-    """A figure of this page alone."""
-    sources = [_source(table, page) for table in picture.tables]
-    return Plate(picture.name, html.data_address(svg(picture.figure)), picture.caption, sources)
+def _drawn(name: str, figure: Figure, caption: Caption, sources: Sequence[Source]) -> Plate:
+    """A figure that stands in a page alone, without files of its own."""
+    return Plate(name, html.data_address(svg(figure)), caption, sources)
 
 
 def _part(

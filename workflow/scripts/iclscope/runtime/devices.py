@@ -7,6 +7,8 @@ belongs to an open file of the job's process, so that it is free again whenever 
 import fcntl
 import getpass
 import logging
+import os
+import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 LOCKS = Path(tempfile.gettempdir(), f"iclscope-{getpass.getuser()}-devices")  # of this machine: no shared folder
 SECONDS_BETWEEN_TRIES = 1.0
+
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, of AMD, of either in Windows' Linux
 
 _held: dict[Path, IO[str]] = {}  # open until the process ends
 
@@ -40,6 +44,19 @@ def pick(name: str) -> "torch.device":
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise StudyError(f"device: {name} is asked for, but this machine has no Metal device; set device: auto or cpu")
     return device
+
+
+def is_cpu(name: str) -> bool:
+    """Whether `pick` will take the CPU, as far as the machine shows without torch: it takes seconds to import."""
+    if name != "auto":
+        return name == "cpu"
+    apple = (platform.system(), platform.machine()) == ("Darwin", "arm64")
+    return not (apple or any(Path(driver).exists() for driver in DRIVERS))
+
+
+def memory_mb() -> int:
+    """Memory of this machine in megabytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
 
 
 def take(device: "torch.device") -> "torch.device":

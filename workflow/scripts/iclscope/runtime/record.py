@@ -35,7 +35,7 @@ def run(
         "config_digest": provenance.digest(settings),
         "config": settings,
         "sources": {key: json.loads(Path(path).read_text(encoding="utf-8")) for key, path in prepared.items()},
-        "device": str(devices.pick(device)),
+        "device": "cpu" if devices.is_cpu(device) else str(devices.pick(device)),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "versions": provenance.versions(),

@@ -102,43 +102,95 @@ class Dictionary:
 
 def load(folder: str | Path, key: str) -> Dictionary:
     """Read the two files of a folder; `key` of the config begins every error."""
-    record = _config(Path(folder) / CONFIG, key)
+    record = read_json(Path(folder) / CONFIG, key)
+    record = _config(record, Path(folder) / CONFIG, key)
     path = Path(folder) / WEIGHTS
+    found = read_tensors(path, key)
+    if bool((found.get("scaling_factor", torch.zeros(1)) == 1).all()):
+        del found["scaling_factor"]  # which SAELens has written for a time, whether or not there was one
+    architecture = record["architecture"]
+    dictionary = assembled(
+        found,
+        (path, key),
+        (record["d_in"], record["d_sae"]),
+        architecture=architecture,
+        k=record["k"] if architecture == TOP_K else 0,
+        centred=record.get("apply_b_dec_to_input", True),
+    )
+    return _folded(dictionary) if record.get("rescale_acts_by_decoder_norm", False) else dictionary
+
+
+def read_json(path: Path, key: str) -> dict[str, Any]:
+    """What a file says of an SAE; refuses one that cannot be read."""
     try:
-        found = {name: tensor.float() for name, tensor in load_file(path).items()}
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{key}: {path} cannot be read ({error}); complete the folder, or set its format") from error
+    if not isinstance(record, dict):
+        raise StudyError(f"{key}: {path} holds no settings by name; complete the folder, or set its format")
+    return record
+
+
+def read_tensors(path: Path, key: str) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file by name, as they are; refuses one that cannot be read."""
+    try:
+        return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise StudyError(f"{key}: {path} cannot be read ({error}); complete the folder") from error
-    architecture, d, width = record["architecture"], record["d_in"], record["d_sae"]
+        raise StudyError(f"{key}: {path} cannot be read ({error}); complete the folder, or set its format") from error
+
+
+def assembled(
+    found: Mapping[str, torch.Tensor],
+    of: tuple[Path, str],
+    sizes: tuple[int, int],
+    *,
+    architecture: str,
+    k: int = 0,
+    centred: bool = True,
+) -> Dictionary:
+    """A dictionary of weights under the names that SAELens has for them, in float32.
+
+    of: the file that they come from, and the key of the config, for errors. sizes: neurons and features. Refuses
+    weights that are missing, unknown, of another shape, no floating-point numbers, or not finite.
+    """
+    (path, key), (d, width) = of, sizes
     shapes = {"W_enc": (d, width), "b_enc": (width,), "W_dec": (width, d), "b_dec": (d,)}
     if architecture == JUMP_RELU:
         shapes["threshold"] = (width,)
     wrong = [name for name, shape in shapes.items() if name not in found or tuple(found[name].shape) != shape]
     if wrong or found.keys() - shapes.keys():
         names = ", ".join([*wrong, *sorted(found.keys() - shapes.keys())])
-        raise StudyError(f"{key}: {path} does not hold the weights that {CONFIG} describes ({names}); mend either")
-    if not all(bool(tensor.isfinite().all()) for tensor in found.values()):
+        raise StudyError(
+            f"{key}: {path} does not hold the weights of a {architecture} SAE of {d} neurons and {width} features "
+            f"({names}); complete the folder, or set its format"
+        )
+    if other := [name for name, tensor in found.items() if not tensor.is_floating_point()]:
+        kind = str(found[other[0]].dtype).removeprefix("torch.")
+        raise StudyError(f"{key}: {path} holds {other[0]} as {kind}; take an SAE whose weights are not quantised")
+    weights = {name: tensor.float() for name, tensor in found.items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         raise StudyError(f"{key}: {path} holds weights that are not finite; fetch it again")
-    dictionary = Dictionary(
+    return Dictionary(
         architecture,
-        found["W_enc"],
-        found["b_enc"],
-        found["W_dec"],
-        found["b_dec"],
-        record["k"] if architecture == TOP_K else 0,
-        found["threshold"].relu() if architecture == JUMP_RELU else None,
-        record.get("apply_b_dec_to_input", True),
+        weights["W_enc"],
+        weights["b_enc"],
+        weights["W_dec"],
+        weights["b_dec"],
+        k,
+        weights["threshold"].relu() if architecture == JUMP_RELU else None,
+        centred,
     )
-    return _folded(dictionary) if record.get("rescale_acts_by_decoder_norm", False) else dictionary
 
 
-def _config(path: Path, key: str) -> dict[str, Any]:
-    """What `cfg.json` says, if this is an SAE that can be read."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{key}: {path} cannot be read ({error}); name a folder in SAELens's format") from error
+def _config(record: dict[str, Any], path: Path, key: str) -> dict[str, Any]:
+    """What SAELens's `cfg.json` says, if this is an SAE that can be read, under the names of its version 6."""
+    if "architecture" not in record and {"d_in", "d_sae"} <= record.keys():  # of an earlier version
+        function = record.get("activation_fn", record.get("activation_fn_str", "relu"))
+        record = record | {"architecture": {"relu": STANDARD}.get(function, function)}
+    if record.get("architecture") == TOP_K:
+        record = {"k": (record.get("activation_fn_kwargs") or {}).get("k"), **record}
     needed = ("architecture", "d_in", "d_sae", *(["k"] if record.get("architecture") == TOP_K else []))
-    missing = [name for name in needed if name not in record]
+    missing = [name for name in needed if record.get(name) is None]
     if missing:
         raise StudyError(f"{key}: {path} lacks {', '.join(missing)}; name a folder in SAELens's format")
     if record["architecture"] not in ARCHITECTURES:
@@ -146,7 +198,7 @@ def _config(path: Path, key: str) -> dict[str, Any]:
             f"{key}: {path} has architecture {record['architecture']!r}; choose one of {', '.join(ARCHITECTURES)}"
         )
     for name in ("normalize_activations", "reshape_activations"):
-        if record.get(name, "none") != "none":
+        if record.get(name) not in (None, False, "none"):
             raise StudyError(f"{key}: {path} has {name} {record[name]!r}, which is not read here; fold it into weights")
     return record
 

@@ -1,4 +1,4 @@
-"""Whether a dictionary from elsewhere belongs to the site and layer that the configuration names.
+"""Whether a dictionary belongs to the site and layer that the configuration names.
 
 A wrong layer raises no error, and the residual streams of neighbours are alike. So some texts are read through all
 layers, and the dictionary must explain most where it is said to belong.
@@ -21,12 +21,20 @@ logger = logging.getLogger(__name__)
 
 SITES = ("resid", "mlp_out")
 TOKENS = 2000  # that are read
+TRAIN = "raise tokens or epochs, or train it at another site or layer"
 
 
-def check(model: Any, texts: Sequence[Demonstration], dictionary: Dictionary, place: tuple[str, int], key: str) -> None:
+def check(
+    model: Any,
+    texts: Sequence[Demonstration],
+    dictionary: Dictionary,
+    place: tuple[str, int],
+    key: str,
+    trained: bool = False,
+) -> None:
     """Refuse a dictionary that does not explain most at its `place`, a site and a block index.
 
-    key: of its entry in the config, for errors.
+    key: of its entry in the config, for errors. trained: whether it was trained here, on these texts.
     """
     width = find_blocks(model)[place[1]].width(place[0])
     if dictionary.inputs != width:
@@ -48,10 +56,12 @@ def check(model: Any, texts: Sequence[Demonstration], dictionary: Dictionary, pl
     if best != place:
         raise StudyError(
             f"{key}: the SAE leaves {left[place]:.2f} of the variance unexplained at {place[0]}, layer {place[1]}, but "
-            f"{left[best]:.2f} at {best[0]}, layer {best[1]}; correct site and layer, or take another SAE"
+            f"{left[best]:.2f} at {best[0]}, layer {best[1]}; "
+            f"{TRAIN if trained else 'correct site and layer, or take another SAE'}"
         )
     if left[place] >= 1:
-        raise StudyError(f"{key}: the SAE explains nothing at any layer: it is of another model; take another SAE")
+        why = TRAIN if trained else "it is of another model; take another SAE"
+        raise StudyError(f"{key}: the SAE explains nothing at any layer: {why}")
 
 
 def _some(texts: Sequence[Demonstration]) -> list[Demonstration]:

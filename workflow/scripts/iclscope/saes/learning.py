@@ -88,6 +88,7 @@ def run(
         k = settings["k"]
         twin = twin_of(settings["width"], k, sight.mean, name, job.seed).to(loaded.device)
         learned, rows = _trained(twin, sight, sides[0], reader, settings, job.seed)
+        guard.check(loaded, sides[0], learned, (place.site, layer), key, trained=True)
     about = {"model_name": model.name, "hook_name": HOOKS[place.site].format(layer), "site": place.site, "layer": layer}
     measured = {"k": k, "median_norm": sight.median, "mean": sight.mean.tolist()}
     learned.save(sae_out[0], sae_out[1], about | measured)

@@ -12,7 +12,7 @@ import polars as pl
 import torch
 
 from iclscope.activations.proofs import causal_mask
-from iclscope.activations.reading import Demonstration, batches, model_input, tokenise
+from iclscope.activations.reading import Demonstration, batches, longest, model_input, tokenise
 from iclscope.activations.sites import decoder_of
 from iclscope.engine import models
 from iclscope.engine.choices import entropy, margin
@@ -46,7 +46,7 @@ def read_demonstrations(
     head = model.get_output_embeddings()
     nll, vectors = np.empty(len(demonstrations)), _vectors(model, demonstrations)
     states: list[torch.Tensor] = []
-    mask = causal_mask(model)
+    mask = causal_mask(model, longest(demonstrations))
     handle = head.register_forward_pre_hook(lambda _, arguments: states.append(arguments[0]))
     try:
         for places, batch in _passes(model, demonstrations, max_logits // head.out_features, "demonstrations"):
@@ -70,7 +70,7 @@ def embed_questions(model: Any, items: Sequence[DemonstrationTokens]) -> np.ndar
     """
     vectors = _vectors(model, items)
     questions = [DemonstrationTokens(tokens.ids[: tokens.question[1]], tokens.question, (0, 0)) for tokens in items]
-    mask = causal_mask(model)
+    mask = causal_mask(model, longest(questions))
     for places, batch in _passes(model, questions, BATCH_TOKENS, "questions"):
         with torch.inference_mode():
             states = decoder_of(model)(**model_input(model, batch, mask)).last_hidden_state

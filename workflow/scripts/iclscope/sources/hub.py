@@ -41,18 +41,38 @@ def download_model(
 
     Returns the folder in the cache and the commit. After an interruption, files that are whole are not fetched again.
     """
+    return _snapshot(repo, revision, key, patterns, OTHER_FORMATS)
+
+
+def download_folder(repo: str, folder: str, names: Sequence[str], revision: str, key: str) -> tuple[Path, str]:
+    """Fetch files of one folder of a repository, as `download_model` does; refuses a folder that lacks one of them."""
+    snapshot, commit = _snapshot(repo, revision, key, [f"{folder}/{name}" for name in names])
+    if missing := [name for name in names if not (snapshot / folder / name).is_file()]:
+        raise StudyError(
+            f"{key}.folder: {repo} has no {' or '.join(missing)} in {folder}; correct folder or format, see "
+            f"{HUB}/{repo}/tree/{commit}"
+        )
+    return snapshot / folder, commit
+
+
+def _snapshot(
+    repo: str, revision: str | None, key: str, patterns: Sequence[str], ignored: Sequence[str] = ()
+) -> tuple[Path, str]:
+    """Fetch those files of a repository that match patterns; the folder in the hub's cache, and the commit."""
     logger.info("%s: fetching %s at %s", key, repo, revision or "its default branch")
     with _in_one_sentence(repo, revision, key, f"{HUB}/{repo}"):
         folder = huggingface_hub.snapshot_download(
-            repo, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(OTHER_FORMATS)
+            repo, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignored)
         )
     check_snapshot(Path(folder), f"{key}.repo: {repo}")
     return Path(folder), Path(folder).name
 
 
-def download_architecture(repo: str, revision: str | None, key: str) -> tuple[Path, str]:
+def download_architecture(
+    repo: str, revision: str | None, key: str, patterns: Sequence[str] = MODEL_FILES
+) -> tuple[Path, str]:
     """Fetch the config and tokenizer files of a model, as `download_model` does, but no weights."""
-    return download_model(repo, revision, key, [pattern for pattern in MODEL_FILES if "safetensors" not in pattern])
+    return download_model(repo, revision, key, [pattern for pattern in patterns if "safetensors" not in pattern])
 
 
 def download_data(repo: str, name: str | None, revision: str | None, key: str) -> tuple[dict[str, list[Row]], str]:

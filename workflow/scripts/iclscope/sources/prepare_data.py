@@ -135,11 +135,10 @@ def _csv_rows(path: Path) -> list[Row]:
     indices, and shows them as they were. Empty cells are None.
     """
     text = path.read_bytes().decode("utf-8-sig")
-    names = next(csv.reader(io.StringIO(text)), [])
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise StudyError(f"{path} has two columns {twice or 'without a name'}; rename one of them")
+    text = text if "\n" in text else text.replace("\r", "\n")
+    _check_cells(text, path)
     frame = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False)
+    frame = frame.filter(pl.any_horizontal(pl.all().is_not_null()))  # blank lines are no rows
     whole = [
         column.name
         for column in frame
@@ -148,10 +147,51 @@ def _csv_rows(path: Path) -> list[Row]:
     return frame.with_columns(pl.col(whole).cast(pl.Int64)).to_dicts()
 
 
+def _check_cells(text: str, path: Path) -> None:
+    """Refuse a CSV file with two columns of one name, with quotes that do not close, or with a row of too many cells.
+
+    A row may lack cells at its end, which are empty ones.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names: list[str] = []
+    line = 1
+    try:
+        for cells in rows:
+            names = names or cells
+            if len(cells) > len(names):
+                raise StudyError(
+                    f"{path}, line {line}: {len(cells)} cells under {len(names)} columns; put a text that holds a "
+                    "comma in double quotes"
+                )
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise StudyError(
+            f"{path}, line {line}: the quotes of a cell cannot be told ({error}); put a text that holds quotes in "
+            "double quotes, and write each of its own twice"
+        ) from error
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise StudyError(f"{path} has two columns {twice or 'without a name'}; rename one of them")
+
+
 def _write_split(path: Path, rows: Sequence[Row], where: str) -> None:
     if not rows:
         raise StudyError(f"{where} has no rows; check the source")
     try:
         write_rows(path, rows)
     except TypeError as error:
-        raise StudyError(f"{where}: a row holds more than text, numbers, lists and objects ({error})") from error
+        cells = ((n, name, value) for n, row in enumerate(rows) for name, value in row.items())
+        number, name, value = next(cell for cell in cells if not _is_plain(cell[-1]))
+        raise StudyError(
+            f"{where}: row {number} holds more than text, numbers, lists and objects in column {name} "
+            f"({type(value).__name__}); turn that column into text, or leave it out"
+        ) from error
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True

@@ -67,12 +67,14 @@ def prepare_architecture(*, name: str, settings: Settings, architecture_out: str
 
     For models with `source: hub`.
     """
-    snapshot, commit = hub.download_architecture(settings["repo"], settings.get("revision"), f"models.{name}")
+    key, trusted = f"models.{name}", settings.get("trust_remote_code", False)
+    patterns = [pattern for pattern in _with_code(hub.MODEL_FILES, settings) if "safetensors" not in pattern]
+    snapshot, commit = hub.download_architecture(settings["repo"], settings.get("revision"), key, patterns)
     with files.atomic_folder(architecture_out) as target:
-        for path in snapshot.iterdir():
-            if path.suffix in (".json", ".model", ".txt", ".jinja"):
-                shutil.copyfile(path, target / path.name)
-        record = {"source": "hub", "repo": settings["repo"], "commit": commit}
+        _link(snapshot, target, patterns, f"{key}.repo", weights=False)
+        _config(target, {"local_files_only": True, "trust_remote_code": trusted}, key)
+        trust = {"trust_remote_code": True} if trusted else {}
+        record = {"source": "hub", "repo": settings["repo"], "commit": commit, **trust}
         files.write_text(target / "source.json", json.dumps(record, indent=2) + "\n")
 
 

@@ -15,6 +15,7 @@ import logging
 import math
 import numbers
 import random
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,14 +43,13 @@ from iclscope.tasks.rows import Row, undecoded
 logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every default that a task file leaves open
 datasets.disable_progress_bars()
 
+TICK = 1.0  # seconds between two runs of a task's own code, after which a clock of whole seconds shows another time
 PROBES = 10  # rows that are tried before a task is said not to fit the data
 LOADING = ("tag", "group", "metadata", "dataset_kwargs", "process_docs")  # of a definition; done before it is built
 SEEDED = "let it draw from the functions of random or numpy.random, which follow the study's seed"
 SUPPORTED = "supported are multiple_choice tasks with one prompt and one right choice, and greedy generate_until tasks"
-
 TEXTS = ("description", "target_delimiter", "fewshot_delimiter", "gen_prefix")  # fields that hold text
 FUNCTIONS = ("process_docs", "process_results")  # fields that hold functions
-
 TaskConfig = dict[str, Any]
 
 
@@ -132,7 +132,8 @@ def processed(config: TaskConfig, rows: Sequence[Row], key: str, *seed: Any) -> 
     if function is None:
         return list(rows)
     made = []
-    for _ in range(2):
+    for run in range(2):
+        time.sleep(run * TICK)
         try:
             with seeded("process_docs", *seed):
                 made.append(list(function(datasets.Dataset.from_list(list(rows)))))

@@ -1,7 +1,7 @@
 """What a gain costs: every selector by what it gains and by what a model has to read for its choice."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -19,13 +19,15 @@ CHAPTER = Chapter("price", "gain and cost", "What a gain costs")
 
 KIND_COLOURS = {"static": BLUE, "query": GREEN}
 FREE = 0.5  # of the smallest number of tokens that any selector reads: where one stands that reads none
+LINES = 22  # of names that a panel has room for, one above the other
 
 
-def _targets(results: Results) -> list[str]:
+def targets_of(results: Results) -> list[str]:
+    """The primary target and the first one."""
     return list(dict.fromkeys([results.target, results.targets[0]]))
 
 
-def _competitors(results: Results, target: str) -> pl.DataFrame:
+def competitors_of(results: Results, target: str) -> pl.DataFrame:
     """Selectors other than random with a gain, cheapest first and of equals the best."""
     mine = results.selection.filter(pl.col("selector") != "random", pl.col("gain").is_not_null(), target=target)
     return mine.sort("cost", pl.col("gain").neg(), maintain_order=True)
@@ -38,7 +40,7 @@ def frontier(competitors: pl.DataFrame) -> pl.DataFrame:
 
 
 def _conclusion(results: Results, target: str) -> str:
-    best = frontier(_competitors(results, target))
+    best = frontier(competitors_of(results, target))
     if best.is_empty():
         return f"In {target_name(target)} nothing gains more than random choice."
     steps = [
@@ -49,8 +51,8 @@ def _conclusion(results: Results, target: str) -> str:
 
 
 def _caption(results: Results) -> Caption:
-    conclusion = " ".join(_conclusion(results, target) for target in _targets(results))
-    free = int((_competitors(results, results.target)["cost"] == 0).sum())
+    conclusion = " ".join(_conclusion(results, target) for target in targets_of(results))
+    free = int((competitors_of(results, results.target)["cost"] == 0).sum())
     edge = f"At the left edge, in grey: {plural(free, 'selector')} without a model. " if free else ""
     return Caption(
         "Gain against tokens read",
@@ -66,36 +68,47 @@ def _caption(results: Results) -> Caption:
 @CHAPTER.figure("gain against tokens read", tables=("selection", "gains"), caption=_caption)
 def gain_by_tokens(results: Results) -> Figure:
     """Gain of every selector with its interval against what it reads, under the frontier: primary and first target."""
-    targets = _targets(results)
+    targets = targets_of(results)
     figure = new_figure(height=2.9)
     axes = figure.subplots(1, len(targets), squeeze=False).ravel()
     for ax, target in zip(axes, targets, strict=True):
-        ax.set_xscale("log")
-        competitors = _competitors(results, target)
-        read = competitors.filter(pl.col("cost") > 0)["cost"].to_list() or [1.0]
-        edge = FREE * min(read)
-        _draw(ax, competitors.with_columns(at=pl.col("cost").clip(lower_bound=edge)).to_dicts())
-        best = frontier(competitors).with_columns(at=pl.col("cost").clip(lower_bound=edge))
-        _draw_frontier(ax, best, max(read))
-        for best_possible in results.gains.filter(target=target, selector=BEST_POSSIBLE, pool=results.pool)["gain"]:
-            ax.axhline(best_possible, color=GREY, linewidth=0.9, linestyle=":")
-        ax.axhline(0, color=INK, linewidth=0.7)
-        ax.text(
-            1, 0, "random", transform=ax.get_yaxis_transform(), ha="right", va="bottom", fontsize=6.5, bbox=LABEL_BOX
-        )
+        competitors = competitors_of(results, target)
+        best_possible = results.gains.filter(target=target, selector=BEST_POSSIBLE, pool=results.pool)["gain"]
+        draw_panel(ax, competitors, frontier(competitors), best_possible.to_list())
         ax.set_title(target_name(target))
-        ax.set_xlabel("tokens read before the choice")
         ax.set_ylabel(f"gain over random ({TARGET_UNITS.get(target, 'score')})")
     return figure
 
 
+def draw_panel(ax: Axes, competitors: pl.DataFrame, best: pl.DataFrame, best_possible: Sequence[float]) -> None:
+    """Selectors by cost and gain under the frontier `best`, random choice and the expected maximum as lines."""
+    ax.set_xscale("log")
+    read = competitors.filter(pl.col("cost") > 0)["cost"].to_list() or [1.0]
+    at = pl.col("cost").clip(lower_bound=FREE * min(read)).alias("at")
+    _draw(ax, competitors.with_columns(at).to_dicts())
+    for height in best_possible:
+        ax.axhline(height, color=GREY, linewidth=0.9, linestyle=":")
+        _name_line(ax, height, "truly best of a pool", GREY, 0.01, "left")  # where no selector is as high
+    ax.axhline(0, color=INK, linewidth=0.7)
+    _name_line(ax, 0, "random", INK, 1, "right")
+    _draw_frontier(ax, best.with_columns(at), max(read))
+    ax.set_xlabel("tokens read before the choice")
+
+
+def _name_line(ax: Axes, height: float, name: str, colour: str, end: float, side: Literal["left", "right"]) -> None:
+    """Say what a horizontal line is, above it at `end`, a share of its length, which is the side of the text named."""
+    across = ax.get_yaxis_transform()
+    ax.text(end, height, name, transform=across, ha=side, va="bottom", fontsize=6.5, color=colour, bbox=LABEL_BOX)
+
+
 def _draw(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A point with its interval for each selector, grey where no model reads anything."""
+    """A point with its interval for each selector, grey where no model reads anything, open if not `everywhere`."""
     for row in rows:
         colour = KIND_COLOURS[row["kind"]] if row["cost"] else GREY
         if row["low"] is not None and row["high"] is not None:
             ax.plot([row["at"]] * 2, [row["low"], row["high"]], color=colour, linewidth=0.8, alpha=0.5)
-        ax.plot(row["at"], row["gain"], "o", color=colour, markersize=4)
+        inside = colour if row.get("everywhere", True) else "white"
+        ax.plot(row["at"], row["gain"], "o", color=colour, markersize=4, zorder=4, markerfacecolor=inside)
 
 
 def _draw_frontier(ax: Axes, best: pl.DataFrame, most: float) -> None:
@@ -104,8 +117,12 @@ def _draw_frontier(ax: Axes, best: pl.DataFrame, most: float) -> None:
         return
     at, gain = best["at"].to_list(), best["gain"].to_list()
     ax.step([*at, max(most, at[-1])], [*gain, gain[-1]], where="post", color=VERMILION, linewidth=1.0)
-    for place, name, height in zip(at, best["selector"], gain, strict=True):
+    # No selector lies above and left of the frontier, so that its names have room there, each above the one before.
+    low, high = ax.get_ylim()
+    line, last = (high - low) / LINES, low
+    for number, (place, name, height) in enumerate(zip(at, best["selector"], gain, strict=True)):
+        last = max(height + 0.2 * line, last + line)
         ax.annotate(
-            name, (place, height), (1, 4), textcoords="offset points",
-            rotation=60, rotation_mode="anchor", fontsize=6, color=VERMILION,
+            name, (place, last), (0 if number == 0 else -3, 0), textcoords="offset points", va="bottom",
+            ha="left" if number == 0 else "right", fontsize=6, color=VERMILION, bbox=LABEL_BOX,
         )  # fmt: skip

@@ -11,6 +11,15 @@ PACKAGE = Path(__file__).parents[2]
 
 SAE_TWIN = "_random"  # stands behind the name of an SAE in that of its untrained twin
 
+# The files that an SAE has in each format: what says what it is, if anything does, and last its weights.
+SAE_LENS = "sae_lens"  # where the configuration names no format
+SAE_FORMATS = {
+    SAE_LENS: ("cfg.json", "sae_weights.safetensors"),
+    "sparsify": ("cfg.json", "sae.safetensors"),
+    "gemma_2": ("params.npz",),
+    "gemma_3": ("config.json", "params.safetensors"),
+}
+
 # Selectors that go by the features of an SAE.
 OF_SAE = {f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", SAE_TWIN)}
 
