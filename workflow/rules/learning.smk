@@ -24,9 +24,9 @@ rule encode_pool:
         "<benchmarks>/encodings/{dataset}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
     params:
         settings=study.encoding_settings,
         code=code_digest("encode_pool"),

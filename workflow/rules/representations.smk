@@ -20,9 +20,9 @@ rule representations:
         "<benchmarks>/representations/{model}-{dataset}.jsonl"
     conda:
         "../../envs/models.yaml"
-    threads: MODEL_THREADS
+    threads: model_threads
     resources:
-        gpu=1,
+        gpu=MODEL_GPUS,
         mem_mb=model_memory,
         runtime=240,
     params:

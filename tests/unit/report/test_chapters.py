@@ -19,7 +19,7 @@ def test_rules_know_the_figures_of_all_chapters_by_name_and_label(name):
 
 
 def test_every_chapter_stands_in_a_list_and_has_content():
-    files = (catalogue.REPORT / "chapters").glob("*.py")
+    files = (catalogue.REPORT / "chapters").rglob("*.py")
     declared = [file.stem for file in files if "\nCHAPTER = " in file.read_text(encoding="utf-8")]
     listed = [chapter for chapters in LISTS.values() for chapter in chapters]
     first = [[*chapter.sheets, *(figure.draw for figure in chapter.figures)][0] for chapter in listed]

@@ -5,7 +5,7 @@ import pytest
 
 import synthetic
 from iclscope.labelling import learning, summary
-from iclscope.report.chapters import learning as chapter
+from iclscope.report.chapters.labels import learning as chapter
 from iclscope.report.parts import Material
 from iclscope.runtime.jobs import Job
 from iclscope.tables import LEARNING, LEARNING_SUMMARY

@@ -29,7 +29,8 @@ def _files(chapters: str) -> list[Path]:
         for node in _parsed(REPORT / "figures.py").body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == chapters
     )
-    return [REPORT / f"chapters/{module}.py" for module in re.findall(r"(\w+)\.CHAPTER", modules)]
+    files = {file.stem: file for file in (REPORT / "chapters").rglob("*.py")}
+    return [files[module] for module in re.findall(r"(\w+)\.CHAPTER", modules)]
 
 
 def _parsed(file: Path) -> ast.Module:

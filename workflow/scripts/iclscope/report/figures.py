@@ -11,7 +11,6 @@ from iclscope.report.chapters import (
     controls,
     correlation,
     demonstrations,
-    learning,
     massive,
     price,
     reliability,
@@ -19,6 +18,7 @@ from iclscope.report.chapters import (
     selection,
     shots,
 )
+from iclscope.report.chapters.labels import learning
 from iclscope.report.parts import Chapter
 from iclscope.report.style import save
 from iclscope.verdict.results import Results

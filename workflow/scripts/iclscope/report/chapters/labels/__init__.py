@@ -1,0 +1,1 @@
+"""Chapters on which examples to label."""
