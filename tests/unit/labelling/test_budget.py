@@ -35,7 +35,7 @@ def labelled(tmp_path_factory):
     labels = {"candidates": np.arange(32) % 4, "items": np.arange(24) % 4}
     for role, gold in labels.items():
         sample = SAMPLE.read(made.paths[role])
-        choices = pl.Series([["a", "b", "c", "d"]] * len(gold))
+        choices = pl.Series([["tree", "fish", "bird", "moss"]] * len(gold))
         SAMPLE.write(sample.with_columns(gold=pl.Series(gold, dtype=pl.Int32), choices=choices), made.paths[role], {})
     same = labels["candidates"][:, None] == labels["items"]
     rng = np.random.default_rng(0)
@@ -109,9 +109,22 @@ def test_generated_answers_have_neither_a_probe_nor_uncertainty(tmp_path):
     table = run(made, tmp_path)
     assert (
         table.filter(rule="probe")["reason"].to_list()
-        == ["rows have no choices in common that a probe could learn"] * 3
+        == ["rows have no classes in common that a probe could learn"] * 3
     )
     assert table["label_match"].null_count() == table.height
+
+
+def test_letters_of_options_are_matched_but_no_classes_for_a_probe(labelled, tmp_path):
+    made, _ = labelled
+    paths = dict(made.paths)
+    for role in ("candidates", "items"):
+        sample = SAMPLE.read(made.paths[role])
+        choices = pl.Series([["A", "B", "C", "D"]] * sample.height)
+        paths[role] = tmp_path / f"{role}.parquet"
+        SAMPLE.write(sample.with_columns(choices=choices), paths[role], {})
+    table = run(planted.Planted(made.ability, made.scores, paths, made.metrics), tmp_path, strategies=["k_centre"])
+    assert table.filter(rule="probe")["value"].null_count() == 3
+    assert table.filter(rule="nearest")["label_match"].null_count() == 0
 
 
 def test_noise_is_seldom_found():

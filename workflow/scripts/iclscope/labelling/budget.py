@@ -20,6 +20,7 @@ from iclscope.labelling.rankings import STRATEGIES, Sets
 from iclscope.labelling.spaces import Space, read_spaces
 from iclscope.matrix import quality
 from iclscope.matrix.quality import primary_of, read_scores
+from iclscope.runtime.configuration.task_files import are_classes
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.selection.trial import clusters_of
@@ -54,14 +55,15 @@ class Labelled:
     """A study as a pool of examples that could be labelled.
 
     `pools` are the ids of all candidates, then of each random half of them; `clusters` [N] number the items' passages;
-    `labels` are those of candidates [C] and items [N], None where rows have no labels in common; `halves` [N] are
-    halves of the items.
+    `halves` [N] are halves of the items; `labels` are those of candidates [C] and items [N], None where rows have no
+    choices in common; `classes` says whether these mean the same in every row, as letters of options do not.
     """
 
     pools: Sequence[Ids]
     clusters: Ids
     halves: Sequence[NDArray[np.bool_]]
     labels: tuple[Ids, Ids] | None
+    classes: bool
 
     @property
     def budgets(self) -> list[int]:
@@ -88,7 +90,7 @@ def run(*, files: Files, settings: Mapping[str, Any], budget_out: str | Path, jo
     ours, theirs = clusters_of(groups, shape[0])
     rng, splits = generator(job.seed, "halves of a pool"), generator(job.seed, "budget halves")
     pools = [np.arange(shape[0]), *(np.flatnonzero(random_half(ours, rng)) for _ in range(settings["halves"]))]
-    study = Labelled(pools, theirs, [random_half(theirs, splits) for _ in range(SPLITS)], _labels(files, shape))
+    study = Labelled(pools, theirs, [random_half(theirs, splits) for _ in range(SPLITS)], *_labels(files, shape))
     entropy = FEATURES.read(files.features, ["candidate", "zero_shot_entropy"]).sort("candidate")["zero_shot_entropy"]
     unsure = None if entropy.null_count() else entropy.to_numpy()
     targets = [name for name in dict.fromkeys([primary_of(scores, settings["primary"]), TASK_SCORE]) if name in scores]
@@ -105,15 +107,16 @@ def run(*, files: Files, settings: Mapping[str, Any], budget_out: str | Path, jo
     BUDGET.write(pl.DataFrame(rows, schema=BUDGET.schema), budget_out, job.provenance)
 
 
-def _labels(files: Files, shape: tuple[int, int]) -> tuple[Ids, Ids] | None:
-    """Right answers of candidates and items, where all rows have the same choices."""
+def _labels(files: Files, shape: tuple[int, int]) -> tuple[tuple[Ids, Ids] | None, bool]:
+    """Right answers of candidates and items, where all rows have the same choices; and whether these are classes."""
     paths = (files.candidates, files.item_rows)
     columns = ["id", "kind", "choices", "gold"]
     found = [SAMPLE.read(path, columns).sort("id").head(size) for path, size in zip(paths, shape, strict=True)]
-    if not labels_of(row for part in found for row in part.iter_rows(named=True)):
-        return None
+    choices = labels_of(row for part in found for row in part.iter_rows(named=True))
+    if not choices:
+        return None, False
     first, second = (part["gold"].to_numpy().astype(np.int64) for part in found)
-    return first, second
+    return (first, second), are_classes(choices)
 
 
 def _sets(
@@ -216,13 +219,13 @@ def _level(found: Estimate) -> Row:
 def _probed(study: Labelled, space: Space, accuracy: Float, rng: np.random.Generator) -> Iterator[Row]:
     """Rows of the probe in random pools, and of its lead over the rule `nearest`, in accuracy [C, N]."""
     own: Row = {"representation": space.name, "strategy": RANDOM}
-    if study.labels is None:
+    if not study.classes:
         for rule in (PROBE, OVER_NEAREST):
             yield {
                 **own,
                 "rule": rule,
                 "budget": 1,
-                "reason": "rows have no choices in common that a probe could learn",
+                "reason": "rows have no classes in common that a probe could learn",
             }
         return
     nearest = _at_random(study, Rule("nearest", space.likeness, np.arange(accuracy.shape[1])), accuracy)
