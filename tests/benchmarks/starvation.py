@@ -22,7 +22,7 @@ from iclscope.engine import scoring
 from iclscope.engine.packing import Batch, computed_tokens, pack, shared_length
 from iclscope.engine.prompts import PromptEncoder
 from iclscope.engine.rows import lay_in_rows
-from iclscope.runtime.ahead import ahead
+from iclscope.runtime.prefetch import ahead
 from tiny import build_model, build_tokenizer
 
 SHAPES = {  # items, words of a question, choices, words of a choice; a word is about four tokens

@@ -37,32 +37,20 @@ onstart:
     HELD.append(lock.begin())
 
 
-# A job that runs a model takes one GPU where jobs are given one, and its share of the cores. A cluster limits neither.
-# On a CPU two share the cores instead: while one loads its model or lays out prompts, the other computes.
+# A job that runs a model takes one GPU where jobs are given one. A cluster limits neither cores nor GPUs.
 CORES, GPUS = (getattr(workflow.global_resources.get(name), "value", None) for name in ("_cores", "gpu"))
 ON_CPU = bool(CORES) and devices.is_cpu(config["device"])
 MODEL_GPUS = 0 if ON_CPU else 1
 
 
-def needed_mb(model):
-    """Memory that a job needs with the model of a `source.json`: its weights twice while they are loaded."""
-    weights = sum(file.stat().st_size for file in Path(model).parent.glob("*.safetensors"))
-    return 4000 + 2 * weights // 1_000_000
-
-
 def model_threads(wildcards, input):
-    """Resources function: cores that a job with a model takes; all of a CPU's where memory does not hold two models."""
-    alone = 2 * needed_mb(input.get("model", ".")) > devices.memory_mb()
-    share = CORES // max(GPUS or 1, 2 if ON_CPU and not alone else 1) if CORES else 4
-    return max(1, share)
+    """Resources function: the share of the cores of a job with a model."""
+    return devices.share_of_cores(CORES, GPUS, ON_CPU, input.get("model")) if CORES else 4
 
 
 def model_memory(wildcards, input, attempt):
-    """Resources function: MB that a job with a model needs.
-
-    More at every attempt: a cluster that ran out of memory tries again with more. Not known before the model is there.
-    """
-    return attempt * needed_mb(input.model) if Path(input.model).is_file() else TBDString()
+    """Resources function: MB that a job with a model needs; more at every attempt. Not known before the model is there."""
+    return attempt * devices.needed_mb(input.model) if Path(input.model).is_file() else TBDString()
 
 
 def block_minutes(wildcards, attempt):

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from iclscope.engine.packing import computed_tokens, pack, shared_length
 from iclscope.engine.prompts import Prompt
-from iclscope.runtime.ahead import ahead
+from iclscope.runtime.prefetch import ahead
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=6)
 PROMPTS = st.lists(

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from iclscope.report.chapters import budget
+from iclscope.report.chapters.labels import budget
 from iclscope.report.parts import Material
 from iclscope.tables import BUDGET
 

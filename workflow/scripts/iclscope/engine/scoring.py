@@ -20,7 +20,7 @@ from iclscope.engine.packing import Batch, pack, shared_length
 from iclscope.engine.prompts import Prompt
 from iclscope.engine.rotary import apart
 from iclscope.engine.rows import RowLayout, Rows, lay_in_rows
-from iclscope.runtime.ahead import ahead
+from iclscope.runtime.prefetch import ahead
 
 LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
 

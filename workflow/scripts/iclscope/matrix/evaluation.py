@@ -20,9 +20,9 @@ from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.engine.reference import generation_method, scoring_method
 from iclscope.matrix.blocks import Block
 from iclscope.runtime import logs
-from iclscope.runtime.ahead import ahead
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel, Task
+from iclscope.runtime.prefetch import ahead
 from iclscope.tables import EVALUATION, POOL, ZERO_SHOT
 
 logger = logging.getLogger(__name__)

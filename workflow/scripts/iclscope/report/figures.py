@@ -7,7 +7,6 @@ from typing import Any
 
 from iclscope.report.chapters import (
     across_models,
-    budget,
     controls,
     correlation,
     demonstrations,
@@ -18,7 +17,7 @@ from iclscope.report.chapters import (
     selection,
     shots,
 )
-from iclscope.report.chapters.labels import learning
+from iclscope.report.chapters.labels import budget, learning
 from iclscope.report.parts import Chapter
 from iclscope.report.style import save
 from iclscope.verdict.results import Results

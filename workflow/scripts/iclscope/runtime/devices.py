@@ -59,6 +59,24 @@ def memory_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
 
 
+def needed_mb(model: str | Path) -> int:
+    """Memory in megabytes that a job needs with the model of a `source.json`: while it is loaded, its weights twice."""
+    weights = sum(file.stat().st_size for file in Path(model).parent.glob("*.safetensors"))
+    return 4000 + 2 * weights // 1_000_000
+
+
+def share_of_cores(cores: int, gpus: int | None, on_cpu: bool, model: str | Path | None) -> int:
+    """Cores of a job, beside others on as many GPUs.
+
+    On a CPU two jobs share the cores where memory holds two models: while one loads its own or lays out prompts, the
+    other computes.
+    """
+    jobs = gpus or 1
+    if on_cpu and (model is None or 2 * needed_mb(model) <= memory_mb()):
+        jobs = max(jobs, 2)
+    return max(1, cores // jobs)
+
+
 def take(device: "torch.device") -> "torch.device":
     """The GPU to use for `device`: itself if it has an index, else a free one; waits until it is free.
 

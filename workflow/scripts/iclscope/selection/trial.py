@@ -73,7 +73,7 @@ def run(
     resolve(settings["selectors"])  # refuses an unknown name before anything is read
     scores, groups = read_scores(files, targets)
     shape = next(iter(scores.values())).matrix.shape
-    materials = _read_materials(files, shape, groups.gold, settings.get("probe"))
+    materials = read_materials(files, shape, groups.gold, settings.get("probe"))
     clusters = clusters_of(groups, shape[0])
     trial = Trial.of(settings, materials, clusters[1], job.seed)
     metrics = list(dict.fromkeys(materials.metrics.tolist()))
@@ -281,7 +281,7 @@ def _read_tokens(files: Files, features: pl.DataFrame, pool: int) -> Tokens:
     return Tokens(features["length"].to_numpy(), prompts["prompt_tokens"].to_numpy(), len(files.metrics), pool, asked)
 
 
-def _read_materials(
+def read_materials(
     files: Files, shape: tuple[int, int], gold: NDArray[np.int64] | None, probe: Mapping[str, Any] | None
 ) -> Materials:
     """Read what selectors may look at; refuse embeddings or texts of other candidates and items than were evaluated.
