@@ -39,6 +39,7 @@ def paper(tmp_path_factory):
     config["correlation"] |= {"permutations": 200, "bootstrap": 100}
     few = [name for name in config["selection"]["selectors"] if name not in LARGE_SEARCHES]
     config["selection"] |= {"splits": 4, "bootstrap": 100, "selectors": few}
+    config["budget"]["halves"] = 10
     config["shots"] |= {"sizes": [2], "random_sets": 4, "orders": 2}
     (study.folder / "config/paper.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return study
@@ -69,6 +70,7 @@ def test_all_of_it_is_planned(paper):
     assert counts["evaluation_block"] == models * datasets * 2
     assert counts["correlation"] == counts["selection"] == models * datasets
     assert counts["shots"] == counts["picks"] == models * datasets
+    assert counts["representations"] == counts["budget"] == models * datasets
     assert counts["page"] == datasets
 
 

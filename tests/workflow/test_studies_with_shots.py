@@ -1,7 +1,9 @@
 """Demonstrations to ship, from a configuration with `shots` to a click on the first screen; and which to label."""
 
 import json
+import shutil
 
+import polars as pl
 import yaml
 
 from browser import launched, opened
@@ -16,9 +18,8 @@ PAGES = {"run_record": 1, "run_record_of_dataset": 2, "page": 2, "index": 1, "ma
 
 
 def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
-    study.configure(lambda config: config.update(shots=SHOTS, budget=BUDGET, learning=LEARNING))
-    curves = {"encode_pool": 1, "learning": 2, "learning_summary": 2}  # answers to sums are generated
-    assert study.planned() == {"shots": 2, "picks": 2, "budget": 2, **curves, **PAGES}
+    study.configure(lambda config: config.update(shots=SHOTS, budget=BUDGET))
+    assert study.planned() == {"shots": 2, "picks": 2, "budget": 2, **PAGES}
     study.run()
     assert study.planned() == {}
     results = study.folder / "results"
@@ -39,12 +40,29 @@ def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
         page.get_by_role("link", name="animals", exact=True).first.click()
         assert page.get_by_role("heading", name="Several demonstrations").count() == 1
         assert page.get_by_role("heading", name="How many examples to label").count() == 1
-        assert page.get_by_role("heading", name="Which questions to label next").count() == 1
         assert page.get_by_role("heading", level=2).first.inner_text() in (
             "Random will do", "Use this demonstration", "Use these demonstrations",
         )  # fmt: skip
-    study.configure(lambda config: [config.pop(name) for name in ("shots", "budget", "learning")])
+    study.configure(lambda config: [config.pop(name) for name in ("shots", "budget")])
     assert study.planned() == PAGES
+
+
+def test_learning_curves_are_added_with_an_encoder_and_spare_the_score_matrix(study, default_config, default_encoder):
+    encoder = default_config["features"]["encoder"]
+    (study.folder / "resources/encoders").mkdir()
+    shutil.copytree(default_encoder, study.folder / "resources/encoders" / default_encoder.name)
+    (wheel,) = default_encoder.parents[1].glob(f"wheels/{default_encoder.name}.whl")
+    (study.folder / "resources/wheels").mkdir(exist_ok=True)
+    shutil.copy2(wheel, study.folder / "resources/wheels")
+    study.configure(lambda config: config["features"].update(encoder=encoder) or config.update(learning=LEARNING))
+    planned = study.planned("results/report/animals.html")
+    assert (planned["encode_pool"], planned["learning"], planned["learning_summary"]) == (1, 1, 1)
+    assert not {"evaluation_block", "activations", "metrics", "quality", "pool"} & set(planned)
+    study.run("results/report/animals.html")
+    page = (study.folder / "results/report/animals.html").read_text(encoding="utf-8")
+    assert "Which questions to label next" in page
+    curves = pl.read_parquet(study.folder / "results/learning/tiny/animals.parquet")
+    assert set(curves["strategy"]) == {*LEARNING["strategies"], "all"}  # all labels at once, what curves lead to
 
 
 def test_sets_larger_than_the_pool_are_refused_before_anything_runs(fresh):

@@ -30,7 +30,7 @@ LIBRARIES = (
 
 # What may differ between a job and the process that it is copied from: where things are, and what polars sets.
 OWN = {"PYTHONPATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "TMP", "TEMP", "TEMPDIR", "_RJEM_MALLOC_CONF",
-       "ICLSCOPE_RUN", "ICLSCOPE_CONFIG"}  # fmt: skip
+       "ICLSCOPE_RUN", "ICLSCOPE_CONFIG", "PYTEST_CURRENT_TEST"}  # fmt: skip
 THREADS = ("OMP", "GOTO", "NUMEXPR", "MKL", "OPENBLAS", "VECLIB")  # as Snakemake sets them for a job with one thread
 STAND_IN = """\
 #!{python} -IS
