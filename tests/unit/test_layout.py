@@ -223,7 +223,7 @@ def test_names_of_a_rule_are_those_of_its_function(rule):
     if rule != "fetch_wheel":  # whose settings are the parameters
         needed = {name for name, parameter in accepted.items() if parameter.default is parameter.empty}
         assert needed <= given <= set(accepted)
-    for holder in ("Files", "Origin"):  # several files that go together as one value
+    for holder in ("Files", "Origin", "Outputs"):  # several files that go together as one value
         if holder in call.helpers:
             (node,) = (node for node in call.calls if ast.unparse(node.func).endswith(f".{holder}"))
             fields = list(inspect.signature(call.target(node)).parameters)

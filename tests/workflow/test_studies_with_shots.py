@@ -65,6 +65,18 @@ def test_learning_curves_are_added_with_an_encoder_and_spare_the_score_matrix(st
     assert set(curves["strategy"]) == {*LEARNING["strategies"], "all"}  # all labels at once, what curves lead to
 
 
+def test_one_demonstration_is_found_without_a_score_matrix(prepared):
+    prepared.run("demonstrations")
+    results = prepared.folder / "results"
+    for dataset in ("animals", "sums"):
+        first, second = (results / f"halving/tiny/{dataset}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert {json.loads(line)["name"] for line in (first, second)} == {"halving", "random"}
+        task = yaml.safe_load((results / f"halving/tiny/{dataset}.yaml").read_text(encoding="utf-8"))
+        assert task["fewshot_config"]["samples"] == json.loads(first)["documents"]
+    assert not (results / "evaluation").exists()
+    assert set(prepared.planned("demonstrations")) <= {"demonstrations"}
+
+
 def test_sets_larger_than_the_pool_are_refused_before_anything_runs(fresh):
     fresh.configure(lambda config: config.update(shots=SHOTS | {"sizes": [9]}))
     result = fresh.snakemake("--dry-run")

@@ -30,24 +30,44 @@ class Asked(NamedTuple):
     items: Sequence[Row]
 
 
-def score_sets(sets: Sequence[Asked], model: PreparedModel, batch_tokens: int | str) -> Iterator[list[dict[str, Any]]]:
-    """Yield for every set a row per item: the scores of the matrix, `item` and `prompt_tokens`.
+class SetScorer:
+    """Scores sets of demonstrations, some at a time, by a model that is loaded once.
 
-    Of a generated answer the right one is scored and nothing is generated: `correct` and `correct_norm` are None.
+    longest: the set that makes the longest prompts, on which the engine's method is proved.
     """
-    loaded, tokenizer = models.load(*model)
-    encoder, length = PromptEncoder(tokenizer), PackLength(batch_tokens)
-    prefixes = [prefix_of(asked.members) for asked in sets]
-    longest = max(range(len(sets)), key=lambda place: len(prefixes[place]))
-    tried = encoder.encode(prefixes[longest], sets[longest].items)
-    _check_lengths(sets[longest], tried, models.context_length(loaded), model.name)
-    score = scoring_method(loaded, tried, length.tokens)
+
+    def __init__(self, model: PreparedModel, batch_tokens: int | str, longest: Asked) -> None:
+        self._model, tokenizer = models.load(*model)
+        self._name, self._limit = model.name, models.context_length(self._model)
+        self._encoder, self._length = PromptEncoder(tokenizer), PackLength(batch_tokens)
+        self._score = scoring_method(self._model, self._prompts(longest), self._length.tokens)
+
+    def score(self, sets: Sequence[Asked]) -> Iterator[list[dict[str, Any]]]:
+        """Yield for every set a row per item: the scores of the matrix, `item` and `prompt_tokens`.
+
+        Of a generated answer the right one is scored and nothing is generated: `correct` and `correct_norm` are None.
+        """
+        for asked in logs.progress(sets, len(sets), "demonstrations", "sets"):
+            prompts = self._prompts(asked)
+            work = partial(self._score, self._model, prompts)
+            scores = self._length.run(work, partial(computed_tokens, prompts))
+            yield [_row(*one, self._name) for one in zip(asked.items, prompts, scores, strict=True)]
+
+    def _prompts(self, asked: Asked) -> list[Prompt]:
+        prompts = self._encoder.encode(prefix_of(asked.members), asked.items)
+        _check_lengths(asked, prompts, self._limit, self._name)
+        return prompts
+
+
+def longest_of(sets: Sequence[Asked]) -> Asked:
+    """The set with the longest text."""
+    return max(sets, key=lambda asked: len(prefix_of(asked.members)))
+
+
+def score_sets(sets: Sequence[Asked], model: PreparedModel, batch_tokens: int | str) -> Iterator[list[dict[str, Any]]]:
+    """As `SetScorer.score`, of all sets at once."""
     logger.info("%d sets", len(sets))
-    for asked, prefix in logs.progress(zip(sets, prefixes, strict=True), len(sets), "demonstrations", "sets"):
-        prompts = encoder.encode(prefix, asked.items)
-        _check_lengths(asked, prompts, models.context_length(loaded), model.name)
-        scores = length.run(partial(score, loaded, prompts), partial(computed_tokens, prompts))
-        yield [_row(*one, model.name) for one in zip(asked.items, prompts, scores, strict=True)]
+    yield from SetScorer(model, batch_tokens, longest_of(sets)).score(sets)
 
 
 def _row(item: Row, prompt: Prompt, logprobs: np.ndarray, model: str) -> dict[str, Any]:
@@ -67,8 +87,11 @@ def _check_lengths(asked: Asked, prompts: Sequence[Prompt], limit: int, model: s
     for prompt, item in zip(prompts, asked.items, strict=True):
         tokens = len(prompt.context) + max(map(len, prompt.continuations))
         if tokens > limit:
+            remedy = "set a lower max_tokens for this data set"
             raise StudyError(
-                f"shots.sizes: {len(asked.members)} demonstrations before item {item['id']} take {tokens} tokens with "
-                f"its answer, more than the {limit} of models.{model}; take that size off the list, or set a lower "
-                "max_tokens for this data set"
+                f"candidate {asked.members[0]['id']} before item {item['id']} takes {tokens} tokens with its answer, "
+                f"more than the {limit} of models.{model}; {remedy}"
+                if len(asked.members) == 1
+                else f"shots.sizes: {len(asked.members)} demonstrations before item {item['id']} take {tokens} tokens "
+                f"with its answer, more than the {limit} of models.{model}; take that size off the list, or {remedy}"
             )

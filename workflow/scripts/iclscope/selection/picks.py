@@ -83,21 +83,18 @@ def run(
     chosen = read_chosen(files, settings, job.seed)
     tried = read_tried(files.shots, files.evaluation, chosen)
     judging = Judging.of(tried, chosen, settings["targets"])
-    picks = recommended_first(judging.picks(settings["study_tables"]), settings["margin"][_unit(chosen.target)])
+    picks = recommended_first(judging.picks(settings["study_tables"]), settings["margin"][unit_of(chosen.target)])
     rows = SAMPLE.read(files.candidates).sort("id").to_dicts()
-    dataset = task.key.partition(".")[2]
     common = {
-        "model": _model(files.model),
-        "dataset": dataset,
+        "model": model_of(files.model),
+        "dataset": task.key.partition(".")[2],
         "items": len(judging.clusters),
         "target": chosen.target,
         "zero_shot": judging.zero_shot,
     }
     bare = tried[NOTHING, 0].prompt_tokens
     lines = [_line(pick, [rows[member] for member in pick.tried.members], common, bare) for pick in picks]
-    write_text(picks_out, "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines))
-    write_text(task_out, with_demonstrations(task.name, f"{dataset}_pick", lines[0]["documents"], task_out))
-    logger.info("recommended: %s, %d demonstrations: %s", lines[0]["name"], lines[0]["k"], lines[0]["verdict"])
+    write_picks(lines, task, picks_out, task_out)
 
 
 @dataclass(frozen=True)
@@ -222,7 +219,14 @@ def _line(
         "deviation_random": pick.deviations[1],
         "prompt_tokens": pick.tried.prompt_tokens,
         "added_tokens": pick.tried.prompt_tokens - zero_shot_tokens,
-        "candidates": list(pick.tried.members),
+        **shown(members),
+    }
+
+
+def shown(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Demonstrations as they are shipped: where they stand, as text, as turns of a chat and as rows of the data set."""
+    return {
+        "candidates": [row["id"] for row in members],
         "split": members[0]["split"],
         "source_rows": [row["source_row"] for row in members],
         "prefix": prefix_of(members),
@@ -231,11 +235,20 @@ def _line(
     }
 
 
-def _unit(target: str) -> str:
+def write_picks(lines: Sequence[Mapping[str, Any]], task: Task, picks_out: str | Path, task_out: str | Path) -> None:
+    """Write picks, the recommended one first, and a task of the harness that uses that one."""
+    write_text(picks_out, "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines))
+    name = f"{task.key.partition('.')[2]}_pick"
+    write_text(task_out, with_demonstrations(task.name, name, lines[0]["documents"], task_out))
+    logger.info("recommended: %s, %d demonstrations: %s", lines[0]["name"], lines[0]["k"], lines[0]["verdict"])
+
+
+def unit_of(target: str) -> str:
+    """The unit of a target's margin: a key of `verdict.margin`."""
     return "share_of_items" if COLUMNS[target].startswith("correct") else "nats"
 
 
-def _model(source: str | Path) -> dict[str, Any]:
+def model_of(source: str | Path) -> dict[str, Any]:
     """The model's name, and where it came from with version or commit."""
     record = json.loads(Path(source).read_text(encoding="utf-8"))
     return {"name": Path(source).parent.name, **{key: value for key, value in record.items() if key not in PRIVATE}}

@@ -90,6 +90,23 @@ SHOTS = Table(
     ("set", "item"),
 )
 
+HALVING = Table(
+    "halving",
+    "Sequential halving: the pairs of candidate and item that it takes to find one demonstration",
+    (
+        Column("round", pl.Int16, "from 0 on; the last one compares the winner with random candidates on other items"),
+        CANDIDATE,
+        Column("item", pl.Int32, "item id"),
+        Column("drawn", pl.Boolean, "in the last round: whether the candidate was drawn for this item"),
+        Column("gold_logprob", pl.Float32, "log probability of the right answer", "nats"),
+        Column("margin", pl.Float32, "gold log probability minus the best wrong one", "nats", nullable=True),
+        Column("correct", pl.Float32, "acc; empty where answers are generated", nullable=True),
+        Column("correct_norm", pl.Float32, "acc_norm: choices compared per character", nullable=True),
+        Column("prompt_tokens", pl.Int32, "tokens of the prompt without any answer", "tokens"),
+    ),
+    ("round", "candidate", "item", "drawn"),
+)
+
 ACTIVATIONS = Table(
     "activations",
     "Statistics of the activations of every candidate's tokens, a row per candidate, layer and site",

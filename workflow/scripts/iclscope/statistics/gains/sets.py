@@ -1,5 +1,6 @@
 """What a set of demonstrations gains over random sets, with the sets and the items as samples."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,20 @@ def worth_of(ours: Float, others: Float, clusters: NDArray[np.int64], chances: F
     parts = [_moved(np.bincount(number, ahead - gain) / len(ahead)), _moved(_moves(others, share))]
     if len(ours) > 1:
         parts.append(_moved(_moves(ours, np.ones(len(ours)))))
+    return _worth(gain, parts)
+
+
+def worth_of_pairs(ahead: Float, clusters: NDArray[np.int64]) -> Worth:
+    """Mean of differences `ahead` [N], each of one item and another set drawn for it; `clusters` [N] of the items."""
+    gain = float(ahead.mean())
+    number = np.unique(clusters, return_inverse=True)[1]
+    if not number.any():
+        return Worth(gain, None, None, None)
+    return _worth(gain, [_moved(np.bincount(number, ahead - gain) / len(ahead))])
+
+
+def _worth(gain: float, parts: Sequence[tuple[float, int]]) -> Worth:
+    """A gain whose variance has these parts, each with its degrees of freedom."""
     total = sum(variance for variance, _ in parts)
     if total <= TINY**2:
         return Worth(gain, None, None, None)
