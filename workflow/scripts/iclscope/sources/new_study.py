@@ -224,7 +224,7 @@ def _config_text(file: str, place: Place, reading: columns.Reading, frame: pl.Da
         flags=re.MULTILINE,
     )
     if not are_classes(labels_of(frame.select("kind", "choices").iter_rows(named=True))):
-        del sections["learning"]
+        sections.pop("learning", None)
     return head + "".join(sections.values())
 
 
