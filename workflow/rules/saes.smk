@@ -43,6 +43,7 @@ rule train_sae:
         "<logs>/saes/train-{model}-{sae}.log",
     benchmark:
         "<benchmarks>/saes/train-{model}-{sae}.jsonl"
+    priority: 1  # the longest job, which others wait for
     conda:
         "../../envs/models.yaml"
     threads: model_threads

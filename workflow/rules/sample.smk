@@ -21,6 +21,7 @@ checkpoint pool:
         "<logs>/pool/{dataset}.log",
     benchmark:
         "<benchmarks>/pool/{dataset}.jsonl"
+    priority: 2  # what is wrong with rows is told before anything expensive runs
     conda:
         "../../envs/models.yaml"
     params:
@@ -40,6 +41,7 @@ rule sample:
         "<logs>/sample/{dataset}-{role}.log",
     benchmark:
         "<benchmarks>/sample/{dataset}-{role}.jsonl"
+    priority: 2  # what is wrong with rows is told before anything expensive runs
     conda:
         "../../envs/analysis.yaml"
     params:
