@@ -24,14 +24,6 @@ disable_progress_bars()
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, tiny_model, tiny_tokenizer):
-    folder = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        yield Study(folder, tiny_model, tiny_tokenizer)
-
-
-@pytest.fixture(scope="module")
 def frame(study):
     return study.shots()
 

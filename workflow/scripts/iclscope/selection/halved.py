@@ -13,34 +13,28 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from iclscope.matrix.quality import COLUMNS
 from iclscope.matrix.sets import Asked, SetScorer, longest_of
-from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel, Task
 from iclscope.runtime.provenance import digest
-from iclscope.selection.halving import rounds
-from iclscope.selection.picks import REFERENCE, UNDECIDED, WORSE, model_of, shown, unit_of, write_picks
+from iclscope.selection.halving import Ids, halve, rounds
+from iclscope.selection.picks import REFERENCE, model_of, shown, unit_of, verdict_of, write_picks
+from iclscope.selection.sets import RANDOM
 from iclscope.statistics.gains.sets import Worth, worth_of_pairs
-from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.resampling import generator
-from iclscope.tables import BEATS_RANDOM, HALVING, LOWERS_ACCURACY, RANDOM_WILL_DO, SAMPLE, TASK_SCORE
+from iclscope.tables import BEATS_RANDOM, HALVING, RANDOM_WILL_DO, SAMPLE
 from iclscope.tasks.samples import Groups
 
 logger = logging.getLogger(__name__)
 
-NAME, RANDOM = "halving", "random"
-TARGETS = (
-    "gold_logprob",
-    "margin",
-    "accuracy",
-    "accuracy_norm",
-)  # scores of a pair; the first where another is unknown
+NAME = "halving"
+
+# What a pair can be scored in; the first where another is unknown.
+TARGETS = ("gold_logprob", "margin", "accuracy", "accuracy_norm")
 
 Row = Mapping[str, Any]
-Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -107,8 +101,6 @@ def run(
     """
     candidates, items = (SAMPLE.read(path).sort("id").to_dicts() for path in (files.candidates, files.item_rows))
     plan = Plan.of(len(candidates), len(items), settings["halving"], job.seed)
-    if len(plan.judging) < 2 or not plan.rounds:
-        raise StudyError("evaluation.halving: one demonstration is found among two or more, on four items or more")
     target = target_of(settings["primary"], items[0])
     whole = len(candidates) * len(items)
     logger.info("%d of %d pairs, chosen by %s: %s", plan.pairs, whole, target, plan.rounds)
@@ -150,25 +142,20 @@ class Tournament:
 
     def play(self, scorer: SetScorer) -> tuple[pl.DataFrame, int]:
         """All pairs, and the candidate that is left."""
-        alive, used = self.plan.first, 0
         frames: list[pl.DataFrame] = []
-        for number, (left, new) in enumerate(self.plan.rounds):
-            asked = [(int(one), self.plan.choosing[used : used + new], False) for one in alive[:left]]
-            frames.append(self._round(number, asked, scorer))
-            used += new
-            alive = self._ranked(pl.concat(frames), alive[:left])
-        winner = int(alive[0])
+
+        def means(alive: Ids, used: int, end: int) -> Float:
+            asked = [(int(one), self.plan.choosing[used:end], False) for one in alive]
+            frames.append(self._round(len(frames), asked, scorer))
+            found = dict(pl.concat(frames).group_by("candidate").agg(pl.col(self.column).mean()).iter_rows())
+            return np.array([found[int(one)] for one in alive])
+
+        *_, last_round = halve(self.plan.first, self.plan.rounds, means)
+        winner = int(last_round[0])
         drawn = [(int(one), self.plan.judging[self.plan.drawn == one], True) for one in np.unique(self.plan.drawn)]
         last = [(winner, self.plan.judging, False), *drawn]
-        frames.append(self._round(len(self.plan.rounds), last, scorer))
+        frames.append(self._round(len(frames), last, scorer))
         return pl.concat(frames), winner
-
-    def _ranked(self, pairs: pl.DataFrame, alive: Ids) -> Ids:
-        """Those that are alive, the best mean so far first; equals stay as they are."""
-        means = dict(pairs.group_by("candidate").agg(pl.col(self.column).mean()).iter_rows())
-        order = np.argsort([-means[int(one)] for one in alive], kind="stable")
-        ranked: Ids = alive[order]
-        return ranked
 
     def _round(self, number: int, asked: Sequence[tuple[int, Ids, bool]], scorer: SetScorer) -> pl.DataFrame:
         part = self.parts / f"{number}.parquet"
@@ -218,8 +205,9 @@ def lines_of(
     """Yield the winner and a random candidate, the one to ship first."""
     worth = {name: found for name in TARGETS if (found := judged.worth(name))}
     ours, random = (float(row.mean()) for row in judged.scores[COLUMNS[target]])
-    verdict = _verdict(worth, target, settings["study_tables"])
     gain, nothing = worth[target], Worth(0.0, None, None, None)
+    p = 1.0 if gain.p is None else gain.p * settings["study_tables"]
+    verdict = verdict_of([gain], p, worth, target)
     useful = verdict == BEATS_RANDOM and gain.gain > settings["margin"][unit_of(target)]
     chosen = {
         **{"name": NAME, "k": 1, "verdict": verdict, **common, "value": ours, **gain._asdict()},
@@ -234,13 +222,3 @@ def lines_of(
         **shown([candidates[judged.drawn]]),
     }
     yield from (chosen, drawn) if useful else (drawn, chosen)
-
-
-def _verdict(worth: Mapping[str, Worth], target: str, study_tables: int) -> str:
-    """As of picks from a whole matrix: p is that of the gain, times the tables of the study."""
-    gain, score = worth[target], worth.get(TASK_SCORE) if target != TASK_SCORE else None
-    if score is not None and score.high is not None and score.high < 0:
-        return LOWERS_ACCURACY
-    if gain.p is not None and gain.p * study_tables < LEVEL and gain.gain > 0:
-        return BEATS_RANDOM
-    return WORSE if gain.high is not None and gain.high < 0 else UNDECIDED

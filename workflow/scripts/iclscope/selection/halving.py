@@ -1,10 +1,13 @@
 """Sequential halving: the best of many candidates with few evaluations, whose number is known beforehand."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iclscope.statistics.ranks import Float
+
+Ids = NDArray[np.int64]
 
 
 def rounds(candidates: int, first: int, items: int) -> Iterator[tuple[int, int]]:
@@ -27,10 +30,21 @@ def ranked(scores: Float, first: int, rng: np.random.Generator) -> Float:
     have in common; equals in random order.
     """
     place = np.empty(len(scores))
-    alive, used = rng.permutation(len(scores)), 0
-    for left, new in rounds(len(scores), first, scores.shape[1]):
-        used += new
-        alive = alive[:left]
-        alive = alive[np.argsort(-scores[alive, :used].mean(axis=1), kind="stable")]
-        place[alive] = np.arange(left)
+    plan = rounds(len(scores), first, scores.shape[1])
+    for alive in halve(rng.permutation(len(scores)), plan, lambda alive, _, used: scores[alive, :used].mean(axis=1)):
+        place[alive] = np.arange(len(alive))
     return -place
+
+
+def halve(candidates: Ids, plan: Iterable[tuple[int, int]], means: Callable[[Ids, int, int], Float]) -> Iterator[Ids]:
+    """Yield those that are left in every round of `plan`, the best first; equals stay in the order of `candidates`.
+
+    `means` returns the mean score of each of some candidates on all items so far, of which those from the second
+    argument to the third, exclusive, are new.
+    """
+    alive, used = candidates, 0
+    for left, new in plan:
+        alive = alive[:left]
+        alive = alive[np.argsort(-means(alive, used, used + new), kind="stable")]
+        used += new
+        yield alive

@@ -175,13 +175,21 @@ class Judging:
         return np.empty((0, len(self.clusters))) if scores is None else scores
 
     def _verdict(self, pick: Pick, p: float) -> str:
-        score = pick.worth.get(TASK_SCORE) if COLUMNS[self.target] != COLUMNS[TASK_SCORE] else None
-        if score is not None and score.high is not None and score.high < 0:
-            return LOWERS_ACCURACY
-        if p < LEVEL and all(one.gain > 0 for one in pick.over(self.target)):
-            return BEATS_RANDOM
-        random = pick.worth[self.target]
-        return WORSE if random.high is not None and random.high < 0 else UNDECIDED
+        return verdict_of(pick.over(self.target), p, pick.worth, self.target)
+
+
+def verdict_of(gains: Sequence[Worth], p: float, worth: Mapping[str, Worth], target: str) -> str:
+    """What is said of chosen demonstrations, by what they gain in `target` and whether that costs accuracy.
+
+    gains: over random ones, and over others that they have to beat too; p is that of the weakest, corrected. worth:
+    target → gain over random ones.
+    """
+    score = worth.get(TASK_SCORE) if COLUMNS[target] != COLUMNS[TASK_SCORE] else None
+    if score is not None and score.high is not None and score.high < 0:
+        return LOWERS_ACCURACY
+    if p < LEVEL and all(one.gain > 0 for one in gains):
+        return BEATS_RANDOM
+    return WORSE if gains[0].high is not None and gains[0].high < 0 else UNDECIDED
 
 
 def recommended_first(picks: Sequence[Pick], margin: float) -> list[Pick]:
