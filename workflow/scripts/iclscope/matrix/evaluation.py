@@ -59,7 +59,7 @@ def run_block(
     tried = encoder.encode(max((row["prefix"] for row in demonstrations), key=len), items)
     fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(loaded), model=model.name)
     with_zero_shot = block.candidates[0] == 0
-    groups = _groups(encoder, demonstrations, items, fits, with_zero_shot)
+    groups = ahead(_groups(encoder, demonstrations, items, fits, with_zero_shot))
     number = len(demonstrations) + with_zero_shot
     logger.info("%d prompts of %d items", number, len(items))
     if scorer:
@@ -80,7 +80,7 @@ def _score_all(
     model: str,
 ) -> Iterator[pl.DataFrame]:
     """Rows of the evaluation table, demonstration by demonstration; no more than one waits in memory."""
-    for candidate, prompts in logs.progress(ahead(groups), number, "demonstrations", "candidates"):
+    for candidate, prompts in logs.progress(groups, number, "demonstrations", "candidates"):
         scores = length.run(partial(scorer, prompts), partial(computed_tokens, prompts))
         _check_finite(scores, model, candidate, items)
         results = [chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]

@@ -16,6 +16,7 @@ from iclscope.engine.reference import scoring_method
 from iclscope.runtime import logs
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import PreparedModel
+from iclscope.runtime.prefetch import ahead
 from iclscope.tasks.turns import prefix_of
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ class SetScorer:
 
         Of a generated answer the right one is scored and nothing is generated: `correct` and `correct_norm` are None.
         """
-        for asked in logs.progress(sets, len(sets), "demonstrations", "sets"):
-            prompts = self._prompts(asked)
+        groups = zip(sets, ahead(map(self._prompts, sets)), strict=True)
+        for asked, prompts in logs.progress(groups, len(sets), "demonstrations", "sets"):
             work = partial(self._score, self._model, prompts)
             scores = self._length.run(work, partial(computed_tokens, prompts))
             yield [_row(*one, self._name) for one in zip(asked.items, prompts, scores, strict=True)]
