@@ -98,3 +98,31 @@ def test_a_process_keeps_to_its_device(locks):
     other.kill()
     other.communicate()
     assert devices.hold_one(names, locks) == 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "on_cpu", "size", "share"),
+    [
+        (8, 1, False, 0, 8),
+        (8, 4, False, 0, 2),
+        (2, 4, False, 0, 1),
+        (2, 1, True, 0, 1),
+        (3, 1, True, 0, 2),  # a third job with a model would find no core
+        (8, 4, True, 0, 2),
+        (8, 1, True, 1, 8),  # memory does not hold two
+    ],
+)
+def test_jobs_with_a_model_share_the_cores(cores, gpus, on_cpu, size, share, tmp_path):
+    with (tmp_path / "model.safetensors").open("wb") as weights:
+        weights.truncate(size * devices.memory_mb() * 10**6)  # a hole on the disk
+    assert devices.share_of_cores(cores, gpus, on_cpu, tmp_path / "source.json") == share
+
+
+def test_a_machine_without_drivers_takes_the_cpu(monkeypatch):
+    monkeypatch.setattr(devices, "DRIVERS", ("/nowhere",))
+    monkeypatch.setattr(devices.platform, "machine", lambda: "x86_64")
+    assert devices.is_cpu("auto")
+    assert devices.is_cpu("cpu")
+    assert not devices.is_cpu("cuda:1")
+    monkeypatch.setattr(devices, "DRIVERS", ("/", "/nowhere"))
+    assert not devices.is_cpu("auto")

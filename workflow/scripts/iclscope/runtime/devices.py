@@ -72,9 +72,11 @@ def share_of_cores(cores: int, gpus: int | None, on_cpu: bool, model: str | Path
     other computes.
     """
     jobs = gpus or 1
-    if on_cpu and (model is None or 2 * needed_mb(model) <= memory_mb()):
+    if not on_cpu:
+        return max(1, cores // jobs)  # GPUs limit how many there are
+    if model is None or 2 * needed_mb(model) <= memory_mb():
         jobs = max(jobs, 2)
-    return max(1, cores // jobs)
+    return -(-cores // jobs)
 
 
 def take(device: "torch.device") -> "torch.device":
