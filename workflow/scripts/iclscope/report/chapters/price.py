@@ -39,19 +39,21 @@ def frontier(competitors: pl.DataFrame) -> pl.DataFrame:
     return competitors.filter(pl.col("gain") > pl.max_horizontal(before, 0.0))
 
 
-def _conclusion(results: Results, target: str) -> str:
-    best = frontier(competitors_of(results, target))
+def in_words(what: str, best: pl.DataFrame) -> str:
+    """A frontier as a sentence; what: the target or unit of the gains."""
     if best.is_empty():
-        return f"In {target_name(target)} nothing gains more than random choice."
+        return f"In {what} nothing gains more than random choice."
     steps = [
         f"{row['selector']} ({count(round(row['cost']))} tokens, {quantity(row['gain'], signed=True)})"
         for row in best.iter_rows(named=True)
     ]
-    return f"In {target_name(target)} the frontier is {', '.join(steps)}."
+    return f"In {what} the frontier is {', '.join(steps)}."
 
 
 def _caption(results: Results) -> Caption:
-    conclusion = " ".join(_conclusion(results, target) for target in targets_of(results))
+    conclusion = " ".join(
+        in_words(target_name(target), frontier(competitors_of(results, target))) for target in targets_of(results)
+    )
     free = int((competitors_of(results, results.target)["cost"] == 0).sum())
     edge = f"At the left edge, in grey: {plural(free, 'selector')} without a model. " if free else ""
     return Caption(

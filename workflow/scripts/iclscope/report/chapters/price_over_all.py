@@ -11,7 +11,7 @@ from iclscope.report.parts import Caption, Picture
 from iclscope.report.style import new_figure, styled
 from iclscope.tables import BEST_POSSIBLE
 from iclscope.verdict.results import Results
-from iclscope.verdict.wording import TARGET_UNITS, count, plural, quantity, target_name
+from iclscope.verdict.wording import TARGET_UNITS, plural, target_name
 
 Place = tuple[Results, str]  # results and one of their quality targets
 
@@ -76,21 +76,10 @@ def _best_possible(places: Sequence[Place]) -> list[float]:
     return [sum(sum(gains) / len(gains) for gains in found.values()) / len(found)]
 
 
-def _conclusion(unit: str, places: Sequence[Place]) -> str:
-    best = _frontier(pooled(places))
-    if best.is_empty():
-        return f"In {unit} nothing gains more than random choice."
-    steps = [
-        f"{row['selector']} ({count(round(row['cost']))} tokens, {quantity(row['gain'], signed=True)})"
-        for row in best.iter_rows(named=True)
-    ]
-    return f"In {unit} the frontier is {', '.join(steps)}."
-
-
 def caption(studies: Sequence[Results]) -> Caption:
     """Caption of the figure, with the frontier in words."""
     panels = _panels(studies)
-    conclusion = " ".join(_conclusion(unit, places) for unit, places in panels.items())
+    conclusion = " ".join(price.in_words(unit, _frontier(pooled(places))) for unit, places in panels.items())
     data_sets = plural(len({results.dataset for results in studies}), "data set")
     models = plural(len({results.model for results in studies}), "model")
     return Caption(
