@@ -9,7 +9,6 @@ from iclscope.selection import trial
 from iclscope.selection.selectors import REGISTRY, Materials, Selector, resolve
 from iclscope.selection.trial import Trial, pool_of
 from iclscope.selection.worth import Judge
-from iclscope.statistics.corrections import holm
 from iclscope.tables import BEST_POSSIBLE, EVALUATION, FEATURES, GAINS, SAMPLE, SELECTION
 
 SELECTORS = [
@@ -268,11 +267,6 @@ def test_choosing_among_equals_gains_nothing():
         scores = np.random.default_rng(seed).standard_normal((30, 40))
         gains.append(judged(scores, resolve(["search_8"]), seed=seed)[1]["gain"].to_list())
     assert np.abs(np.mean(gains, axis=0)).max() < 0.05
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm(np.array([0.6, 0.9])), [1.0, 1.0])
 
 
 def test_unknown_selector_stops_before_any_work(tmp_path):
