@@ -17,7 +17,7 @@ from iclscope.selection import trial
 from iclscope.statistics.gains.agreement import TrueVariance
 from iclscope.tables import SELECTION
 
-OURS, SEARCH, MARGIN = "shortlist_4", "search_200", -0.05
+OURS, SEARCH, MARGIN = "shortlist_4", "search_200", 0.05
 CONFIG = Path(__file__).parents[1] / "config/moonshot.yaml"
 
 
@@ -46,16 +46,20 @@ def rows_of(results: Path, model: str, dataset: str, config: Mapping[str, Any]) 
         clusters = trial.clusters_of(groups, len(one.matrix))
         materials = trial.read_materials(files, one.matrix.shape, groups.gold, None)
         tried = trial.Trial.of(settings, materials, clusters[1], config["seed"])
-        compared = tried.compare(one.matrix, TrueVariance.of(one.matrix, *clusters).reliability)
+        reliability = TrueVariance.of(one.matrix, *clusters).reliability
+        compared = tried.compare(one.matrix, reliability, settings["pool"])
         ours, search = compared.place(OURS), compared.place(SEARCH)
         gains = compared.gains.at(settings["pool"])
         covariance = gains.covariance(settings["pool"], *clusters)
         error = np.sqrt(covariance[ours, ours] + covariance[search, search] - 2 * covariance[ours, search])
-        freedom = float(gains.errors(*clusters).freedom[[ours, search], 0].min())
+        errors = gains.errors(*clusters)
+        freedom = float(errors.freedom[[ours, search], 0].min())
+        worth_finding = errors.interval(gains.gain)[0][search, 0] > MARGIN
         difference = float(gains.gain[ours, 0] - gains.gain[search, 0])
         low, high = difference + stats.t.ppf([0.025, 0.975], freedom) * error
         cost = dict(costs.filter(target=target).select("selector", "cost").iter_rows())
-        said = "as good" if low > MARGIN else "worse" if high < 0 else "undecided"
+        said = "as good" if low > -MARGIN else "worse" if high < 0 else "undecided"
+        said = said if worth_finding else "nothing to match"
         yield (
             f"| {model} | {dataset} | {target} | {gains.gain[ours, 0]:+.3f} | {gains.gain[search, 0]:+.3f} "
             f"| {difference:+.3f} ({low:+.3f} to {high:+.3f}) | {cost[OURS] / cost[SEARCH]:.1%} | {said} |"
