@@ -93,7 +93,7 @@ def test_architecture_comes_without_weights(monkeypatch, tmp_path):
     monkeypatch.setattr(
         huggingface_hub, "snapshot_download", lambda repo, **options: asked.update(options) or str(tmp_path / COMMIT)
     )
-    assert hub.download_architecture("owner/model", None, "models.m") == (tmp_path / COMMIT, COMMIT)
+    assert hub.download_model("owner/model", None, "models.m", hub.ARCHITECTURE_FILES) == (tmp_path / COMMIT, COMMIT)
     wanted = ["config.json", "tokenizer.json", "tokenizer.model"]
     weights = ["model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin", "original/params.json"]
     chosen = huggingface_hub.utils.filter_repo_objects(

@@ -346,7 +346,7 @@ def test_model_of_the_hub_records_its_commit(tmp_path, monkeypatch, saved_model)
 
 
 def test_architecture_of_the_hub_holds_no_weights(tmp_path, saved_model, tiny_model, monkeypatch):
-    monkeypatch.setattr(hub, "download_architecture", lambda repo, revision, key, patterns: (saved_model, COMMIT))
+    monkeypatch.setattr(hub, "download_model", lambda repo, revision, key, patterns: (saved_model, COMMIT))
     folder = tmp_path / "architectures" / "m"
     prepare_model.prepare_architecture(
         name="m", settings={"source": "hub", "repo": "owner/model"}, architecture_out=folder

@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 HUB = "https://huggingface.co"
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+ARCHITECTURE_FILES = ("*.json", "*.model", "*.txt", "*.jinja")  # config and tokenizer
+MODEL_FILES = ("*.safetensors", *ARCHITECTURE_FILES)
 PICKLED_WEIGHTS = ("*.bin",)
 CODE = ("*.py",)  # of models that transformers does not know
 # Subfolders and `consolidated` files hold the same weights in other formats.
@@ -66,13 +67,6 @@ def _snapshot(
         )
     check_snapshot(Path(folder), f"{key}.repo: {repo}")
     return Path(folder), Path(folder).name
-
-
-def download_architecture(
-    repo: str, revision: str | None, key: str, patterns: Sequence[str] = MODEL_FILES
-) -> tuple[Path, str]:
-    """Fetch the config and tokenizer files of a model, as `download_model` does, but no weights."""
-    return download_model(repo, revision, key, [pattern for pattern in patterns if "safetensors" not in pattern])
 
 
 def download_data(repo: str, name: str | None, revision: str | None, key: str) -> tuple[dict[str, list[Row]], str]:

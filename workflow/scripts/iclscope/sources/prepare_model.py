@@ -68,8 +68,8 @@ def prepare_architecture(*, name: str, settings: Settings, architecture_out: str
     For models with `source: hub`.
     """
     key, trusted = f"models.{name}", settings.get("trust_remote_code", False)
-    patterns = [pattern for pattern in _with_code(hub.MODEL_FILES, settings) if "safetensors" not in pattern]
-    snapshot, commit = hub.download_architecture(settings["repo"], settings.get("revision"), key, patterns)
+    patterns = _with_code(hub.ARCHITECTURE_FILES, settings)
+    snapshot, commit = hub.download_model(settings["repo"], settings.get("revision"), key, patterns)
     with files.atomic_folder(architecture_out) as target:
         _link(snapshot, target, patterns, f"{key}.repo", weights=False)
         _config(target, {"local_files_only": True, "trust_remote_code": trusted}, key)
