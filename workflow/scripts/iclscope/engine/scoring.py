@@ -22,7 +22,8 @@ from iclscope.engine.rotary import apart
 from iclscope.engine.rows import RowLayout, Rows, lay_in_rows
 from iclscope.runtime.prefetch import ahead
 
-LOGSUMEXP_ROWS = 16  # whose temporary copies stay in a processor's cache
+LOGSUMEXP_ROWS = {"cpu": 16}  # whose temporary copies stay in a processor's cache; a GPU waits for each call instead
+MANY_ROWS = 512  # of a vocabulary of 262,144: half a gigabyte
 
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -123,7 +124,8 @@ def _on(device: torch.device, values: np.ndarray) -> torch.Tensor:
 
 def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:
     """Log probability in nats, float64 [n], of each `token` [n]; `place` [n] is its row of `logits` [places, V]."""
-    total = torch.cat([part.logsumexp(dim=1) for part in logits.split(LOGSUMEXP_ROWS)])
+    rows = LOGSUMEXP_ROWS.get(logits.device.type, MANY_ROWS)
+    total = torch.cat([part.logsumexp(dim=1) for part in logits.split(rows)])
     return (logits[place, token] - total[place]).double().cpu().numpy()
 
 
