@@ -55,6 +55,13 @@ def _rate(model: Any, shape: Shape, rows: int, packed: bool) -> float:
         order = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
         product = partial(torch.ops.mkldnn._linear_pointwise, x, order, None, "none", [], "")
     flops = 2 * rows * shape[0] * shape[1]
-    times = max(1, int(4e9 / flops))
-    product()
-    return times * flops / seconds(lambda: [product() for _ in range(times)], rounds=5)
+    times = max(1, int((4e9 if model.device.type == "cpu" else 4e12) / flops))
+
+    def run() -> None:
+        for _ in range(times):
+            product()
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+
+    run()
+    return times * flops / seconds(run, rounds=5)
