@@ -1,9 +1,11 @@
 """The digest of a rule's code changes with behaviour and with nothing else, wherever that stands."""
 
+import ast
 import shutil
 
 import pytest
 
+from iclscope.runtime import code_digest as code_digest_module
 from iclscope.runtime.code_digest import of_script as code_digest, of_scripts
 from iclscope.runtime.errors import StudyError
 from package_of_digests import replace
@@ -100,6 +102,16 @@ def test_does_not_change_with_the_time_of_a_file(scripts):
     before = code_digest("quality", scripts)
     for file in scripts.rglob("*.py"):
         file.touch()
+    assert code_digest("quality", scripts) == before
+
+
+def test_is_the_same_where_python_writes_type_parameters(scripts, monkeypatch):
+    before = code_digest("quality", scripts)
+    for kind in (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef):  # as before and from 3.12 on
+        fields = [field for field in kind._fields if field != "type_params"]
+        monkeypatch.setattr(kind, "_fields", (*fields, *{"type_params"}.difference(kind._fields)))
+        monkeypatch.setattr(kind, "type_params", [], raising=False)
+    code_digest_module._parsed.cache_clear()
     assert code_digest("quality", scripts) == before
 
 

@@ -253,9 +253,11 @@ class _Writer:
     def _fields(self, node: ast.AST, without: tuple[str, ...] = ()) -> None:
         self.parts.append(f"{type(node).__name__}(")
         for field in node._fields:
-            if field not in ("ctx", "kind", "type_comment", *without):
+            value = getattr(node, field, None)
+            absent = field == "type_params" and not value  # a field from Python 3.12 on
+            if not absent and field not in ("ctx", "kind", "type_comment", *without):
                 self.parts.append(f"{field}=")
-                self._any(getattr(node, field, None))
+                self._any(value)
         self.parts.append(")")
 
     def _scope(self, node: _Scope) -> None:
