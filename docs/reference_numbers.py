@@ -1,0 +1,195 @@
+"""The numbers of docs/explanation/reference-study.md, a table in Markdown per question, from results of its config.
+
+PYTHONPATH=workflow/scripts python docs/reference_numbers.py results-reference
+
+A file or a number that is not there ends it with a sentence: a table has no holes.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+SELECTORS = ("search_half", "search_16", "search_8", "shortlist_4", "content_free", "probe", "ridge", "activation")
+SELECTORS += ("sae_ridge", "nearest_encoder", "nearest_layer", "typiclust", "nll", "length")
+LARGE = 128  # candidates in a pool
+NAMES = {"smollm2-135m": "SmolLM2", "gemma3-270m": "Gemma 3"}
+
+
+class Study:
+    """Results of a study, of which nothing may be missing."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.verdict = json.loads(self._found("verdict.json").read_text(encoding="utf-8"))
+
+    def pairs(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Model, data set, and what the verdict says of them."""
+        for model, datasets in self.verdict["models"].items():
+            for dataset, said in datasets.items():
+                yield model, dataset, said
+
+    def table(self, kind: str, model: str, dataset: str) -> pl.DataFrame:
+        """A table of one model and data set."""
+        return pl.read_parquet(self._found(f"{kind}/{model}/{dataset}.parquet"))
+
+    def row(self, kind: str, model: str, dataset: str, **wanted: Any) -> dict[str, Any]:
+        """The only row of a table that has these values."""
+        rows = self.table(kind, model, dataset).filter(**wanted).to_dicts()
+        if len(rows) != 1:
+            sys.exit(f"{kind}/{model}/{dataset}.parquet: {len(rows)} rows with {wanted}, one is needed")
+        return rows[0]
+
+    def _found(self, name: str) -> Path:
+        path = self.results / name
+        if not path.is_file():
+            sys.exit(f"{path} is missing: finish the study, and name its results")
+        return path
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    """A number as it stands in a table; refuses one that is not there."""
+    if value is None or not np.isfinite(value):
+        sys.exit("a number that a table needs is undefined")
+    return format(value, form).replace("-", "−")
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A number with its interval."""
+    return f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def signals(study: Study) -> Iterator[Sequence[str]]:
+    """Question 1: the largest correlation of an activation signal, and what is left of it."""
+    yield "", "ceiling", "largest ρ", "chance below", "worth (95 %)", "length", "cheap, all (share)", "verdict"
+    for model, dataset, said in study.pairs():
+        one = said["numbers"]
+        yield (
+            named(model, dataset),
+            number(one["ceiling"]),
+            number(one["best_rho"]),
+            number(one["null_95"]),
+            interval(one["best_value"], one["best_value_low"], one["best_value_high"]),
+            number(one["length_rho"]),
+            f"{number(one['cheap_share'])}, {number(one['all_share'])}",
+            said["status"],
+        )
+
+
+def probes(study: Study) -> Iterator[Sequence[str]]:
+    """Question 2: the content-free probe beside the strongest activation."""
+    yield "", "ρ of the probe (95 %)", "worth of the strongest activation", "gain of `content_free`", "of `activation`"
+    for model, dataset, said in study.pairs():
+        row = study.row("correlation", model, dataset, target=said["target"], family="feature", metric="content_free")
+        gains = [said["selectors"][name] for name in ("content_free", "activation")]
+        yield (
+            named(model, dataset),
+            interval(row["rho"], row["low"], row["high"]),
+            number(said["numbers"]["best_value"]),
+            *(interval(gain["gain"], gain["low"], gain["high"]) for gain in gains),
+        )
+
+
+def sparse(study: Study) -> Iterator[Sequence[str]]:
+    """Question 3: ridge regression on sparse features, on those of an untrained dictionary, on the dense vector."""
+    yield "", "`sae_ridge`", "untrained twin", "dense vector (`probe`)", "by the rule"
+    for model, dataset, said in study.pairs():
+        gains = [said["selectors"][name] for name in ("sae_ridge", "sae_ridge_random", "probe")]
+        ruled = [sentence for sentence in said["sentences"] if sentence.startswith("Ridge regression on the features")]
+        if len(ruled) != 1:
+            sys.exit(f"verdict.json: {model}, {dataset} says {len(ruled)} times what the SAE is worth")
+        yield (
+            named(model, dataset),
+            *(interval(gain["gain"], gain["low"], gain["high"]) for gain in gains),
+            ruled[0].partition(": ")[2].rstrip("."),
+        )
+
+
+def selectors(study: Study) -> Iterator[Sequence[str]]:
+    """Question 4: gain of each selector in small and in large pools, and the tokens read for the small ones."""
+    columns = list(study.pairs())
+    yield "selector", *(named(model, dataset) for model, dataset, _ in columns)
+    for selector in ("best_possible", *SELECTORS):
+        yield f"`{selector}`", *(gain_of(study, selector, *column) for column in columns)
+
+
+def gain_of(study: Study, selector: str, model: str, dataset: str, said: dict[str, Any]) -> str:
+    """Gain in the study's pools and, behind a slash, in LARGE ones where there are such; tokens read for the former."""
+    gains = study.table("gains", model, dataset).filter(target=said["target"], selector=selector)
+    by_pool = dict(gains.select("pool", "gain").iter_rows())
+    large = f" / {number(by_pool[LARGE])}" if LARGE in by_pool else ""
+    if selector == "best_possible":
+        return number(by_pool.get(said["pool"])) + large
+    one = study.row("selection", model, dataset, target=said["target"], selector=selector)
+    return f"{number(one['gain'])}{large} ({one['cost']:,.0f})"
+
+
+def swap(study: Study) -> Iterator[Sequence[str]]:
+    """Question 5: whether another model finds the same candidates good."""
+    yield "", "ρ of true qualities (95 %)", "gain of the best of a pool elsewhere"
+    for model, dataset, said in study.pairs():
+        others = study.table("agreement", model, dataset).filter(
+            pl.col("with_model") != model, target=said["target"], with_target=said["target"]
+        )
+        for row in others.iter_rows(named=True):
+            gain = interval(row["gain_elsewhere"], row["gain_low"], row["gain_high"])
+            yield (
+                f"{named(model, dataset)} → {NAMES[row['with_model']]}",
+                interval(row["rho"], row["low"], row["high"]),
+                gain,
+            )
+
+
+def sets(study: Study) -> Iterator[Sequence[str]]:
+    """Question 6: score of a random set against the mean one-shot score of its members on other items."""
+    yield "", "random sets", "ρ with the members' mean (95 %)"
+    for model, dataset, _ in study.pairs():
+        shots = study.table("shots", model, dataset).filter(pl.col("name").str.starts_with("random"), order=0)
+        tried = shots["item"].unique().to_list()
+        alone = study.table("evaluation", model, dataset).filter(~pl.col("item").is_in(tried))
+        quality = dict(alone.group_by("candidate").agg(pl.col("gold_logprob").mean()).iter_rows())
+        of_set = shots.group_by("set").agg(pl.col("gold_logprob").mean(), pl.col("members").first())
+        members = [np.mean([quality[member] for member in row]) for row in of_set["members"].to_list()]
+        found = stats.spearmanr(of_set["gold_logprob"], members)
+        spread = 1.06 / np.sqrt(len(of_set) - 3)  # Fieller, Hartley and Pearson 1957
+        low, high = np.tanh(np.arctanh(found.statistic) + np.array([-1, 1]) * stats.norm.ppf(0.975) * spread)
+        yield named(model, dataset), str(len(of_set)), interval(found.statistic, low, high)
+
+
+def labels(study: Study) -> Iterator[Sequence[str]]:
+    """Question 7: strategies on each representation, against random labels."""
+    yield "", "representation", "start", "strategy", "difference in mean accuracy (95 %)", "corrected p"
+    for dataset, model in {dataset: model for model, dataset, _ in study.pairs()}.items():  # an encoder is no model's
+        table = study.table("learning_summary", model, dataset).drop_nulls("low").sort("difference", descending=True)
+        for row in table.iter_rows(named=True):
+            difference, low, high = (number(row[name], "+.3f") for name in ("difference", "low", "high"))
+            place = (row["representation"], row["start"], row["strategy"])
+            yield dataset, *place, f"{difference} ({low} to {high})", number(row["p_maxt"], ".3f")
+
+
+def named(model: str, dataset: str) -> str:
+    """A column or row of a table."""
+    return f"{NAMES.get(model, model)}, {dataset}"
+
+
+def as_table(rows: Iterable[Sequence[str]]) -> str:
+    """Rows, of which the first names the columns, in Markdown."""
+    first, *others = rows
+    lines = [first, ["---"] * len(first), *others]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main(results: Path) -> None:
+    """Print all tables."""
+    study = Study(results)
+    for question in (signals, probes, sparse, selectors, swap, sets, labels):
+        sys.stdout.write(f"{question.__doc__}\n\n{as_table(question(study))}\n\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
