@@ -149,16 +149,22 @@ def sets(study: Study) -> Iterator[Sequence[str]]:
     """Question 6: score of a random set against the mean one-shot score of its members on other items."""
     yield "", "random sets", "ρ with the members' mean (95 %)"
     for model, dataset, _ in study.pairs():
-        shots = study.table("shots", model, dataset).filter(pl.col("name").str.starts_with("random"), order=0)
-        tried = shots["item"].unique().to_list()
-        alone = study.table("evaluation", model, dataset).filter(~pl.col("item").is_in(tried))
-        quality = dict(alone.group_by("candidate").agg(pl.col("gold_logprob").mean()).iter_rows())
-        of_set = shots.group_by("set").agg(pl.col("gold_logprob").mean(), pl.col("members").first())
-        members = [np.mean([quality[member] for member in row]) for row in of_set["members"].to_list()]
-        found = stats.spearmanr(of_set["gold_logprob"], members)
-        spread = 1.06 / np.sqrt(len(of_set) - 3)  # Fieller, Hartley and Pearson 1957
+        scores, members = scores_of_sets(study, model, dataset)
+        found = stats.spearmanr(scores, members)
+        spread = 1.06 / np.sqrt(len(scores) - 3)  # Fieller, Hartley and Pearson 1957
         low, high = np.tanh(np.arctanh(found.statistic) + np.array([-1, 1]) * stats.norm.ppf(0.975) * spread)
-        yield named(model, dataset), str(len(of_set)), interval(found.statistic, low, high)
+        yield named(model, dataset), str(len(scores)), interval(found.statistic, low, high)
+
+
+def scores_of_sets(study: Study, model: str, dataset: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean gold log probability of every random set, and of its members alone on items it was not tried on: [sets]."""
+    shots = study.table("shots", model, dataset).filter(pl.col("name").str.starts_with("random"), order=0)
+    tried = shots["item"].unique().to_list()
+    alone = study.table("evaluation", model, dataset).filter(~pl.col("item").is_in(tried))
+    quality = dict(alone.group_by("candidate").agg(pl.col("gold_logprob").mean()).iter_rows())
+    of_set = shots.group_by("set").agg(pl.col("gold_logprob").mean(), pl.col("members").first())
+    members = [np.mean([quality[member] for member in row]) for row in of_set["members"].to_list()]
+    return of_set["gold_logprob"].to_numpy(), np.array(members)
 
 
 def labels(study: Study) -> Iterator[Sequence[str]]:
