@@ -3,8 +3,8 @@
 PYTHONPATH=workflow/scripts:tests python tests/benchmarks/starvation.py [--microseconds 20]
 
 The stub sleeps for every token of a batch instead of computing, as long as a model of three billion parameters takes on
-a fast GPU. Prompts are of random words, in the shapes of data sets of the paper; each shape is scored candidate by
-candidate, as in a block of the score matrix. A minute on two cores.
+a fast GPU. Prompts are of random words, in the shapes of data sets of the paper; each shape is scored some candidates at
+a time, as in a block of the score matrix. A minute on two cores.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SHAPES = {  # items, words of a question, choices, words of a choice; a word is 
     "ARC-Challenge": (300, 12, 4, 3),
     "OpenBookQA": (300, 6, 4, 2),
 }
-CANDIDATES = 6
+CANDIDATES, TOGETHER = 24, 8
 PACK = 3072
 
 
@@ -93,8 +93,8 @@ def in_use(model: Any, encoder: PromptEncoder, groups: Any, pause: float, how: A
 
     with mock.patch.object(scoring, "_forward", stub), mock.patch.object(scoring, "ahead", how):
         started = time.perf_counter()
-        for prompts in how(encoder.encode(*group) for group in groups):
-            scoring.score(model, prompts, PACK)
+        for few in how(groups[first : first + TOGETHER] for first in range(0, CANDIDATES, TOGETHER)):
+            scoring.score_groups(model, few, PACK)
         return used / (time.perf_counter() - started)
 
 

@@ -216,8 +216,9 @@ def test_the_cached_prefix_is_tried_too(tiny_model, prompts, monkeypatch):
     """A fault that only packs after the first have: whatever they predict is another token."""
     inner = scoring._forward
 
-    def faulty(model, prefix, batch):
-        return inner(model, prefix, batch if not batch.cached else replace(batch, wanted=batch.wanted - [0, 1, 0, 0]))
+    def faulty(model, prefix, batch, rows):
+        wrong = batch if not batch.cached else replace(batch, wanted=batch.wanted - [0, 1, 0, 0])
+        return inner(model, prefix, wrong, rows)
 
     assert takes_masks(tiny_model, prompts, 256)
     monkeypatch.setattr(scoring, "_forward", faulty)

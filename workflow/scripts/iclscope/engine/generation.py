@@ -245,17 +245,17 @@ def _prefilled(
     advance: Callable[[int], Any],
 ) -> Iterator[list[_Arrival]]:
     """Encode the prompts batch by batch, take the first token of each answer and yield those that go on, never none."""
-    for prompts, mine in zip(groups, answers, strict=True):
-        sums = [np.zeros(len(prompt.continuations)) for prompt in prompts]
-        for batch, done in forward_all(model, prompts, batch_tokens, by_length=True):
-            add_up(sums, batch, done.logprobs)
-            arrivals, best = [], done.logits.argmax(dim=-1)[done.ends]
-            for (index, last), token in zip(batch.last.items(), best.tolist(), strict=True):
-                mine[index].logprobs = sums[index].astype(np.float32)
-                mine[index].tokens.append(token)
-                columns = np.concatenate([np.arange(batch.cached), batch.cached + batch.seen(last)])
-                arrivals.append(_Arrival(mine[index], done.cache, columns, token))
-            over = set(ended([arrival.answer for arrival in arrivals]))
-            advance(len(over))
-            if running := [arrival for place, arrival in enumerate(arrivals) if place not in over]:
-                yield running
+    sums = [[np.zeros(len(prompt.continuations)) for prompt in prompts] for prompts in groups]
+    for group, batch, done in forward_all(model, groups, batch_tokens, by_length=True):
+        mine = answers[group]
+        add_up(sums[group], batch, done.logprobs)
+        arrivals, best = [], done.logits.argmax(dim=-1)[done.ends]
+        for (index, last), token in zip(batch.last.items(), best.tolist(), strict=True):
+            mine[index].logprobs = sums[group][index].astype(np.float32)
+            mine[index].tokens.append(token)
+            columns = np.concatenate([np.arange(batch.cached), batch.cached + batch.seen(last)])
+            arrivals.append(_Arrival(mine[index], done.cache, columns, token))
+        over = set(ended([arrival.answer for arrival in arrivals]))
+        advance(len(over))
+        if running := [arrival for place, arrival in enumerate(arrivals) if place not in over]:
+            yield running

@@ -29,7 +29,7 @@ class Batch:
     tokens, positions, end: int64 [n]; token i is seen by tokens i to end[i], exclusive. last: by the index of a prompt,
     the token that its context ends with. spans: first token and end of the prefix, and of what each prompt has that no
     earlier one has. wanted: int64 [predictions, 4]: the token that predicts, the one that is predicted, prompt,
-    continuation.
+    continuation. shared: tokens of the prefix, which this batch or an earlier one reads.
     """
 
     tokens: np.ndarray
@@ -38,6 +38,7 @@ class Batch:
     last: dict[int, int]
     spans: list[tuple[int, int]]
     wanted: np.ndarray
+    shared: int
 
     @property
     def cached(self) -> int:
@@ -185,4 +186,4 @@ def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int, wit
         spans.append((first, len(tree.tokens)))
     tree.follow(0, [])
     tokens, positions, end = (np.array(column, dtype=np.int64) for column in (tree.tokens, tree.positions, tree.end))
-    return Batch(tokens, positions, end, last, spans, np.array(wanted, dtype=np.int64).reshape(-1, 4))
+    return Batch(tokens, positions, end, last, spans, np.array(wanted, dtype=np.int64).reshape(-1, 4), shared)

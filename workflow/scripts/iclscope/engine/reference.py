@@ -34,6 +34,7 @@ def score_plain(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> lis
     requests = [(i, k) for i, prompt in enumerate(prompts) for k in range(len(prompt.continuations))]
     scores = [np.zeros(len(prompt.continuations), dtype=np.float32) for prompt in prompts]
     for places in apart(model, [_length(prompts, *request) for request in requests]):
+        forget(model)
         waiting = sorted((requests[place] for place in places), key=lambda request: -_length(prompts, *request))
         while waiting:
             rows = max(1, batch_tokens // _length(prompts, *waiting[0]))

@@ -24,11 +24,10 @@ def length_class(model: Any) -> Callable[[int], int]:
 def apart(model: Any, lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yield the places of sequences of these lengths that may share forward passes, longest sequences last.
 
-    What an earlier pass has left behind in the model is undone before they are yielded.
+    Between one such group and the next, the model has to `forget`.
     """
     of = length_class(model)
     for wanted in sorted(set(map(of, lengths))):
-        forget(model)
         yield [place for place, length in enumerate(lengths) if of(length) == wanted]
 
 

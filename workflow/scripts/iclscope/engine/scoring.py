@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from iclscope.engine.attention import attention_input, in_rows
 from iclscope.engine.packing import Batch, pack, shared_length
 from iclscope.engine.prompts import Prompt
-from iclscope.engine.rotary import apart
+from iclscope.engine.rotary import apart, forget
 from iclscope.engine.rows import RowLayout, Rows, lay_in_rows
 from iclscope.runtime.prefetch import ahead
 
@@ -45,15 +45,24 @@ class Pass:
 
 def score(model: Any, prompts: Sequence[Prompt], batch_tokens: int) -> list[np.ndarray]:
     """Log probability in nats of every continuation of every prompt: float32 arrays [continuations], prompts' order."""
-    scores = [np.zeros(len(prompt.continuations), dtype=np.float32) for prompt in prompts]
-    for members in alike(model, prompts):
-        part = [Prompt(prompts[i].context, [prompts[i].continuations[k] for k in chosen]) for i, chosen in members]
-        sums = [np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in part]
-        for batch, done in forward_all(model, part, batch_tokens):
-            add_up(sums, batch, done.logprobs)
-            del done  # or its logits and cache would take memory beside those of the next batch
-        for (i, chosen), values in zip(members, sums, strict=True):
-            scores[i][chosen] = values
+    return score_groups(model, [prompts], batch_tokens)[0]
+
+
+def score_groups(model: Any, groups: Sequence[Sequence[Prompt]], batch_tokens: int) -> list[list[np.ndarray]]:
+    """As `score`, of groups of prompts that share a prefix each; while one is computed, the next is laid out."""
+    scores = [[np.zeros(len(prompt.continuations), dtype=np.float32) for prompt in group] for group in groups]
+    parts = [(scores[g], group, members) for g, group in enumerate(groups) for members in alike(model, group)]
+    prompts = [
+        [Prompt(group[i].context, [group[i].continuations[k] for k in chosen]) for i, chosen in members]
+        for _, group, members in parts
+    ]
+    sums = [[np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in part] for part in prompts]
+    for part, batch, done in forward_all(model, prompts, batch_tokens):
+        add_up(sums[part], batch, done.logprobs)
+        del done  # or its logits and cache would take memory beside those of the next batch
+    for (mine, _, members), found in zip(parts, sums, strict=True):
+        for (i, chosen), values in zip(members, found, strict=True):
+            mine[i][chosen] = values
     return scores
 
 
@@ -73,21 +82,35 @@ def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
 
 
 def forward_all(
-    model: Any, prompts: Sequence[Prompt], batch_tokens: int, by_length: bool = False
-) -> Iterator[tuple[Batch, Pass]]:
-    """Read all prompts, batch by batch, in the order of `packing.pack`."""
-    shared = shared_length([prompt.context for prompt in prompts])
+    model: Any, groups: Sequence[Sequence[Prompt]], batch_tokens: int, by_length: bool = False
+) -> Iterator[tuple[int, Batch, Pass]]:
+    """Read all prompts, group by group, and each batch by batch in the order of `packing.pack`.
+
+    groups: prompts that share a prefix, and that `rotary` lets share a pass. Yields the place of the group too.
+    """
+    current = -1
     prefix: KeysValues = []
-    batches = pack(prompts, shared, batch_tokens, by_length)
-    for batch, rows in ahead((batch, lay_in_rows(batch)) for batch in batches):
+    for group, batch, rows in ahead(_layouts(groups, batch_tokens, by_length)):
+        if group != current:
+            forget(model)
+            current, prefix = group, []
         done = _forward(model, prefix, batch, rows)
-        if shared and not prefix:
+        if batch.shared and not prefix:
             prefix = [
-                (keys[:, :, :shared].clone(), values[:, :, :shared].clone())
+                (keys[:, :, : batch.shared].clone(), values[:, :, : batch.shared].clone())
                 for keys, values in map(keys_values, done.cache.layers)
             ]
-        yield batch, done
+        yield group, batch, done
         del done
+
+
+def _layouts(
+    groups: Sequence[Sequence[Prompt]], batch_tokens: int, by_length: bool
+) -> Iterator[tuple[int, Batch, RowLayout]]:
+    for group, prompts in enumerate(groups):
+        shared = shared_length([prompt.context for prompt in prompts])
+        for batch in pack(prompts, shared, batch_tokens, by_length):
+            yield group, batch, lay_in_rows(batch)
 
 
 def keys_values(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
