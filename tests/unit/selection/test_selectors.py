@@ -118,6 +118,18 @@ def test_search_with_more_items_than_a_half_has_is_refused(materials):
         prefer("search_16", materials, np.zeros((C, 9)))
 
 
+@pytest.mark.parametrize("name", ["search", "search_strat", "shortlist", "halving"])
+def test_a_half_that_clusters_leave_small_is_searched_as_a_whole(materials, name):
+    items = N // 2
+    chosen, labels = np.random.default_rng(3).standard_normal((C, items - 1)), np.arange(items - 1) % 2
+    wanted = prefer("search_half", materials, chosen)
+    number = items // 4 if name == "shortlist" else items
+    if name == "search":
+        np.testing.assert_allclose(prefer(f"search_{items}", materials, chosen), wanted)
+    else:
+        assert np.isfinite(prefer(f"{name}_{number}", materials, chosen, labels=labels)).all()
+
+
 def test_stratified_search_takes_labels_evenly_and_weighs_each_by_its_share():
     labels = np.array([0] * 9 + [1] * 2 + [2] * 1)
     for seed in range(20):
@@ -179,13 +191,14 @@ def test_stratified_searches_with_more_items_than_a_half_has_are_refused(materia
         prefer(name, materials, np.zeros((C, 9)), labels=np.zeros(9, int))
 
 
-def test_the_configuration_is_checked_for_the_same_searches():
+def test_the_configuration_is_checked_for_the_same_searches(materials):
+    few = changed(materials, item_texts=["one", "two"])
     assert SEARCH.pattern == registries.SEARCH.pattern
     assert set(SEARCHES) == set(registries.SEARCHES)
     tokens = Tokens(np.full(C, 30), np.full(N, 10), 2, C, np.full(C, 12))
     for name, times in registries.SEARCHES.items():
         with pytest.raises(StudyError, match=f"needs {2 * times} items"):
-            SEARCHES[name].prefer(None, Lesson(None, np.zeros((C, 1)), None), None, 2)
+            SEARCHES[name].prefer(few, Lesson(few, np.zeros((C, 1)), None), None, 2)
         pairs = sum(left * new for left, new in rounds(C, 2, N - N // 2)) if name == "halving" else C * 2
         assert SEARCHES[name].cost(tokens, 2) == C * 30 + pairs * 10 + (12 * C if name == "shortlist" else 0)
 

@@ -190,13 +190,13 @@ def search_half(materials: Materials, lesson: Lesson, rng: np.random.Generator) 
 
 def search(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float:
     """The best candidate on `items` random items of the choosing half: a plain validation-set search."""
-    _check_items(f"search_{items}", items, lesson)
+    items = _known(f"search_{items}", items, lesson)
     return lesson.scores[:, rng.choice(lesson.scores.shape[1], items, replace=False)].mean(axis=1)
 
 
 def search_strat(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float:
     """The same with items taken evenly over gold labels and weighted; the plain search where answers are generated."""
-    _check_items(f"search_strat_{items}", items, lesson)
+    items = _known(f"search_strat_{items}", items, lesson)
     if lesson.labels is None or materials.item_labels is None:
         return search(materials, lesson, rng, items)
     return lesson.scores @ stratified(lesson.labels, materials.item_labels, items, rng)
@@ -207,28 +207,30 @@ def shortlist(materials: Materials, lesson: Lesson, rng: np.random.Generator, it
 
     None without `features.content_free`.
     """
-    _check_items(f"shortlist_{items}", SHORTLIST * items, lesson)
+    tried = _known(f"shortlist_{items}", SHORTLIST * items, lesson)
     first = content_free(materials, None, rng)
     if first is None:
         return None
-    found = search_strat(materials, lesson, rng, SHORTLIST * items)
+    found = search_strat(materials, lesson, rng, tried)
     place = np.argsort(np.argsort(-first, kind="stable"))  # 0 is the one that content_free prefers most
     return np.where(place < -(-len(first) // SHORTLIST), found, found.min() - 1 - place)
 
 
 def halve(materials: Materials, lesson: Lesson, rng: np.random.Generator, items: int) -> Float:
     """Sequential halving: `items` random items for all candidates, twice as many new ones for the better half, …."""
-    _check_items(f"halving_{items}", items, lesson)
+    items = _known(f"halving_{items}", items, lesson)
     return halving.ranked(lesson.scores[:, rng.permutation(lesson.scores.shape[1])], items, rng)
 
 
-def _check_items(name: str, items: int, lesson: Lesson) -> None:
-    known = lesson.scores.shape[1]
-    if items > known:
+def _known(name: str, items: int, lesson: Lesson) -> int:
+    """How many of so many `items` the half has: all, but for a few where clusters leave it less than half of them."""
+    known, half = lesson.scores.shape[1], len(lesson.materials.item_texts) // 2
+    if items > max(known, half):
         raise StudyError(
-            f"selection.selectors: {name} needs {items} items, half of them are {known}; "
+            f"selection.selectors: {name} needs {items} items, half of them are {max(known, half)}; "
             "take it off the list or raise datasets.*.items"
         )
+    return min(items, known)
 
 
 class Search(NamedTuple):
