@@ -3,8 +3,8 @@
 PYTHONPATH=workflow/scripts:tests python tests/benchmarks/starvation.py [--microseconds 20]
 
 The stub sleeps for every token of a batch instead of computing, as long as a model of three billion parameters takes on
-a fast GPU. Prompts are of random words, in the shapes of data sets of the paper; each shape is scored some candidates at
-a time, as in a block of the score matrix. A minute on two cores.
+a fast GPU. Prompts are of random words, in the shapes of data sets of the paper; some candidates are scored at a time,
+as in a block of the score matrix. A minute on two cores.
 """
 
 import argparse
