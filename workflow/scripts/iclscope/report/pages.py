@@ -121,6 +121,7 @@ class Section:
     chapter: Chapter
     plates: Sequence[Plate]
     sheets: Sequence[Sheet] = ()
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,9 @@ def _sections(material: Material, files: ModelFiles, page: str | Path) -> list[S
         ]
         plates += [_drawn(picture, page) for make in chapter.pictures if (picture := make(material))]
         sheets = [sheet for make in chapter.sheets if (sheet := make(material))]
-        if plates or sheets:
-            sections.append(Section(chapter, plates, sheets))
+        remarks = [remark for make in chapter.remarks if (remark := make(material))]
+        if plates or sheets or remarks:
+            sections.append(Section(chapter, plates, sheets, remarks))
     return sections
 
 

@@ -39,6 +39,7 @@ from iclscope.tables.words import (
     PER_TOKEN as PER_TOKEN,
     RANDOM_SETS as RANDOM_SETS,
     RANDOM_WILL_DO as RANDOM_WILL_DO,
+    REASON as REASON,
     SIGNAL as SIGNAL,
     SIGNAL_KEY as SIGNAL_KEY,
     SPANS as SPANS,

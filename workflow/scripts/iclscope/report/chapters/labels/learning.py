@@ -11,7 +11,8 @@ from scipy.stats import t
 from iclscope.report.drawing import grid
 from iclscope.report.parts import Caption, Chapter, Material, Picture, Sheet
 from iclscope.report.style import GREY, new_figure
-from iclscope.tables import LEARNING, LEARNING_CLAIMS, LEARNING_SUMMARY
+from iclscope.runtime.parquet import read_provenance
+from iclscope.tables import LEARNING, LEARNING_CLAIMS, LEARNING_SUMMARY, REASON
 from iclscope.verdict.wording import count, enumeration, interval, p_value, plural, quantity
 
 CHAPTER = Chapter(
@@ -35,6 +36,14 @@ COLOURS = {
     "dropquery": "#6b6b6b",
 }
 COLUMNS = 3  # panels side by side
+
+
+@CHAPTER.remark
+def no_curves(material: Material) -> str | None:
+    """Why this data set has no learning curves, where the study has some."""
+    if LEARNING.name not in material.learning or _read(material, LEARNING) is not None:
+        return None
+    return f"No learning curves of this data set: {read_provenance(material.learning[LEARNING.name])[REASON]}."
 
 
 @CHAPTER.picture
