@@ -22,7 +22,7 @@ from iclscope.runtime.logs import progress
 from iclscope.runtime.provenance import digest
 from iclscope.statistics.ranks import Float
 from iclscope.tables import ENCODINGS, LEARNING, POOL, REASON, REPRESENTATIONS, SAMPLE
-from iclscope.tasks.samples import further_rows, labels_of
+from iclscope.tasks.samples import NO_LABELS, further_rows, labels_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def refusal(rows: pl.DataFrame, settings: Mapping[str, Any]) -> str | None:
     """Why these rows have no learning curves; None if they have."""
     labels = labels_of(rows.select("kind", "choices").iter_rows(named=True))
     if not labels:
-        return "its answers are generated, or its rows do not all have the same choices"
+        return NO_LABELS
     if not are_classes(labels):
         return f"its choices ({', '.join(labels)}) are letters of options in a question, and a letter is no class"
     if not all(label.strip() for label in labels):

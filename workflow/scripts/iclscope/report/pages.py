@@ -20,7 +20,7 @@ from iclscope.verdict.wording import p_value, target_name, two_decimals
 
 Paths = Mapping[str, str | Path]
 
-LEARNING_TABLES = ("budget", "learning", "learning_summary", "learning_claims")
+LEARNING_TABLES = ("shots_summary", "budget", "learning", "learning_summary", "learning_claims")
 
 ANALYSIS_SETTINGS = (
     "masks", "activations", "metrics", "saes", "features", "evaluation", "quality", "correlation", "selection",
@@ -32,7 +32,7 @@ ANALYSIS_SETTINGS = (
 class ModelFiles:
     """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs.
 
-    learning: tables of budgets and of learning curves by name; none where the study has none.
+    learning: tables of sets, of budgets and of learning curves by name; none where the study has none.
     """
 
     tables: Paths

@@ -45,8 +45,8 @@ class Material:
 
     candidates: the sample; selectors: the verdict's entry of each in the primary target, for those that have one;
     massive: the table of massive activations, where there is one; picks: lines of the file of demonstrations to ship;
-    saes: name → tables of every sparse autoencoder; learning: tables of budgets and learning curves by
-    name, where there are any.
+    saes: name → tables of every sparse autoencoder; learning: tables of sets, budgets and learning curves by name,
+    where there are any.
     """
 
     results: Results

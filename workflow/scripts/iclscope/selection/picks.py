@@ -6,12 +6,13 @@ judged on the other half.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from iclscope.matrix import quality
@@ -24,8 +25,17 @@ from iclscope.statistics.corrections import holm
 from iclscope.statistics.gains.sets import Worth, worth_of
 from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.ranks import Float
-from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, SAMPLE, TASK_SCORE
+from iclscope.tables import (
+    BEATS_RANDOM,
+    LOWERS_ACCURACY,
+    RANDOM_SETS,
+    RANDOM_WILL_DO,
+    SAMPLE,
+    SHOTS_SUMMARY,
+    TASK_SCORE,
+)
 from iclscope.tasks.exported import with_demonstrations
+from iclscope.tasks.samples import NO_LABELS
 from iclscope.tasks.turns import messages_of, prefix_of
 
 logger = logging.getLogger(__name__)
@@ -73,12 +83,19 @@ class Pick:
 
 
 def run(
-    *, files: Files, task: Task, settings: Mapping[str, Any], picks_out: str | Path, task_out: str | Path, job: Job
+    *,
+    files: Files,
+    task: Task,
+    settings: Mapping[str, Any],
+    picks_out: str | Path,
+    task_out: str | Path,
+    summary_out: str | Path,
+    job: Job,
 ) -> None:
     """Write the picks, a JSON object a line, the recommended one first, and a task of the harness that uses that one.
 
-    settings: the config's `shots`, with `targets` and `primary` of its `quality` `margin` of its `verdict`, and the
-    number of tables of the study, one for each model and data set.
+    Beside them a table of what sets score. settings: the config's `shots`, with `targets` and `primary` of its
+    `quality`, `margin` of its `verdict`, and the number of tables of the study, one for each model and data set.
     """
     chosen = read_chosen(files, settings, job.seed)
     tried = read_tried(files.shots, files.evaluation, chosen)
@@ -95,6 +112,9 @@ def run(
     bare = tried[NOTHING, 0].prompt_tokens
     lines = [_line(pick, [rows[member] for member in pick.tried.members], common, bare) for pick in picks]
     write_picks(lines, task, picks_out, task_out)
+    summary = [*judging.drawn(), *_chosen(picks, chosen.target), *_missing(tried, settings)]
+    frame = pl.DataFrame([{"target": chosen.target, **row} for row in summary], schema=SHOTS_SUMMARY.schema)
+    SHOTS_SUMMARY.write(frame, summary_out, job.provenance)
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,17 @@ class Judging:
         judged = [replace(pick, verdict=self._verdict(pick, p)) for pick, p in zip(chosen, corrected, strict=True)]
         return [*judged, *(pick for pick in found if pick.drawn)]
 
+    def drawn(self) -> Iterator[dict[str, Any]]:
+        """Rows of the table shots_summary, one per random set with its mean score."""
+        chances: dict[tuple[str, int], Float | None] = {key: None for key in self.tried if key[0] in RANDOM_SETS}
+        if self.labels is not None:
+            chances[RANDOM_BALANCED, 1] = self._of_a_label()
+        for (name, k), share in chances.items():
+            values = self._scores(self.tried[name if k > 1 else RANDOM, k], self.target).mean(axis=1)
+            shares = np.ones(len(values)) if share is None else share
+            for number, (value, chance) in enumerate(zip(values, shares / shares.sum(), strict=True)):
+                yield {"name": name, "k": k, "number": number, "share": float(chance), "value": float(value)}
+
     def _pick(self, mine: Tried) -> Pick:
         others = self.tried[RANDOM, mine.k]
         scores = {target: self._scores(mine, target) for target in self.targets}
@@ -165,9 +196,13 @@ class Judging:
             return None
         if mine.k > 1:
             return worth_of(scores, self._scores(self.tried[RANDOM_BALANCED, mine.k], self.target), self.clusters)
+        return worth_of(scores, self._scores(self.tried[RANDOM, 1], self.target), self.clusters, self._of_a_label())
+
+    def _of_a_label(self) -> Float:
+        """How likely each candidate [C] is drawn if every label has the same chance, up to a factor."""
+        assert self.labels is not None
         _, label, times = np.unique(self.labels, return_inverse=True, return_counts=True)
-        everyone = self._scores(self.tried[RANDOM, 1], self.target)
-        return worth_of(scores, everyone, self.clusters, 1 / times[label])
+        return 1 / times[label]
 
     def _scores(self, tried: Tried, target: str) -> Float:
         """Scores [sets, n]; of no set where the target is not scored."""
@@ -207,6 +242,23 @@ def recommended_first(picks: Sequence[Pick], margin: float) -> list[Pick]:
     ship = min(near, key=lambda pick: (pick.tried.k, not pick.drawn, -pick.value))
     rest = sorted((pick for pick in picks if pick is not ship), key=lambda pick: -pick.value)
     return [replace(ship, verdict=RANDOM_WILL_DO) if ship.drawn else ship, *rest]
+
+
+def _chosen(picks: Sequence[Pick], target: str) -> Iterator[dict[str, Any]]:
+    """Rows of the table shots_summary, one per set that was chosen."""
+    for pick in picks:
+        if not pick.drawn:
+            gain, low, high, _ = pick.worth[target]
+            found = {"value": pick.value, "gain": gain, "low": low, "high": high, "verdict": pick.verdict}
+            yield {"name": pick.tried.name, "k": pick.tried.k, "number": 0, **found}
+
+
+def _missing(tried: Mapping[tuple[str, int], Tried], settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of the table shots_summary, one per set that a data set without labels does not have."""
+    for k in settings["sizes"]:
+        for name in (RANDOM_BALANCED, *settings["choose"]):
+            if (name, k) not in tried:
+                yield {"name": name, "k": k, "number": 0, "reason": NO_LABELS}
 
 
 def _line(
