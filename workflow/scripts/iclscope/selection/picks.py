@@ -7,7 +7,7 @@ judged on the other half.
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from iclscope.matrix import quality
 from iclscope.matrix.quality import BALANCED, COLUMNS, DEMONSTRATED, SHIFTED, lacks_items
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
-from iclscope.selection.sets import RANDOM, RANDOM_BALANCED, Chosen, read_chosen
+from iclscope.selection.sets import RANDOM, RANDOM_BALANCED, RULES, Chosen, read_chosen
 from iclscope.selection.tried import NOTHING, Tried, read_tried
 from iclscope.statistics.corrections import holm
-from iclscope.statistics.gains.sets import Worth, worth_of
+from iclscope.statistics.gains.sets import Worth, crossed_of, worth_of
 from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.ranks import Float
+from iclscope.statistics.resampling import generator
 from iclscope.tables import (
     BEATS_RANDOM,
     LOWERS_ACCURACY,
@@ -41,6 +42,11 @@ from iclscope.tasks.turns import messages_of, prefix_of
 logger = logging.getLogger(__name__)
 
 WORSE, UNDECIDED, REFERENCE = "worse than random", "undecided", "reference"  # verdicts beside those of `tables`
+OF_CHOSEN = (  # what intervals are for
+    "95 %, for other items and other random sets; of what halves of the items chose, each judged by the other half, "
+    "while the demonstrations here were chosen by all items"
+)
+OF_DRAWN = "95 %, for other items and other sets of both kinds"
 PRIVATE = ("weights", "files")  # of a source.json: checksums, which the run record shows
 
 
@@ -100,6 +106,7 @@ def run(
     chosen = read_chosen(files, settings, job.seed)
     tried = read_tried(files.shots, files.evaluation, chosen)
     judging = Judging.of(tried, chosen, settings["targets"])
+    judging = replace(judging, crossed=_crossed(tried, chosen, len(judging.clusters), job.seed))
     picks = recommended_first(judging.picks(settings["study_tables"]), settings["margin"][unit_of(chosen.target)])
     rows = SAMPLE.read(files.candidates).sort("id").to_dicts()
     common = {
@@ -117,11 +124,30 @@ def run(
     SHOTS_SUMMARY.write(frame, summary_out, job.provenance)
 
 
+def _crossed(
+    tried: Mapping[tuple[str, int], Tried], chosen: Chosen, judging: int, seed: int
+) -> dict[tuple[str, int], float]:
+    """Name and size of each chosen set → correlation of the errors of the halves that choose it for each other."""
+
+    def of(name: str, k: int) -> float:
+        rng = generator(seed, f"crossed halves of {name} {k}")
+        return crossed_of(
+            chosen.scores,
+            lambda scores: RULES[name](scores, chosen.labels, k) or (),
+            chosen.groups.items,
+            judging,
+            rng,
+        )
+
+    return {(name, k): of(name, k) for name, k in tried if name in RULES}
+
+
 @dataclass(frozen=True)
 class Judging:
     """How sets become picks: what was tried, the target of the verdict and all `targets` that sets have scores in.
 
-    `gold` [n] are the labels of the items that judge, None for generated answers; `clusters` [n] theirs.
+    `gold` [n] are the labels of the items that judge, None for generated answers; `clusters` [n] theirs. `crossed`:
+    name and size of a chosen set → correlation of the errors of the halves of the items.
     """
 
     tried: Mapping[tuple[str, int], Tried]
@@ -130,6 +156,7 @@ class Judging:
     labels: NDArray[np.int64] | None
     gold: NDArray[np.int64] | None
     clusters: NDArray[np.int64]
+    crossed: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tried: Mapping[tuple[str, int], Tried], chosen: Chosen, targets: Sequence[str]) -> "Judging":
@@ -180,7 +207,7 @@ class Judging:
             worth={
                 target: Worth(0.0, None, None, None)
                 if mine is others
-                else worth_of(scores[target], random[target], self.clusters)
+                else self._worth(mine, scores[target], random[target])
                 for target in both
             },
             over_balanced=self._over_balanced(mine, scores[self.target]),
@@ -195,8 +222,11 @@ class Judging:
         if self.labels is None or mine.name in RANDOM_SETS:
             return None
         if mine.k > 1:
-            return worth_of(scores, self._scores(self.tried[RANDOM_BALANCED, mine.k], self.target), self.clusters)
-        return worth_of(scores, self._scores(self.tried[RANDOM, 1], self.target), self.clusters, self._of_a_label())
+            return self._worth(mine, scores, self._scores(self.tried[RANDOM_BALANCED, mine.k], self.target))
+        return self._worth(mine, scores, self._scores(self.tried[RANDOM, 1], self.target), self._of_a_label())
+
+    def _worth(self, mine: Tried, scores: Float, others: Float, chances: Float | None = None) -> Worth:
+        return worth_of(scores, others, self.clusters, chances, self.crossed.get((mine.name, mine.k), 0.0))
 
     def _of_a_label(self) -> Float:
         """How likely each candidate [C] is drawn if every label has the same chance, up to a factor."""
@@ -273,6 +303,7 @@ def _line(
         **common,
         "value": pick.value,
         **gain._asdict(),
+        "interval": OF_DRAWN if pick.drawn else OF_CHOSEN,
         "over_balanced": pick.over_balanced and pick.over_balanced._asdict(),
         "gains": {target: worth._asdict() for target, worth in pick.worth.items()},
         "deviation_order": pick.deviations[0],

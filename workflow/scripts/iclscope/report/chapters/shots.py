@@ -20,7 +20,8 @@ CHAPTER = Chapter(
     "several demonstrations",
     "Several demonstrations",
     note="Sets were chosen from the score matrix by one half of the items and judged on the other, both ways. Gains "
-    "are those over random sets of the same size; the set to ship was chosen by all items.",
+    "are those over random sets of the same size, intervals for other items and other random sets; the set to ship was "
+    "chosen by all items.",
 )
 
 WORDS = {
@@ -250,7 +251,9 @@ def _sure(lines: Sequence[Line]) -> str:
     in_order = "" if order is None else f" Another order of them moves the score by ±{quantity(order)}."
     return (
         f"Better than {_random(first['k'])}{even} on items that did not choose them, corrected for the {number} "
-        f"compared, and for all data sets and models; on {plural(first['items'], 'item')} in all.{in_order}"
+        f"compared, and for all data sets and models; on {plural(first['items'], 'item')} in all. The interval is for "
+        "other items and other random ones. It is that of what half of the items choose; all of them chose "
+        f"{'this one' if first['k'] == 1 else 'these'}.{in_order}"
     )
 
 
