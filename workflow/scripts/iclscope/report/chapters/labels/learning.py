@@ -181,6 +181,42 @@ def discovery(material: Material) -> Sheet | None:
 
 
 @CHAPTER.sheet
+def described(material: Material) -> Sheet | None:
+    """PALM's parameters of every curve, each with its spread."""
+    summary = _read(material, LEARNING_SUMMARY)
+    known = None if summary is None else summary.filter(pl.col("palm_limit").is_not_null())
+    if known is None or known.is_empty():
+        return None
+    rows = [
+        (
+            row["representation"],
+            row["strategy"],
+            row["start"],
+            *(
+                f"{quantity(row[name])} ({interval(row[f'{name}_low'], row[f'{name}_high'])})"
+                for name in ("palm_limit", "palm_delta", "palm_alpha", "palm_beta")
+            ),
+        )
+        for row in known.iter_rows(named=True)
+    ]
+    caption = (
+        "The mean curve as A(1 − (1 − δ)^((n/b + α)^β)) of n labels in batches of b (PALM, arXiv 2507.15381), with "
+        "what 95 % of resampled splits give. Where that is wide, many curves fit alike, and a number says nothing of "
+        "a strategy"
+    )
+    header = (
+        "questions as",
+        "strategy",
+        "start",
+        "A, what labels lead to",
+        "δ, coverage",
+        "α, head start",
+        "β, growth",
+    )
+    return Sheet(caption, header, rows, words=(0, 1, 2))
+
+
+@CHAPTER.sheet
 def claims(material: Material) -> Sheet | None:
     """What benchmarks of active learning have found, and whether it is seen here."""
     table = _read(material, LEARNING_CLAIMS)
