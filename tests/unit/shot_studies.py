@@ -106,7 +106,8 @@ class Study:
         lines, task = self.folder / "picks/animals.jsonl", self.folder / "picks/animals.yaml"
         files = picks.Files(**self.files, shots=self.folder / "shots.parquet", model=self.folder / "tiny/source.json")
         settings = self.settings(**changes)
-        picks.run(files=files, task=self.task, settings=settings, picks_out=lines, task_out=task, job=Job(1, {}))
+        outputs = {"picks_out": lines, "task_out": task, "summary_out": self.folder / "shots_summary.parquet"}
+        picks.run(files=files, task=self.task, settings=settings, **outputs, job=Job(1, {}))
         return [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()], task
 
 

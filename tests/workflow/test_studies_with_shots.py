@@ -29,7 +29,8 @@ def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
         first = json.loads(lines[0])
         task = yaml.safe_load((results / f"picks/tiny/{dataset}.yaml").read_text(encoding="utf-8"))
         assert task["fewshot_config"]["samples"] == first["documents"]
-        assert {"budget/tiny/{}.parquet", "shots/tiny/{}.parquet", "picks/tiny/{}.jsonl", "picks/tiny/{}.yaml"} <= {
+        made = ("budget/tiny/{}.parquet", "shots/tiny/{}.parquet", "shots_summary/tiny/{}.parquet")
+        assert {*made, "picks/tiny/{}.jsonl", "picks/tiny/{}.yaml"} <= {
             line.split()[-1].removeprefix("results/").replace(dataset, "{}") for line in sums.splitlines()
         }
     with launched() as browser, opened(browser, results / "report/index.html") as page:
@@ -40,6 +41,7 @@ def test_sets_are_added_to_a_finished_study_and_nothing_else_runs(study):
         page.get_by_role("link", name="animals", exact=True).first.click()
         assert page.get_by_role("heading", name="Several demonstrations").count() == 1
         assert page.get_by_role("heading", name="How many examples to label").count() == 1
+        assert page.get_by_role("button", name="Save as PNG: What sets of demonstrations score").count() == 1
         assert page.get_by_role("heading", level=2).first.inner_text() in (
             "Random will do", "Use this demonstration", "Use these demonstrations",
         )  # fmt: skip

@@ -116,6 +116,7 @@ rule page:
         learning=study.learning("learning", ["{dataset}"]),
         learning_summary=study.learning("learning_summary", ["{dataset}"]),
         budget=study.learning("budget", ["{dataset}"]),
+        shots_summary=study.learning("shots_summary", ["{dataset}"]),
         learning_claims=study.learning("learning_claims", ["{dataset}"]),
         sae_training=study.sae_training,
         sae_screens=study.sae_screens,

@@ -4,6 +4,7 @@ Inputs:  the score matrix, the samples, <resources>/models/{model}/
 Outputs: <results>/shots/{model}/{dataset}.parquet  a row per set of demonstrations and item
          <results>/picks/{model}/{dataset}.jsonl    demonstrations to ship, a line per pick, the recommended one first
          <results>/picks/{model}/{dataset}.yaml     a task of lm-evaluation-harness with these demonstrations
+         <results>/shots_summary/{model}/{dataset}.parquet  a row per random set, and per set that was chosen
 """
 
 
@@ -46,6 +47,7 @@ rule picks:
     output:
         picks_out=ensure("<results>/picks/{model}/{dataset}.jsonl", non_empty=True),
         task_out="<results>/picks/{model}/{dataset}.yaml",
+        summary_out=ensure("<results>/shots_summary/{model}/{dataset}.parquet", non_empty=True),
     log:
         "<logs>/picks/{model}-{dataset}.log",
     benchmark:

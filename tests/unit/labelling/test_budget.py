@@ -114,6 +114,15 @@ def test_generated_answers_have_neither_a_probe_nor_uncertainty(tmp_path):
     assert table["label_match"].null_count() == table.height
 
 
+def test_without_accuracy_there_is_no_probe_and_the_table_says_so(labelled, tmp_path):
+    made, _ = labelled
+    table = run(made, tmp_path, targets=["gold_logprob"], strategies=["k_centre"])
+    assert set(table.filter(rule="probe")["reason"]) == {
+        "accuracy is none of the quality targets, and a probe has no other score"
+    }
+    assert set(table.filter(pl.col("value").is_not_null())["target"]) == {"gold_logprob"}
+
+
 def test_letters_of_options_are_matched_but_no_classes_for_a_probe(labelled, tmp_path):
     made, _ = labelled
     paths = dict(made.paths)

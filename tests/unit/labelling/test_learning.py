@@ -6,6 +6,7 @@ import pytest
 from iclscope.labelling import curves, learning
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
+from iclscope.runtime.parquet import read_provenance
 from iclscope.tables import LEARNING
 from learning_studies import SETTINGS, write
 
@@ -85,6 +86,12 @@ def test_data_without_classes_or_rows_has_no_curves_and_says_why(tmp_path, caplo
         assert run(write(tmp_path, **made), tmp_path / "l.parquet").is_empty()
     assert caplog.text.count("no learning curves: ") == 1
     assert re.search(reason, caplog.text)
+    assert re.search(reason, read_provenance(tmp_path / "l.parquet")["reason"])
+
+
+def test_vectors_that_are_all_the_same_have_no_curves(files, tmp_path):
+    assert run(files, tmp_path / "l.parquet", representations=["layer_0"]).is_empty()
+    assert read_provenance(tmp_path / "l.parquet")["reason"] == "in every representation all vectors are the same"
 
 
 def test_an_empty_label_is_refused(tmp_path):

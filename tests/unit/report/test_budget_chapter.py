@@ -54,3 +54,25 @@ def test_figure_and_table_are_there_with_the_file_alone(tmp_path):
         is budget.strategies(Material(None, pl.DataFrame()))
         is None
     )
+
+
+def test_what_is_missing_stands_there_with_its_reason(tmp_path):
+    """A probe has accuracy alone for a score: without it, the figure is of the target that there is."""
+    common = {"target": "gold_logprob", "representation": "encoder", "budget": 1}
+    rows = [{**common, "rule": rule} for rule in ("any", "nearest")]
+    unsure = [{**row, "strategy": name, "reason": "nothing is unsure"} for row in rows for name in ("x", "y")]
+    probe = {**rows[0], "target": "accuracy", "rule": "probe", "strategy": "random", "reason": "there are no classes"}
+    known = [{**row, "strategy": "random", "value": -1.5, "low": -2.0, "high": -1.0} for row in rows]
+    BUDGET.write(pl.DataFrame([probe, *known, *unsure], schema=BUDGET.schema), tmp_path / "budget.parquet", {})
+    material = Material(None, pl.DataFrame(), learning={"budget": tmp_path / "budget.parquet"})
+    assert budget.not_compared(material) == (
+        "Not here: a probe, as there are no classes. Not here: x and y, as nothing is unsure."
+    )
+    assert budget.strategies(material) is None
+    assert [line.get_label() for line in budget.labels_needed(material).figure.axes[0].lines] == [
+        "any demonstration", "the nearest",
+    ]  # fmt: skip
+    BUDGET.write(table({1: 0}), tmp_path / "whole.parquet", {})
+    whole = {"budget": tmp_path / "whole.parquet"}
+    assert budget.not_compared(Material(None, pl.DataFrame(), learning=whole)) is None
+    assert budget.not_compared(Material(None, pl.DataFrame())) is None

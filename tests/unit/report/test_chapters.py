@@ -44,7 +44,7 @@ def test_pages_take_the_files_of_rules_by_model(name):
     more["sae_screens"] = [f"results/sae_screen/{m}/data/{sae}.parquet" for sae in ("y.z", "x") for m in models]
     more["learning"] = ["learning/a", "learning/b"] if name == "many" else []
     more |= dict.fromkeys(("learning_summary", "learning_claims"), more["learning"])
-    more["budget"] = []
+    more["budget"] = more["shots_summary"] = []
     single = {"comparison": ["plots/swap.svg"][: name == "many"], "candidates": "c", "run_record": "r", "verdict": "v"}
     files = pages.PageFiles.of("data", models, {**tables, **more, **single})
     assert files.models["b"].tables == {**{table: f"{table}/b" for table in FINAL_TABLES}, "massive": "massive/b"}

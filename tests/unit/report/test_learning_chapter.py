@@ -42,7 +42,7 @@ def test_the_figure_has_a_panel_per_representation_with_the_means_of_the_table(m
 
 def test_tables_name_gains_stops_and_claims(material, files):
     found = LEARNING_SUMMARY.read(files["learning_summary"])
-    sheets = [make(material) for make in chapter.CHAPTER.sheets]
+    sheets = [sheet for make in chapter.CHAPTER.sheets if (sheet := make(material))]
     assert [len(sheet.rows) for sheet in sheets] == [found.height, found.height, 5]
     for sheet in sheets:
         assert {len(row) for row in sheet.rows} == {len(sheet.header)}
@@ -64,15 +64,23 @@ def test_only_corrected_gains_are_called_gains(files):
     )
 
 
-def test_a_page_shows_them_and_one_without_classes_does_not(files, tmp_path):
+def test_a_page_shows_them_and_one_without_classes_says_why_not(files, tmp_path):
     tables = synthetic.frames(synthetic.SMALL)
     page, _ = build(tmp_path / "with", tables, learning=files)
     assert "Which questions to label next" in page.text
     assert "Is Badge steadier than Margin?" in page.text
     assert any(image.get("alt", "").startswith("Learning curves") for image in page.all("img"))
-    LEARNING.write(LEARNING.schema.to_frame(), tmp_path / "learning.parquet", {})
+    assert "No learning curves of this data set" not in page.text
+    lettered = write(tmp_path, choices=["A", "B", "C"])
+    learning.run(files=lettered, settings=SETTINGS, code="", learning_out=tmp_path / "learning.parquet", job=Job(1, {}))
     empty = {"summary_out": tmp_path / "learning_summary.parquet", "claims_out": tmp_path / "learning_claims.parquet"}
     summary.run(learning=tmp_path / "learning.parquet", settings={"margin": 0.02}, **empty, job=Job(1, {}))
     none = {name: tmp_path / f"{name}.parquet" for name in files}
     page, _ = build(tmp_path / "without", tables, learning=none)
+    assert (
+        "Which questions to label next No learning curves of this data set: its choices (A, B, C) are letters of "
+        "options in a question, and a letter is no class." in page.text
+    )
+    assert not any(image.get("alt", "").startswith("Learning curves") for image in page.all("img"))
+    page, _ = build(tmp_path / "never asked", tables)
     assert "Which questions to label next" not in page.text

@@ -45,7 +45,8 @@ def test_gain_cost_and_certainty_are_said_with_their_numbers(page):
         "−5 percentage points (95 % interval −20 to +10) over 4 random ones.",
         "−1.50 nats in balanced gold log probability, −3.50 without any demonstration.",
         "1,200 tokens more in every prompt.",
-        "corrected for the 2 choices compared, and for all data sets and models; on 40 items in all. "
+        "corrected for the 2 choices compared, and for all data sets and models; on 40 items in all. The interval is "
+        "for other items and other random ones. It is that of what half of the items choose; all of them chose these. "
         "Another order of them moves the score by ±0.062.",
         "Nothing is shown to beat 4 random demonstrations by enough to be of use.",
         "What scores best (the 4 best candidates) gains +0.010 nats over 4 random ones (95 % interval −0.125 to "

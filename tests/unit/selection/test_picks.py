@@ -13,6 +13,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from iclscope.runtime.configuration import task_files
+from iclscope.selection import picks
 from iclscope.selection.picks import Judging, Pick, recommended_first
 from iclscope.selection.sets import Chosen
 from iclscope.selection.tried import Tried
@@ -77,6 +78,7 @@ def test_a_line_says_all_that_shipping_takes(study):
         assert line["model"] == {"name": "tiny", "source": "hub", "commit": "abc"}
         assert (line["split"], line["dataset"], line["items"]) == ("train", "animals", ITEMS)
         assert (line["over_balanced"] is None) == line["name"].startswith("random")
+        assert ("halves of the items chose" in line["interval"]) == (not line["name"].startswith("random"))
         assert (line["deviation_order"] is None) == (line["k"] == 1 or line["name"].startswith("random"))
 
 
@@ -102,6 +104,23 @@ def test_gains_are_differences_of_means_over_items_that_did_not_choose(study):
     assert one["zero_shot"] == pytest.approx(pairs.filter(candidate=-1)[target].mean())
     best = pairs.filter(pl.col("candidate") >= 0).group_by("candidate").agg(pl.mean(target)).sort(target)
     assert one["candidates"] == [best["candidate"][-1]]
+
+
+def test_intervals_allow_for_halves_that_chose_for_each_other(study, monkeypatch):
+    study.shots(random_sets=16)  # so many that the items have fewer degrees of freedom
+    found = {}
+    for rho in (0.0, 1.0):
+        monkeypatch.setattr(picks, "crossed_of", lambda *_, rho=rho: rho)
+        found[rho] = {(line["name"], line["k"]): line for line in study.picks(random_sets=16)[0]}
+    for key, apart in found[0.0].items():
+        together = found[1.0][key]
+        assert together["gain"] == apart["gain"]
+        if key[0].startswith("random"):
+            assert (together["low"], together["high"]) == (apart["low"], apart["high"])
+        else:
+            assert together["low"] < apart["low"] < apart["high"] < together["high"]
+            over = [line["over_balanced"] for line in (together, apart)]
+            assert over[0]["low"] < over[1]["low"]
 
 
 def test_generated_answers_are_judged_by_the_right_answer(tmp_path, monkeypatch, tiny_model, tiny_tokenizer):

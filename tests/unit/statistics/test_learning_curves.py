@@ -9,6 +9,7 @@ from iclscope.statistics.learning_curves import (
     labels_for,
     mean_of,
     p_of_flips,
+    palm,
     steadiness,
 )
 from iclscope.statistics.resampling import generator
@@ -75,6 +76,25 @@ def test_the_forecast_of_a_power_law_is_its_value():
     assert forecast(labelled[:6], accuracy[:6], 220) == pytest.approx(accuracy[-1], abs=0.003)
     assert forecast(labelled[:3], accuracy[:3], 220) is None
     assert forecast(labelled, 0.5 + labelled / 400, 10_000) <= 1  # no accuracy is above
+
+
+def test_the_parameters_of_palm_are_found_and_their_spread_holds_them():
+    labelled, rng = np.arange(20, 240, 20), np.random.default_rng(3)
+    planted = np.array([0.55, 0.3, 0.4, 0.7])
+    curve = planted[0] * (1 - (1 - planted[1]) ** ((labelled / 20 + planted[2]) ** planted[3]))
+    exact = palm(labelled, np.tile(curve, (3, 1)), rng)
+    np.testing.assert_allclose(exact, np.tile(planted[:, None], 3), rtol=1e-3)
+    noisy = curve + rng.normal(scale=0.02, size=(30, 1)) + rng.normal(scale=0.02, size=(30, 11))
+    _, low, high = palm(labelled, noisy, rng).T
+    assert ((low <= planted) & (planted <= high)).all()
+    assert high[3] - low[3] > 0.2  # what another draw of 30 splits makes of beta
+    assert palm(labelled, np.full((3, 11), 0.5), rng)[0] == pytest.approx(0.5, abs=0.02)
+
+
+def test_parameters_of_palm_have_a_spread_or_are_not_there():
+    rng = np.random.default_rng(3)
+    assert palm(LABELLED, np.tile([0.2, 0.3, 0.4, 0.5], (9, 1)), rng) is None  # four points, four parameters
+    assert palm(np.arange(20, 240, 20), np.linspace(0.2, 0.5, 11)[None], rng) is None  # one split
 
 
 def test_coverage_counts_classes_seen_once():

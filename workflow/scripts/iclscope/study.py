@@ -353,7 +353,7 @@ class Study:
         return {"encoder": self.feature_settings(self.datasets[0]).get("encoder"), "further": further}
 
     def learning(self, table: str, datasets: Iterable[str]) -> list[str]:
-        """A table of learning curves or budgets for these data sets and all models, models fastest.
+        """A table of learning curves, budgets or sets for these data sets and all models, models fastest.
 
         None without the section that its name begins with.
         """

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 RANDOM, PROBE, OVER_NEAREST = "random", "probe", "probe_over_nearest"
 SPLITS = 10  # halves of the items, each taken both ways, for the rule `search`
 POOLS = 2  # random pools of each half of the candidates on which a probe learns
+NO_CLASSES = "rows have no classes in common that a probe could learn"
+NO_ACCURACY = "accuracy is none of the quality targets, and a probe has no other score"
 SHARE = 4  # strategies are compared up to this part of the candidates
 
 Row = dict[str, Any]
@@ -101,9 +103,9 @@ def run(*, files: Files, settings: Mapping[str, Any], budget_out: str | Path, jo
         sets = _sets(study, space, unsure, settings["strategies"], job.seed)
         for target in targets:
             rows += [{"target": target, **row} for row in _compared(study, space, scores[target].matrix, sets)]
-        if TASK_SCORE in targets:
-            probed = _probed(study, space, scores[TASK_SCORE].matrix, generator(job.seed, f"probe {space.name}"))
-            rows += [{"target": TASK_SCORE, **row} for row in probed]
+        accuracy = scores[TASK_SCORE].matrix if TASK_SCORE in targets else None
+        probed = _probed(study, space, accuracy, generator(job.seed, f"probe {space.name}"))
+        rows += [{"target": TASK_SCORE, **row} for row in probed]
     BUDGET.write(pl.DataFrame(rows, schema=BUDGET.schema), budget_out, job.provenance)
 
 
@@ -196,7 +198,7 @@ def _of_strategies(
         for place, budget in enumerate(study.budgets):
             row = {**own, "strategy": name, "budget": budget}
             if chosen is None:
-                yield row | {"reason": "answers are generated: the model is unsure of no choice"}
+                yield row | {"reason": "answers are generated, and the model is unsure of no choice"}
                 continue
             found = study.estimate(gains[name][0][place], gains[name][1][:, place], budget)
             members = chosen[0][budget]
@@ -216,17 +218,12 @@ def _level(found: Estimate) -> Row:
     return {"value": found.value, "standard_error": found.standard_error, "low": found.low, "high": found.high}
 
 
-def _probed(study: Labelled, space: Space, accuracy: Float, rng: np.random.Generator) -> Iterator[Row]:
+def _probed(study: Labelled, space: Space, accuracy: Float | None, rng: np.random.Generator) -> Iterator[Row]:
     """Rows of the probe in random pools, and of its lead over the rule `nearest`, in accuracy [C, N]."""
     own: Row = {"representation": space.name, "strategy": RANDOM}
-    if not study.classes:
-        for rule in (PROBE, OVER_NEAREST):
-            yield {
-                **own,
-                "rule": rule,
-                "budget": 1,
-                "reason": "rows have no classes in common that a probe could learn",
-            }
+    if accuracy is None or not study.classes:
+        reason = NO_CLASSES if accuracy is not None else NO_ACCURACY
+        yield from ({**own, "rule": rule, "budget": 1, "reason": reason} for rule in (PROBE, OVER_NEAREST))
         return
     nearest = _at_random(study, Rule("nearest", space.likeness, np.arange(accuracy.shape[1])), accuracy)
     for place, budget in enumerate(study.all_budgets):

@@ -21,8 +21,8 @@ from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
 from iclscope.runtime.provenance import digest
 from iclscope.statistics.ranks import Float
-from iclscope.tables import ENCODINGS, LEARNING, POOL, REPRESENTATIONS, SAMPLE
-from iclscope.tasks.samples import further_rows, labels_of
+from iclscope.tables import ENCODINGS, LEARNING, POOL, REASON, REPRESENTATIONS, SAMPLE
+from iclscope.tasks.samples import NO_LABELS, further_rows, labels_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,29 +41,32 @@ class Files:
 
 
 def run(*, files: Files, settings: Mapping[str, Any], code: str, learning_out: str | Path, job: Job) -> None:
-    """Write the learning curves of one model and data set; an empty table where they make no sense, with a log line.
+    """Write the learning curves of one model and data set; an empty table where they make no sense.
+
+    Why they make none stands as `reason` in the provenance of that table, and in the log.
 
     settings: the config's `learning`. code: digest of the code behind the stage: parts of another one are made again.
     """
     rows = rows_of(files, settings)
     reason = refusal(rows, settings)
-    parts = Path(learning_out).with_suffix(".parts") / digest([job.provenance, code])
-    if reason:
+    found = {} if reason else dict(vectors_of(files, settings, rows.height))
+    if not found:
+        reason = reason or "in every representation all vectors are the same"
         logger.info("no learning curves: %s", reason)
-        frames = [LEARNING.schema.to_frame()]
-    else:
-        sizes = Sizes.of(settings, rows.height)
-        labels = rows["gold"].to_numpy().astype(np.int64)
-        logger.info("pools of %d rows, test sets of %d, labels: %d", sizes.pool, sizes.test, sizes.most)
-        found = dict(vectors_of(files, settings, rows.height))
-        asked = [(name, number) for name in found for number in range(settings["seeds"])]
-        frames = []
-        for name, number in progress(asked, len(asked), "learning curves", "split"):
-            part = parts / f"{name}-{number}.parquet"
-            if not part.is_file():
-                made = curves_of_seed(found[name], labels, sizes, settings["strategies"], (job.seed, number))
-                LEARNING.write(_frame(name, made), part, job.provenance)
-            frames.append(LEARNING.read(part))
+        LEARNING.write(LEARNING.schema.to_frame(), learning_out, {**job.provenance, REASON: reason})
+        return
+    parts = Path(learning_out).with_suffix(".parts") / digest([job.provenance, code])
+    sizes = Sizes.of(settings, rows.height)
+    labels = rows["gold"].to_numpy().astype(np.int64)
+    logger.info("pools of %d rows, test sets of %d, labels: %d", sizes.pool, sizes.test, sizes.most)
+    asked = [(name, number) for name in found for number in range(settings["seeds"])]
+    frames = []
+    for name, number in progress(asked, len(asked), "learning curves", "split"):
+        part = parts / f"{name}-{number}.parquet"
+        if not part.is_file():
+            made = curves_of_seed(found[name], labels, sizes, settings["strategies"], (job.seed, number))
+            LEARNING.write(_frame(name, made), part, job.provenance)
+        frames.append(LEARNING.read(part))
     LEARNING.write(pl.concat(frames), learning_out, job.provenance)
     shutil.rmtree(parts.parent, ignore_errors=True)
 
@@ -78,7 +81,7 @@ def refusal(rows: pl.DataFrame, settings: Mapping[str, Any]) -> str | None:
     """Why these rows have no learning curves; None if they have."""
     labels = labels_of(rows.select("kind", "choices").iter_rows(named=True))
     if not labels:
-        return "its answers are generated, or its rows do not all have the same choices"
+        return NO_LABELS
     if not are_classes(labels):
         return f"its choices ({', '.join(labels)}) are letters of options in a question, and a letter is no class"
     if not all(label.strip() for label in labels):

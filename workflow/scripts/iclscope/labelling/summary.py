@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from iclscope.labelling.claims import claims_of
 from iclscope.labelling.curves import ALL, RANDOM
 from iclscope.runtime.jobs import Job
-from iclscope.statistics.learning_curves import aulc, forecast, labels_for, mean_of, p_of_flips
+from iclscope.statistics.learning_curves import PALM, aulc, forecast, labels_for, mean_of, p_of_flips, palm
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.resampling import generator
 from iclscope.tables import LEARNING, LEARNING_CLAIMS, LEARNING_SUMMARY
@@ -104,6 +104,7 @@ def rows_of(representation: str, curves: Curves, margin: float, seed: int) -> It
             "losses": int((difference < -margin).sum()),
             **_led_to(curves.labelled, means[key], means[REFERENCE]),
             **_discovered(curves.labelled, curves.measures[key]),
+            **_described(curves, key, seed),
             "probe_accuracy": float(curves.probe.mean()),
         }
 
@@ -118,6 +119,14 @@ def _led_to(labelled: NDArray[np.int64], accuracy: Float, reference: Float) -> d
         "forecast": forecast(labelled[: half + 1], accuracy[: half + 1], float(labelled[-1])),
         "forecast_double": forecast(labelled, accuracy, 2 * float(labelled[-1])),
     }
+
+
+def _described(curves: Curves, key: Key, seed: int) -> dict[str, float | None]:
+    """PALM's parameters of a curve, each with its spread or not at all."""
+    rng = generator(seed, f"curves of PALM from {key[0]} by {key[1]}")
+    found = palm(curves.labelled, curves.measures[key]["accuracy"], rng)
+    names = [f"palm_{name}{bound}" for name in PALM for bound in ("", "_low", "_high")]
+    return dict(zip(names, [None] * len(names) if found is None else found.ravel().tolist(), strict=True))
 
 
 def _discovered(labelled: NDArray[np.int64], measures: Mapping[str, Float]) -> dict[str, float | int | None]:

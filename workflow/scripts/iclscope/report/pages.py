@@ -20,7 +20,7 @@ from iclscope.verdict.wording import p_value, target_name, two_decimals
 
 Paths = Mapping[str, str | Path]
 
-LEARNING_TABLES = ("budget", "learning", "learning_summary", "learning_claims")
+LEARNING_TABLES = ("shots_summary", "budget", "learning", "learning_summary", "learning_claims")
 
 ANALYSIS_SETTINGS = (
     "masks", "activations", "metrics", "saes", "features", "evaluation", "quality", "correlation", "selection",
@@ -32,7 +32,7 @@ ANALYSIS_SETTINGS = (
 class ModelFiles:
     """What a page shows of one model: its tables and pictures (SVG) by name, the page of its candidates, its SAEs.
 
-    learning: tables of budgets and of learning curves by name; none where the study has none.
+    learning: tables of sets, of budgets and of learning curves by name; none where the study has none.
     """
 
     tables: Paths
@@ -121,6 +121,7 @@ class Section:
     chapter: Chapter
     plates: Sequence[Plate]
     sheets: Sequence[Sheet] = ()
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,9 @@ def _sections(material: Material, files: ModelFiles, page: str | Path) -> list[S
         ]
         plates += [_drawn(picture, page) for make in chapter.pictures if (picture := make(material))]
         sheets = [sheet for make in chapter.sheets if (sheet := make(material))]
-        if plates or sheets:
-            sections.append(Section(chapter, plates, sheets))
+        remarks = [remark for make in chapter.remarks if (remark := make(material))]
+        if plates or sheets or remarks:
+            sections.append(Section(chapter, plates, sheets, remarks))
     return sections
 
 

@@ -45,8 +45,8 @@ class Material:
 
     candidates: the sample; selectors: the verdict's entry of each in the primary target, for those that have one;
     massive: the table of massive activations, where there is one; picks: lines of the file of demonstrations to ship;
-    saes: name → tables of every sparse autoencoder; learning: tables of budgets and learning curves by
-    name, where there are any.
+    saes: name → tables of every sparse autoencoder; learning: tables of sets, budgets and learning curves by name,
+    where there are any.
     """
 
     results: Results
@@ -86,8 +86,8 @@ class Drawing:
 class Chapter:
     """A part of the report, which figures and tables join by decorators; it stands where it has any content.
 
-    name: its place in the page's address; short: in the contents; note: a sentence under the title; explores: whether
-    it leads to the explorer of all candidates.
+    name: its place in the page's address; short: in the contents; note: a sentence under the title, where there are
+    figures or tables; explores: whether it leads to the explorer of all candidates.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Chapter:
     figures: list[Drawing] = field(default_factory=list)
     sheets: list[Callable[[Material], Sheet | None]] = field(default_factory=list)
     pictures: list[Callable[[Material], Picture | None]] = field(default_factory=list)
+    remarks: list[Callable[[Material], str | None]] = field(default_factory=list)
 
     def figure(
         self, label: str, *, tables: Sequence[str], caption: Callable[..., Caption]
@@ -123,4 +124,9 @@ class Chapter:
     def sheet(self, make: Callable[[Material], Sheet | None]) -> Callable[[Material], Sheet | None]:
         """Give the chapter a table; a function that returns None leaves it out."""
         self.sheets.append(make)
+        return make
+
+    def remark(self, make: Callable[[Material], str | None]) -> Callable[[Material], str | None]:
+        """Give the chapter a sentence on what a data set does not have; a function that returns None has none."""
+        self.remarks.append(make)
         return make

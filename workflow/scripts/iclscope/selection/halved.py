@@ -30,6 +30,7 @@ from iclscope.tasks.samples import Groups
 logger = logging.getLogger(__name__)
 
 NAME = "halving"
+INTERVAL = "95 %, for other items and other random demonstrations"  # what intervals are for
 
 # What a pair can be scored in; the first where another is unknown.
 TARGETS = ("gold_logprob", "margin", "accuracy", "accuracy_norm")
@@ -211,6 +212,7 @@ def lines_of(
     useful = verdict == BEATS_RANDOM and gain.gain > settings["margin"][unit_of(target)]
     chosen = {
         **{"name": NAME, "k": 1, "verdict": verdict, **common, "value": ours, **gain._asdict()},
+        "interval": INTERVAL,
         "gains": {name: one._asdict() for name, one in worth.items()},
         "prompt_tokens": judged.prompt_tokens,
         **shown([candidates[judged.winner]]),

@@ -6,31 +6,47 @@ judged on the other half.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from iclscope.matrix import quality
 from iclscope.matrix.quality import BALANCED, COLUMNS, DEMONSTRATED, SHIFTED, lacks_items
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
-from iclscope.selection.sets import RANDOM, RANDOM_BALANCED, Chosen, read_chosen
+from iclscope.selection.sets import RANDOM, RANDOM_BALANCED, RULES, Chosen, read_chosen
 from iclscope.selection.tried import NOTHING, Tried, read_tried
 from iclscope.statistics.corrections import holm
-from iclscope.statistics.gains.sets import Worth, worth_of
+from iclscope.statistics.gains.sets import Worth, crossed_of, worth_of
 from iclscope.statistics.intervals import LEVEL
 from iclscope.statistics.ranks import Float
-from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, SAMPLE, TASK_SCORE
+from iclscope.statistics.resampling import generator
+from iclscope.tables import (
+    BEATS_RANDOM,
+    LOWERS_ACCURACY,
+    RANDOM_SETS,
+    RANDOM_WILL_DO,
+    SAMPLE,
+    SHOTS_SUMMARY,
+    TASK_SCORE,
+)
 from iclscope.tasks.exported import with_demonstrations
+from iclscope.tasks.samples import NO_LABELS
 from iclscope.tasks.turns import messages_of, prefix_of
 
 logger = logging.getLogger(__name__)
 
 WORSE, UNDECIDED, REFERENCE = "worse than random", "undecided", "reference"  # verdicts beside those of `tables`
+OF_CHOSEN = (  # what intervals are for
+    "95 %, for other items and other random sets; of what halves of the items chose, each judged by the other half, "
+    "while the demonstrations here were chosen by all items"
+)
+OF_DRAWN = "95 %, for other items and other sets of both kinds"
 PRIVATE = ("weights", "files")  # of a source.json: checksums, which the run record shows
 
 
@@ -73,16 +89,24 @@ class Pick:
 
 
 def run(
-    *, files: Files, task: Task, settings: Mapping[str, Any], picks_out: str | Path, task_out: str | Path, job: Job
+    *,
+    files: Files,
+    task: Task,
+    settings: Mapping[str, Any],
+    picks_out: str | Path,
+    task_out: str | Path,
+    summary_out: str | Path,
+    job: Job,
 ) -> None:
     """Write the picks, a JSON object a line, the recommended one first, and a task of the harness that uses that one.
 
-    settings: the config's `shots`, with `targets` and `primary` of its `quality` `margin` of its `verdict`, and the
-    number of tables of the study, one for each model and data set.
+    Beside them a table of what sets score. settings: the config's `shots`, with `targets` and `primary` of its
+    `quality`, `margin` of its `verdict`, and the number of tables of the study, one for each model and data set.
     """
     chosen = read_chosen(files, settings, job.seed)
     tried = read_tried(files.shots, files.evaluation, chosen)
     judging = Judging.of(tried, chosen, settings["targets"])
+    judging = replace(judging, crossed=_crossed(tried, chosen, len(judging.clusters), job.seed))
     picks = recommended_first(judging.picks(settings["study_tables"]), settings["margin"][unit_of(chosen.target)])
     rows = SAMPLE.read(files.candidates).sort("id").to_dicts()
     common = {
@@ -95,13 +119,35 @@ def run(
     bare = tried[NOTHING, 0].prompt_tokens
     lines = [_line(pick, [rows[member] for member in pick.tried.members], common, bare) for pick in picks]
     write_picks(lines, task, picks_out, task_out)
+    summary = [*judging.drawn(), *_chosen(picks, chosen.target), *_missing(tried, settings)]
+    frame = pl.DataFrame([{"target": chosen.target, **row} for row in summary], schema=SHOTS_SUMMARY.schema)
+    SHOTS_SUMMARY.write(frame, summary_out, job.provenance)
+
+
+def _crossed(
+    tried: Mapping[tuple[str, int], Tried], chosen: Chosen, judging: int, seed: int
+) -> dict[tuple[str, int], float]:
+    """Name and size of each chosen set → correlation of the errors of the halves that choose it for each other."""
+
+    def of(name: str, k: int) -> float:
+        rng = generator(seed, f"crossed halves of {name} {k}")
+        return crossed_of(
+            chosen.scores,
+            lambda scores: RULES[name](scores, chosen.labels, k) or (),
+            chosen.groups.items,
+            judging,
+            rng,
+        )
+
+    return {(name, k): of(name, k) for name, k in tried if name in RULES}
 
 
 @dataclass(frozen=True)
 class Judging:
     """How sets become picks: what was tried, the target of the verdict and all `targets` that sets have scores in.
 
-    `gold` [n] are the labels of the items that judge, None for generated answers; `clusters` [n] theirs.
+    `gold` [n] are the labels of the items that judge, None for generated answers; `clusters` [n] theirs. `crossed`:
+    name and size of a chosen set → correlation of the errors of the halves of the items.
     """
 
     tried: Mapping[tuple[str, int], Tried]
@@ -110,6 +156,7 @@ class Judging:
     labels: NDArray[np.int64] | None
     gold: NDArray[np.int64] | None
     clusters: NDArray[np.int64]
+    crossed: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tried: Mapping[tuple[str, int], Tried], chosen: Chosen, targets: Sequence[str]) -> "Judging":
@@ -138,6 +185,17 @@ class Judging:
         judged = [replace(pick, verdict=self._verdict(pick, p)) for pick, p in zip(chosen, corrected, strict=True)]
         return [*judged, *(pick for pick in found if pick.drawn)]
 
+    def drawn(self) -> Iterator[dict[str, Any]]:
+        """Rows of the table shots_summary, one per random set with its mean score."""
+        chances: dict[tuple[str, int], Float | None] = {key: None for key in self.tried if key[0] in RANDOM_SETS}
+        if self.labels is not None:
+            chances[RANDOM_BALANCED, 1] = self._of_a_label()
+        for (name, k), share in chances.items():
+            values = self._scores(self.tried[name if k > 1 else RANDOM, k], self.target).mean(axis=1)
+            shares = np.ones(len(values)) if share is None else share
+            for number, (value, chance) in enumerate(zip(values, shares / shares.sum(), strict=True)):
+                yield {"name": name, "k": k, "number": number, "share": float(chance), "value": float(value)}
+
     def _pick(self, mine: Tried) -> Pick:
         others = self.tried[RANDOM, mine.k]
         scores = {target: self._scores(mine, target) for target in self.targets}
@@ -149,7 +207,7 @@ class Judging:
             worth={
                 target: Worth(0.0, None, None, None)
                 if mine is others
-                else worth_of(scores[target], random[target], self.clusters)
+                else self._worth(mine, scores[target], random[target])
                 for target in both
             },
             over_balanced=self._over_balanced(mine, scores[self.target]),
@@ -164,10 +222,17 @@ class Judging:
         if self.labels is None or mine.name in RANDOM_SETS:
             return None
         if mine.k > 1:
-            return worth_of(scores, self._scores(self.tried[RANDOM_BALANCED, mine.k], self.target), self.clusters)
+            return self._worth(mine, scores, self._scores(self.tried[RANDOM_BALANCED, mine.k], self.target))
+        return self._worth(mine, scores, self._scores(self.tried[RANDOM, 1], self.target), self._of_a_label())
+
+    def _worth(self, mine: Tried, scores: Float, others: Float, chances: Float | None = None) -> Worth:
+        return worth_of(scores, others, self.clusters, chances, self.crossed.get((mine.name, mine.k), 0.0))
+
+    def _of_a_label(self) -> Float:
+        """How likely each candidate [C] is drawn if every label has the same chance, up to a factor."""
+        assert self.labels is not None
         _, label, times = np.unique(self.labels, return_inverse=True, return_counts=True)
-        everyone = self._scores(self.tried[RANDOM, 1], self.target)
-        return worth_of(scores, everyone, self.clusters, 1 / times[label])
+        return 1 / times[label]
 
     def _scores(self, tried: Tried, target: str) -> Float:
         """Scores [sets, n]; of no set where the target is not scored."""
@@ -209,6 +274,23 @@ def recommended_first(picks: Sequence[Pick], margin: float) -> list[Pick]:
     return [replace(ship, verdict=RANDOM_WILL_DO) if ship.drawn else ship, *rest]
 
 
+def _chosen(picks: Sequence[Pick], target: str) -> Iterator[dict[str, Any]]:
+    """Rows of the table shots_summary, one per set that was chosen."""
+    for pick in picks:
+        if not pick.drawn:
+            gain, low, high, _ = pick.worth[target]
+            found = {"value": pick.value, "gain": gain, "low": low, "high": high, "verdict": pick.verdict}
+            yield {"name": pick.tried.name, "k": pick.tried.k, "number": 0, **found}
+
+
+def _missing(tried: Mapping[tuple[str, int], Tried], settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of the table shots_summary, one per set that a data set without labels does not have."""
+    for k in settings["sizes"]:
+        for name in (RANDOM_BALANCED, *settings["choose"]):
+            if (name, k) not in tried:
+                yield {"name": name, "k": k, "number": 0, "reason": NO_LABELS}
+
+
 def _line(
     pick: Pick, members: Sequence[Mapping[str, Any]], common: Mapping[str, Any], zero_shot_tokens: float
 ) -> dict[str, Any]:
@@ -221,6 +303,7 @@ def _line(
         **common,
         "value": pick.value,
         **gain._asdict(),
+        "interval": OF_DRAWN if pick.drawn else OF_CHOSEN,
         "over_balanced": pick.over_balanced and pick.over_balanced._asdict(),
         "gains": {target: worth._asdict() for target, worth in pick.worth.items()},
         "deviation_order": pick.deviations[0],

@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
+from scipy.optimize import isotonic_regression, least_squares
 from scipy.stats import t
 
 from iclscope.statistics.intervals import TINY
 from iclscope.statistics.ranks import Float
 
 EXPONENTS = np.geomspace(0.05, 3, 60)  # of the power law that are tried
+PALM = ("limit", "delta", "alpha", "beta")  # its parameters, and where they are looked for
+PALM_BOUNDS = ((0.0, 1e-6, 0.0, 0.05), (1.0, 1 - 1e-6, 20.0, 3.0))
+RESAMPLED = 100  # draws of the seeds
 EXACT = 12  # seeds of which all flips of signs are tried: 4,096
 FLIPS = 10_000  # drawn flips beyond that
 
@@ -121,6 +124,32 @@ def forecast(labelled: NDArray[np.int64], accuracy: Float, at: float) -> float |
         if error < best:
             best, found = error, limit - slope * (at / labelled[0]) ** -exponent
     return float(found)
+
+
+def palm(labelled: NDArray[np.int64], accuracy: Float, rng: np.random.Generator) -> Float | None:
+    """PALM's parameters of the mean of learning curves [seeds, n]: value, low and high of each [4, 3].
+
+    Least squares of A (1 - (1 - delta)^((n / b + alpha)^beta)) with b labels a batch (Machnio et al. 2025, arXiv
+    2507.15381); low and high hold 95 % of what resampled seeds give. None where there are no more points than
+    parameters, or a single seed, of which no spread is known.
+    """
+    seeds, points = accuracy.shape
+    if points <= len(PALM) or seeds < 2:
+        return None
+    batches = labelled / (labelled[1] - labelled[0])
+
+    def fitted(curve: Float, start: Float) -> Float:
+        def off(p: Float) -> Float:
+            return p[0] * (1 - (1 - p[1]) ** ((batches + p[2]) ** p[3])) - curve
+
+        found: Float = least_squares(off, start, bounds=PALM_BOUNDS).x
+        return found
+
+    mean = accuracy.mean(axis=0)
+    whole = fitted(mean, np.array([min(0.99, 1.05 * mean.max() + 0.01), 0.2, 0.5, 0.5]))
+    near = np.clip(whole, np.add(PALM_BOUNDS[0], 1e-4), np.subtract(PALM_BOUNDS[1], 1e-4))  # off the edges
+    drawn = [fitted(accuracy[rng.integers(0, seeds, seeds)].mean(axis=0), near) for _ in range(RESAMPLED)]
+    return np.column_stack([whole, *np.quantile(drawn, [0.025, 0.975], axis=0)])
 
 
 def coverage(labels: NDArray[np.int64]) -> float:

@@ -9,6 +9,13 @@ _REPRESENTATION = Column("representation", pl.String, "encoder, or layer_n: the 
 _START = "how the first labels were chosen: random or typiclust"
 _STRATEGY = "query strategy that chose all later ones"
 
+_PALM = {
+    "limit": "A, the accuracy that labels lead to",
+    "delta": "delta, how much of what is missing a batch brings",
+    "alpha": "alpha, batches that the curve is ahead at the start",
+    "beta": "beta, how the use of further batches grows (above 1) or fades",
+}
+
 ENCODINGS = Table(
     "encodings",
     "Questions of rows that are neither candidates nor items, by the sentence encoder",
@@ -67,6 +74,15 @@ LEARNING_SUMMARY = Table(
         Column("stop_classes", VALUE, "mean number of classes seen there", nullable=True),
         Column("stop_coverage", VALUE, "mean coverage there", nullable=True),
         Column("probe_accuracy", VALUE, "mean accuracy where every row of the pool is labelled"),
+        *(
+            Column(f"palm_{name}{bound}", VALUE, text, nullable=True)
+            for name, meaning in _PALM.items()
+            for bound, text in (
+                ("", f"PALM's {meaning}; empty: too few steps or splits"),
+                ("_low", "lower end of what 95 % of resampled splits give for it"),
+                ("_high", "upper end of that"),
+            )
+        ),
     ),
     ("representation", "start", "strategy"),
 )

@@ -90,6 +90,27 @@ SHOTS = Table(
     ("set", "item"),
 )
 
+SHOTS_SUMMARY = Table(
+    "shots_summary",
+    "What sets of demonstrations score, single ones among them: every random set, and chosen ones on other items",
+    (
+        Column("target", pl.String, "the quality target that sets are chosen and judged by"),
+        Column("name", pl.String, "how it was chosen: balanced, top or cover; or drawn: random or random_balanced"),
+        Column("k", pl.Int16, "demonstrations in it"),
+        Column("number", pl.Int32, "of one demonstration the candidate, else place among the random sets; chosen: 0"),
+        Column("share", pl.Float64, "chance that this set is drawn; empty: it is chosen", nullable=True),
+        Column(
+            "value", pl.Float64, "mean score of the items, of a chosen set by what other items chose", nullable=True
+        ),
+        Column("gain", pl.Float64, "value minus the mean of random sets of this size; empty: drawn", nullable=True),
+        Column("low", pl.Float64, "95 % interval of the gain, for other items and other random sets", nullable=True),
+        Column("high", pl.Float64, "95 % interval of the gain", nullable=True),
+        Column("verdict", pl.String, "as in picks, corrected for all sets that were chosen", nullable=True),
+        Column("reason", pl.String, "why there is no such set", nullable=True),
+    ),
+    ("target", "name", "k", "number"),
+)
+
 HALVING = Table(
     "halving",
     "Sequential halving: the pairs of candidate and item that it takes to find one demonstration",

@@ -18,6 +18,7 @@ BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_WILL_DO = "beats random", "lowers accuracy
 RANDOM_SETS = ("random", "random_balanced")  # names of sets of demonstrations that were drawn, not chosen
 TASK_SCORE = "accuracy"  # the quality target that is what a task scores
 TWIN = "_random"  # behind the name of an SAE, and of a selector that goes by one: the untrained dictionary
+REASON = "reason"  # in the provenance of a table without rows: why it has none
 BEST_POSSIBLE = "best_possible"  # stands among the selectors of the table gains
 
 CANDIDATE = Column("candidate", pl.Int32, "candidate id: rank in the seeded permutation")

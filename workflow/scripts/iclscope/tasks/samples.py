@@ -144,6 +144,9 @@ def _clusters(rows: pl.DataFrame) -> NDArray[np.int64]:
     return names.rank("dense").to_numpy().astype(np.int64) - 1
 
 
+NO_LABELS = "its answers are generated, or its rows do not all have the same choices"
+
+
 def labels_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The choices of rows of a sample (kind, choices), if all have the same; else none, as for generated answers."""
     found = {tuple(row["choices"]) if row["kind"] == "choice" else () for row in rows}

@@ -6,16 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iclscope.report.parts import Chapter, Material, Sheet
-from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, TASK_SCORE
-from iclscope.verdict.wording import TARGET_UNITS, count, interval, plural, quantity, target_name
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+from iclscope.report.parts import Caption, Chapter, Material, Picture, Sheet
+from iclscope.report.style import BLUE, GREEN, GREY, INK, VERMILION, new_figure
+from iclscope.tables import BEATS_RANDOM, LOWERS_ACCURACY, RANDOM_SETS, RANDOM_WILL_DO, SHOTS_SUMMARY, TASK_SCORE
+from iclscope.verdict.wording import TARGET_UNITS, count, enumeration, interval, plural, quantity, target_name
 
 CHAPTER = Chapter(
     "shots",
     "several demonstrations",
     "Several demonstrations",
     note="Sets were chosen from the score matrix by one half of the items and judged on the other, both ways. Gains "
-    "are those over random sets of the same size; the set to ship was chosen by all items.",
+    "are those over random sets of the same size, intervals for other items and other random sets; the set to ship was "
+    "chosen by all items.",
 )
 
 WORDS = {
@@ -25,6 +31,15 @@ WORDS = {
     "random": "random",
     "random_balanced": "random, labels even",
 }
+LOOKS = {  # in the order in which they stand side by side
+    "random": (GREY, "o"),
+    "random_balanced": (GREEN, "o"),
+    "balanced": (BLUE, "o"),
+    "top": (VERMILION, "s"),
+    "cover": ("#A8477F", "D"),
+}
+APART, WIDTH = 0.18, 0.13  # of what stands side by side, where numbers of demonstrations are 1 apart
+GOLDEN = 0.618  # fraction by which points move aside, each after the other: they never form a pattern
 
 Line = Mapping[str, Any]
 
@@ -74,6 +89,88 @@ def card(lines: Sequence[Line], address: str) -> Card:
             ("task for the harness", str(Path(address).with_suffix(".yaml").as_posix())),
         ],
     )
+
+
+@CHAPTER.remark
+def not_tried(material: Material) -> str | None:
+    """What sets a data set cannot have, and why."""
+    table = _read(material)
+    missing = None if table is None else table.filter(pl.col("reason").is_not_null())
+    if missing is None or missing.is_empty():
+        return None
+    names = [f"“{WORDS[name]}”" for name in missing["name"].unique(maintain_order=True)]
+    return f"Not here: sets called {enumeration(names)}, as {missing['reason'][0]}."
+
+
+@CHAPTER.picture
+def scores_of_sets(material: Material) -> Picture | None:
+    """Score against the number of demonstrations: random sets as points, chosen ones with the interval of the gain."""
+    table = _read(material)
+    if table is None:
+        return None
+    table = table.filter(pl.col("value").is_not_null())
+    numbers, names = table["k"].unique().sort().to_list(), [name for name in LOOKS if name in table["name"]]
+    figure = new_figure(height=3.1)
+    ax = figure.subplots()
+    for place, k in enumerate(numbers):
+        mine = table.filter(k=k)
+        there, random = [name for name in names if name in mine["name"]], _mean(mine.filter(name="random"))
+        for turn, name in enumerate(there):
+            ax.hlines(random, place - 0.45, place + 0.45, color=GREY, linewidth=0.7, linestyle=":")
+            _kind(ax, place + APART * (turn - (len(there) - 1) / 2), mine.filter(name=name), random)
+    for name in names:
+        colour, marker = LOOKS[name]
+        ax.plot([], [], marker, color=colour, markersize=4.5, label=WORDS[name])
+    ax.legend(frameon=False, fontsize=6.5, ncols=len(names), loc="lower left", bbox_to_anchor=(0, 1))
+    ax.set_xticks(range(len(numbers)), [count(k) for k in numbers])
+    target = table["target"][0]
+    ax.set(xlabel="demonstrations", ylabel=f"{target_name(target)} ({TARGET_UNITS[target]})")
+    ax.set_xlim(-0.5, len(numbers) - 0.5)
+    return Picture("scores_of_sets", figure, _caption(table), (material.learning["shots_summary"],))
+
+
+def _kind(ax: Axes, x: float, rows: pl.DataFrame, random: float) -> None:
+    """Sets of one name and size around `x`; `random` is the mean of random sets."""
+    colour, marker = LOOKS[rows["name"][0]]
+    if (row := rows.row(0, named=True))["share"] is None:
+        if row["low"] is not None:
+            ax.vlines(x, random + row["low"], random + row["high"], color=colour, linewidth=1.2)
+        ax.plot(x, row["value"], marker, color=colour, markersize=4.5)
+        return
+    aside = (GOLDEN * np.arange(rows.height) % 1 - 0.5) * WIDTH
+    ax.plot(x + aside, rows["value"].to_numpy(), marker, color=colour, markersize=2.8, alpha=0.45, markeredgewidth=0)
+    ax.hlines(_mean(rows), x - WIDTH / 2, x + WIDTH / 2, color=INK, linewidth=1.4, zorder=3)
+
+
+def _mean(rows: pl.DataFrame) -> float:
+    """Expected score of random sets of one kind, by the chance of each to be drawn."""
+    return float((rows["share"] * rows["value"]).sum())
+
+
+def _caption(table: pl.DataFrame) -> Caption:
+    chosen = table.filter(pl.col("share").is_null()).sort("k", "name")
+    said = _beaten(chosen.filter(verdict=BEATS_RANDOM), chosen.height)
+    return Caption(
+        "What sets of demonstrations score",
+        f"Mean {target_name(table['target'][0])} of the items. Points: random sets, with their expected score as a "
+        "dash; sets of one are all candidates of the score matrix. Other marks: what one half of the items chose, on "
+        "the other half, both ways; their bars: the 95 % interval of the gain over random sets, drawn from the dash of "
+        f"these. {said}",
+        f"Scores of random and of chosen sets against the number of demonstrations. {said}",
+    )
+
+
+def _beaten(sure: pl.DataFrame, number: int) -> str:
+    """Which chosen sets beat random ones, by their verdict."""
+    if sure.is_empty():
+        return f"Of {plural(number, 'choice')}, none is shown to beat random sets."
+    names = "; ".join(_called(row) for row in sure.iter_rows(named=True))
+    return f"Of {plural(number, 'choice')}, these are shown to beat random sets, corrected for their number: {names}."
+
+
+def _read(material: Material) -> pl.DataFrame | None:
+    name = SHOTS_SUMMARY.name
+    return SHOTS_SUMMARY.read(material.learning[name]) if name in material.learning else None
 
 
 @CHAPTER.sheet
@@ -154,7 +251,9 @@ def _sure(lines: Sequence[Line]) -> str:
     in_order = "" if order is None else f" Another order of them moves the score by ±{quantity(order)}."
     return (
         f"Better than {_random(first['k'])}{even} on items that did not choose them, corrected for the {number} "
-        f"compared, and for all data sets and models; on {plural(first['items'], 'item')} in all.{in_order}"
+        f"compared, and for all data sets and models; on {plural(first['items'], 'item')} in all. The interval is for "
+        "other items and other random ones. It is that of what half of the items choose; all of them chose "
+        f"{'this one' if first['k'] == 1 else 'these'}.{in_order}"
     )
 
 

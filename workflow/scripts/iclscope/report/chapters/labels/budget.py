@@ -39,6 +39,20 @@ RULES = {
 }
 
 
+@CHAPTER.remark
+def not_compared(material: Material) -> str | None:
+    """What is missing here, a probe or strategies, and why."""
+    table = _read(material)
+    if table is None:
+        return None
+    missing = table.filter(pl.col("reason").is_not_null()).with_columns(
+        what=pl.when(pl.col("rule").is_in([PROBE, OVER_NEAREST])).then(pl.lit("a probe")).otherwise(pl.col("strategy"))
+    )
+    found = missing.group_by("reason", maintain_order=True).agg(pl.col("what").unique(maintain_order=True))
+    sentences = [f"Not here: {enumeration(row['what'])}, as {row['reason']}." for row in found.iter_rows(named=True)]
+    return " ".join(sentences) or None
+
+
 @CHAPTER.picture
 def labels_needed(material: Material) -> Picture | None:
     """Score against labels in random pools, a panel per kind of vectors, with bands; None without the table."""
@@ -129,6 +143,8 @@ def strategies(material: Material) -> Sheet | None:
     if table is None:
         return None
     mine = table.filter(pl.col("gain").is_not_null(), target=_target(table))
+    if mine.is_empty():
+        return None
     most = max(mine["budget"])
     last = mine.filter(budget=most).sort("rule", "representation", "area", descending=[False, False, True])
     rows = [
@@ -158,7 +174,7 @@ def strategies(material: Material) -> Sheet | None:
 
 def _target(table: pl.DataFrame) -> str:
     """Accuracy, which a probe has too, else the target that claims are about."""
-    targets = table["target"].unique(maintain_order=True).to_list()
+    targets = table.filter(pl.col("value").is_not_null())["target"].unique(maintain_order=True).to_list()
     return TASK_SCORE if TASK_SCORE in targets else targets[0]
 
 

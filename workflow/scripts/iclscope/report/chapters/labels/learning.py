@@ -11,7 +11,8 @@ from scipy.stats import t
 from iclscope.report.drawing import grid
 from iclscope.report.parts import Caption, Chapter, Material, Picture, Sheet
 from iclscope.report.style import GREY, new_figure
-from iclscope.tables import LEARNING, LEARNING_CLAIMS, LEARNING_SUMMARY
+from iclscope.runtime.parquet import read_provenance
+from iclscope.tables import LEARNING, LEARNING_CLAIMS, LEARNING_SUMMARY, REASON
 from iclscope.verdict.wording import count, enumeration, interval, p_value, plural, quantity
 
 CHAPTER = Chapter(
@@ -35,6 +36,14 @@ COLOURS = {
     "dropquery": "#6b6b6b",
 }
 COLUMNS = 3  # panels side by side
+
+
+@CHAPTER.remark
+def no_curves(material: Material) -> str | None:
+    """Why this data set has no learning curves, where the study has some."""
+    if LEARNING.name not in material.learning or _read(material, LEARNING) is not None:
+        return None
+    return f"No learning curves of this data set: {read_provenance(material.learning[LEARNING.name])[REASON]}."
 
 
 @CHAPTER.picture
@@ -169,6 +178,42 @@ def discovery(material: Material) -> Sheet | None:
     )
     header = ("questions as", "strategy", "start", "stop", "classes seen", "coverage")
     return Sheet(caption, header, rows, words=(0, 1, 2, 3))
+
+
+@CHAPTER.sheet
+def described(material: Material) -> Sheet | None:
+    """PALM's parameters of every curve, each with its spread."""
+    summary = _read(material, LEARNING_SUMMARY)
+    known = None if summary is None else summary.filter(pl.col("palm_limit").is_not_null())
+    if known is None or known.is_empty():
+        return None
+    rows = [
+        (
+            row["representation"],
+            row["strategy"],
+            row["start"],
+            *(
+                f"{quantity(row[name])} ({interval(row[f'{name}_low'], row[f'{name}_high'])})"
+                for name in ("palm_limit", "palm_delta", "palm_alpha", "palm_beta")
+            ),
+        )
+        for row in known.iter_rows(named=True)
+    ]
+    caption = (
+        "The mean curve as A(1 − (1 − δ)^((n/b + α)^β)) of n labels in batches of b (PALM, arXiv 2507.15381), with "
+        "what 95 % of resampled splits give. Where that is wide, many curves fit alike, and a number says nothing of "
+        "a strategy"
+    )
+    header = (
+        "questions as",
+        "strategy",
+        "start",
+        "A, what labels lead to",
+        "δ, coverage",
+        "α, head start",
+        "β, growth",
+    )
+    return Sheet(caption, header, rows, words=(0, 1, 2))
 
 
 @CHAPTER.sheet
