@@ -1,0 +1,204 @@
+"""Scores and answers of a serving engine, by the completions interface that vLLM and SGLang offer over HTTP.
+
+Prompts go as token ids and generated tokens come back as such, so that tokenisation stays ours. Log probabilities of a
+prompt's own tokens are asked for by `echo` with `logprobs`, which both engines know; one token is generated besides,
+since neither does without.
+"""
+
+import http.client
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from iclscope.engine.generation import Answer, Ending, Stopping
+from iclscope.engine.prompts import Prompt
+from iclscope.runtime.errors import StudyError
+
+logger = logging.getLogger(__name__)
+
+API_KEY = "ICLSCOPE_API_KEY"  # environment variable; no configuration or result ever holds the key
+KEY = "evaluation.engine.url"
+CONNECTIONS = 32  # requests under way at a time, which the server batches as it likes
+WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds before each further try
+PATIENCE = 600  # seconds for one answer
+TOO_MANY, FIRST_OF_SERVER = 429, 500  # HTTP status
+KEPT = 300  # characters of what a server says
+VERSIONS = ("/version", "/server_info")  # of vLLM, of SGLang
+UNKNOWN = "unknown"
+
+# The likeliest token, whatever the server's or the model's own defaults are.
+GREEDY = {"temperature": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+
+
+class Server:
+    """A server at `url` that serves the study's model `model`, by that name or as its only one."""
+
+    def __init__(self, url: str, model: str) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1")
+        card = self._card(model)
+        self._name = card["id"]
+        self.engine = {"name": str(card.get("owned_by") or UNKNOWN), "version": self._version()}
+        logger.info("%s: %s %s serves %s", self.url, *self.engine.values(), self._name)
+
+    def score(self, prompts: Sequence[Prompt], batch_tokens: int = 0) -> list[np.ndarray]:
+        """As `scoring.score`; `batch_tokens` is of no effect, since the server makes up its own batches."""
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(self._score, prompts))
+
+    def generate(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        groups: Sequence[Sequence[Prompt]],
+        batch_tokens: int,
+        stopping: Stopping,
+        advance: Callable[[int], Any] = lambda finished: None,
+    ) -> list[list[Answer]]:
+        """As `generation.generate`; `batch_tokens` as in `score`. Answers end, and are cut, as those are."""
+        prompts = [prompt for group in groups for prompt in group]
+        ended, answers = Ending(tokenizer, stopping), []
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            for logprobs, tokens in pool.map(partial(self._answer, tokenizer, stopping), prompts):
+                answer = Answer(logprobs)
+                for token in (*tokens, tokenizer.eos_token_id):  # which an engine may leave out
+                    answer.tokens.append(token)
+                    if ended([answer]):
+                        break
+                answers.append(answer)
+                advance(1)
+        ordered = iter(answers)
+        return [list(islice(ordered, len(group))) for group in groups]
+
+    def begin_answer(self, tokens: Sequence[int], limit: int) -> tuple[list[int], str]:
+        """The first `limit` tokens that follow `tokens`, and the server's own text for them."""
+        (choice,) = self._complete([list(tokens)], max_tokens=limit, return_token_ids=True)
+        return self._tokens_of(choice), str(choice.get("text"))
+
+    def _score(self, prompt: Prompt) -> np.ndarray:
+        """Log probability in nats of every continuation of a prompt: float32 [continuations]."""
+        sequences = [prompt.context + continuation for continuation in prompt.continuations]
+        choices = self._complete(sequences, max_tokens=1, echo=True, logprobs=1)
+        start = len(prompt.context)
+        sums = [sum(self._logprobs_of(*both)[start:]) for both in zip(choices, sequences, strict=True)]
+        return np.array(sums, dtype=np.float32)
+
+    def _answer(
+        self, tokenizer: PreTrainedTokenizerBase, stopping: Stopping, prompt: Prompt
+    ) -> tuple[np.ndarray, list[int]]:
+        """Log probabilities of a prompt's continuations, and the tokens of its answer up to where the server ends it.
+
+        The one token that ends an answer is the tokenizer's, as in the harness; a model's own defaults may name others.
+        """
+        end = tokenizer.eos_token_id
+        (choice,) = self._complete(
+            [prompt.context],
+            max_tokens=stopping.max_new_tokens,
+            return_token_ids=True,
+            stop=[sequence for sequence in stopping.sequences if sequence],
+            stop_token_ids=[] if end is None else [end],
+            ignore_eos=True,
+        )
+        tokens = self._tokens_of(choice)
+        if choice.get("finish_reason") == "length" and len(tokens) < stopping.max_new_tokens:
+            raise StudyError(
+                f"{KEY}: {self.url} cuts an answer after {len(tokens)} of {stopping.max_new_tokens} tokens; serve the "
+                "model with a longer context"
+            )
+        return self._score(prompt), tokens
+
+    def _complete(self, sequences: list[list[int]], **options: Any) -> list[dict[str, Any]]:
+        """What the server makes of each sequence of tokens, in their order."""
+        body = {"model": self._name, "prompt": sequences, **GREEDY, **options}
+        answer = self._ask("/v1/completions", body)
+        choices = answer.get("choices") if isinstance(answer, Mapping) else None
+        try:
+            ordered = sorted(choices or [], key=lambda choice: choice["index"])
+        except (TypeError, KeyError):
+            ordered = []
+        if [choice["index"] for choice in ordered] != list(range(len(sequences))):
+            raise self._strange(f"does not answer {len(sequences)} prompts with as many choices")
+        return ordered
+
+    def _logprobs_of(self, choice: Mapping[str, Any], sequence: Sequence[int]) -> list[float]:
+        """Log probability in nats of every token of `sequence`; the first one, which nothing precedes, has none."""
+        found = (choice.get("logprobs") or {}).get("token_logprobs") or []
+        # Behind them comes that of the token which is generated besides.
+        if len(found) - len(sequence) not in (0, 1) or not all(isinstance(one, float | int) for one in found[1:]):
+            raise self._strange("gives no log probability for each token of a prompt (echo with logprobs)")
+        return list(found[: len(sequence)])
+
+    def _tokens_of(self, choice: Mapping[str, Any]) -> list[int]:
+        tokens = choice.get("token_ids")
+        if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+            raise self._strange("gives no ids of generated tokens (return_token_ids)")
+        return tokens
+
+    def _card(self, model: str) -> Mapping[str, Any]:
+        """What the server says of the model that it serves."""
+        listed = self._ask("/v1/models")
+        cards = listed.get("data") if isinstance(listed, Mapping) else None
+        if not cards or not all(isinstance(card, Mapping) and "id" in card for card in cards):
+            raise self._strange("lists no model at /v1/models")
+        named = {card["id"]: card for card in cards}
+        if model not in named and len(named) > 1:
+            raise StudyError(
+                f"{KEY}: {self.url} serves {', '.join(named)}, and none of them as {model}; start it with "
+                f"--served-model-name {model}"
+            )
+        return named.get(model, cards[0])
+
+    def _version(self) -> str:
+        for path in VERSIONS:
+            try:
+                answer = self._ask(path)
+            except StudyError:
+                continue
+            if isinstance(answer, Mapping) and "version" in answer:
+                return str(answer["version"])
+        return UNKNOWN
+
+    def _ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The server's answer, tried again while it cannot be reached or is too busy; raises StudyError."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        if key := os.environ.get(API_KEY, "").strip():
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        for wait in (*WAITS, None):
+            try:
+                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != TOO_MANY and error.code < FIRST_OF_SERVER:
+                    raise self._refused(error) from None
+                trouble = f"answers with HTTP status {error.code}"
+            except (OSError, http.client.HTTPException) as error:
+                trouble = f"cannot be reached ({error})"
+            except ValueError as error:
+                raise self._strange(f"answers {path} with what is no JSON ({error})") from None
+            if wait is not None:
+                logger.warning("%s %s; trying again in %g s", self.url, trouble, wait)
+                time.sleep(wait)
+        raise StudyError(
+            f"{KEY}: {self.url} {trouble}, after {len(WAITS) + 1} tries; see that it runs, then rerun: blocks that are "
+            "finished stay"
+        )
+
+    def _refused(self, error: urllib.error.HTTPError) -> StudyError:
+        said = " ".join(error.read().decode(errors="replace").split())[:KEPT]
+        hint = f"; set the environment variable {API_KEY} to its key" if error.code in (401, 403) else ""
+        return StudyError(f"{KEY}: {self.url} refuses a request with HTTP status {error.code} ({said}){hint}")
+
+    def _strange(self, what: str) -> StudyError:
+        return StudyError(
+            f"{KEY}: {self.url} {what}; name a server that speaks vLLM's or SGLang's completions interface"
+        )
