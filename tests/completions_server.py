@@ -20,6 +20,7 @@ class CompletionsServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.model, self.tokenizer, self.version = model, tokenizer, version
         self.names = ["served"]
+        self.lists_tokens = True  # whether it knows `logprob_token_ids`
         self.key: str | None = None  # whoever lacks it is refused
         self.failures: list[int] = []  # status codes of the next answers
         self.change: Callable[[dict[str, Any]], Any] = lambda choice: choice  # what becomes of each choice
@@ -70,6 +71,11 @@ class CompletionsServer(ThreadingHTTPServer):
         if body.get("echo") and body.get("logprobs"):
             steps = zip(logprobs, tokens[1:], strict=True)
             choice["logprobs"] = {"token_logprobs": [None, *(float(step[token]) for step, token in steps)]}
+        elif body.get("logprobs"):
+            chosen = [tokens[-1], *(body.get("logprob_token_ids", []) if self.lists_tokens else [])]
+            choice["logprobs"] = {
+                "top_logprobs": [{f"token_id:{token}": float(logprobs[-1][token]) for token in chosen}]
+            }
         return choice
 
 

@@ -46,6 +46,28 @@ def test_scores_are_those_of_the_embedded_engine(stub, prompts, tiny_model):
         np.testing.assert_allclose(mine, wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_choices_of_one_token_are_read_off_one_prompt(stub, tiny_model, knows):
+    stub.lists_tokens = knows
+    prompts = [Prompt([5, 6, 7, 8], [[9], [10], [9]]), Prompt([5, 6, 7], [[11]]), Prompt([5, 6], [[12], [13, 14]])]
+    found = Server(stub.address, "tiny").score(prompts)
+    for mine, wanted in zip(found, score(tiny_model, prompts, 256), strict=True):
+        np.testing.assert_allclose(mine, wanted, atol=1e-4)
+    alone = [body["prompt"] for body in stub.bodies if "logprob_token_ids" in body]
+    together = [body["prompt"] for body in stub.bodies if body.get("echo")]
+    assert [prompts[0].context] in alone
+    assert [[5, 6, 12], [5, 6, 13, 14]] in together
+    assert len(together) == (1 if knows else 3)
+
+
+def test_a_server_that_refuses_to_list_tokens_is_asked_otherwise(stub, tiny_model):
+    answer = stub.answer
+    stub.answer = lambda path, body: (422, {}) if body and "logprob_token_ids" in body else answer(path, body)
+    prompt = Prompt([5, 6, 7, 8], [[9], [10]])
+    (found,) = Server(stub.address, "tiny").score([prompt])
+    np.testing.assert_allclose(found, score(tiny_model, [prompt], 256)[0], atol=1e-4)
+
+
 def test_prompts_go_as_token_ids_with_what_both_engines_know(stub, prompts):
     Server(stub.address + "/v1/", "tiny").score(prompts[:1])
     (body,) = stub.bodies
@@ -147,6 +169,7 @@ def test_what_a_server_says_of_a_request_is_passed_on(stub, tiny_model):
 MALFORMED = {
     "no logprobs": lambda choice: {**choice, "logprobs": None},
     "of generated tokens alone": lambda choice: {**choice, "logprobs": {"token_logprobs": [-1.0]}},
+    "a list": lambda choice: {**choice, "logprobs": [{"token": "a", "logprob": -1.0}]},
     "a token more": lambda choice: {**choice, "logprobs": {"token_logprobs": [None, *[-1.0] * 999]}},
     "text for numbers": lambda choice: {
         **choice,

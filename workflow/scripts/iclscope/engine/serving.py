@@ -2,7 +2,8 @@
 
 Prompts go as token ids and generated tokens come back as such, so that tokenisation stays ours. Log probabilities of a
 prompt's own tokens are asked for by `echo` with `logprobs`, which both engines know; one token is generated besides,
-since neither does without.
+since neither does without. They never read those off their cache: where every choice is one token, vLLM is asked for
+these tokens' log probabilities behind the prompt instead (`logprob_token_ids`).
 """
 
 import http.client
@@ -41,6 +42,10 @@ UNKNOWN = "unknown"
 GREEDY = {"temperature": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
 
 
+class RefusedError(StudyError):
+    """A request that the server understands and does not answer."""
+
+
 class Server:
     """A server at `url` that serves the study's model `model`, by that name or as its only one."""
 
@@ -48,6 +53,7 @@ class Server:
         self.url = url.rstrip("/").removesuffix("/v1")
         card = self._card(model)
         self._name = card["id"]
+        self._lists_tokens = True  # until it turns out that it does not
         self.engine = {"name": str(card.get("owned_by") or UNKNOWN), "version": self._version()}
         logger.info("%s: %s %s serves %s", self.url, *self.engine.values(), self._name)
 
@@ -86,11 +92,30 @@ class Server:
 
     def _score(self, prompt: Prompt) -> np.ndarray:
         """Log probability in nats of every continuation of a prompt: float32 [continuations]."""
+        if self._lists_tokens and all(len(continuation) == 1 for continuation in prompt.continuations):
+            listed = self._score_tokens(prompt)
+            if listed is not None:
+                return listed
+            self._lists_tokens = False
         sequences = [prompt.context + continuation for continuation in prompt.continuations]
         choices = self._complete(sequences, max_tokens=1, echo=True, logprobs=1)
         start = len(prompt.context)
         sums = [sum(self._logprobs_of(*both)[start:]) for both in zip(choices, sequences, strict=True)]
         return np.array(sums, dtype=np.float32)
+
+    def _score_tokens(self, prompt: Prompt) -> np.ndarray | None:
+        """As `_score`, of continuations of one token; None from a server that does not list the tokens asked for."""
+        tokens = [token for (token,) in prompt.continuations]
+        wanted = {"logprobs": 1, "logprob_token_ids": sorted(set(tokens)), "return_tokens_as_token_ids": True}
+        try:
+            (choice,) = self._complete([prompt.context], max_tokens=1, **wanted)
+        except RefusedError:
+            return None
+        listed = _logprobs(choice, "top_logprobs")[:1]
+        if not listed or not isinstance(listed[0], Mapping):
+            return None
+        values = [listed[0].get(f"token_id:{token}") for token in tokens]
+        return np.array(values, dtype=np.float32) if all(map(_is_number, values)) else None
 
     def _answer(
         self, tokenizer: PreTrainedTokenizerBase, stopping: Stopping, prompt: Prompt
@@ -131,9 +156,9 @@ class Server:
 
     def _logprobs_of(self, choice: Mapping[str, Any], sequence: Sequence[int]) -> list[float]:
         """Log probability in nats of every token of `sequence`; the first one, which nothing precedes, has none."""
-        found = (choice.get("logprobs") or {}).get("token_logprobs") or []
+        found = _logprobs(choice, "token_logprobs")
         # Behind them comes that of the token which is generated besides.
-        if len(found) - len(sequence) not in (0, 1) or not all(isinstance(one, float | int) for one in found[1:]):
+        if len(found) - len(sequence) not in (0, 1) or not all(map(_is_number, found[1:])):
             raise self._strange("gives no log probability for each token of a prompt (echo with logprobs)")
         return list(found[: len(sequence)])
 
@@ -161,7 +186,7 @@ class Server:
         for path in VERSIONS:
             try:
                 answer = self._ask(path)
-            except StudyError:
+            except RefusedError:
                 continue
             if isinstance(answer, Mapping) and "version" in answer:
                 return str(answer["version"])
@@ -196,9 +221,20 @@ class Server:
     def _refused(self, error: urllib.error.HTTPError) -> StudyError:
         said = " ".join(error.read().decode(errors="replace").split())[:KEPT]
         hint = f"; set the environment variable {API_KEY} to its key" if error.code in (401, 403) else ""
-        return StudyError(f"{KEY}: {self.url} refuses a request with HTTP status {error.code} ({said}){hint}")
+        return RefusedError(f"{KEY}: {self.url} refuses a request with HTTP status {error.code} ({said}){hint}")
 
     def _strange(self, what: str) -> StudyError:
         return StudyError(
             f"{KEY}: {self.url} {what}; name a server that speaks vLLM's or SGLang's completions interface"
         )
+
+
+def _logprobs(choice: Mapping[str, Any], field: str) -> list[Any]:
+    """A list of the part `logprobs` of a choice; none if it has none."""
+    part = choice.get("logprobs")
+    found = part.get(field) if isinstance(part, Mapping) else None
+    return found if isinstance(found, list) else []
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int)
