@@ -16,9 +16,9 @@ class CompletionsServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, version: str = "0.32.0") -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.model, self.tokenizer, self.version = model, tokenizer, version
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.model, self.tokenizer = model, tokenizer
         self.names = ["served"]
         self.lists_tokens = True  # whether it knows `logprob_token_ids`
         self.key: str | None = None  # whoever lacks it is refused
@@ -41,7 +41,9 @@ class CompletionsServer(ThreadingHTTPServer):
         if path == "/v1/models":
             return 200, {"object": "list", "data": [{"id": name, "owned_by": "vllm"} for name in self.names]}
         if path == "/version":
-            return 200, {"version": self.version}
+            return 200, {"version": "0.32.0"}
+        if path == "/health":
+            return 200, {}
         if path != "/v1/completions":
             return 404, {"detail": "Not Found"}
         if body["model"] not in self.names:

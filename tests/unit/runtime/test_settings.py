@@ -144,12 +144,20 @@ MALFORMED = {
     "block without items": ({"evaluation/block": {"candidates": 4}}, r"evaluation\.block: key items is missing"),
     "engine unknown": (
         {"evaluation/engine": {"name": "sglang", "url": "http://one"}},
-        r"evaluation\.engine\.name: 'sglang' is not one of server",
+        r"evaluation\.engine\.name: 'sglang' is not one of server, vllm",
     ),
     "engine without address": ({"evaluation/engine": {"name": "server"}}, r"evaluation\.engine: key url is missing"),
     "engine with its key": (
         {"evaluation/engine": {"name": "server", "url": "http://one", "key": "secret"}},
         r"evaluation\.engine: unknown key key \(known: name, url\)",
+    ),
+    "vllm without an interpreter": (
+        {"evaluation/engine": {"name": "vllm"}},
+        r"evaluation\.engine: key python is missing",
+    ),
+    "vllm with an address": (
+        {"evaluation/engine": {"name": "vllm", "python": "python3", "url": "http://one"}},
+        r"evaluation\.engine: unknown key url \(known: name, python\)",
     ),
     "address with a password": (
         {"evaluation/engine": {"name": "server", "url": "http://me:secret@one"}},

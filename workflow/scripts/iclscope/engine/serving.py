@@ -10,16 +10,22 @@ import http.client
 import json
 import logging
 import os
+import socket
+import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from iclscope.engine.generation import Answer, Ending, Stopping
@@ -29,7 +35,7 @@ from iclscope.runtime.errors import StudyError
 logger = logging.getLogger(__name__)
 
 API_KEY = "ICLSCOPE_API_KEY"  # environment variable; no configuration or result ever holds the key
-KEY = "evaluation.engine.url"
+KEY = "evaluation.engine"
 CONNECTIONS = 32  # requests under way at a time, which the server batches as it likes
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds before each further try
 PATIENCE = 600  # seconds for one answer
@@ -37,6 +43,8 @@ TOO_MANY, FIRST_OF_SERVER = 429, 500  # HTTP status
 KEPT = 300  # characters of what a server says
 VERSIONS = ("/version", "/server_info")  # of vLLM, of SGLang
 UNKNOWN = "unknown"
+VLLM = "vllm.entrypoints.openai.api_server"
+START, GLANCE, END = 1800, 0.5, 30  # seconds that vLLM may take to load a model, between looks at it, and to end
 
 # The likeliest token, whatever the server's or the model's own defaults are.
 GREEDY = {"temperature": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
@@ -47,10 +55,14 @@ class RefusedError(StudyError):
 
 
 class Server:
-    """A server at `url` that serves the study's model `model`, by that name or as its only one."""
+    """A server at `url` that serves the study's model `model`, by that name or as its only one.
 
-    def __init__(self, url: str, model: str) -> None:
+    key: the setting that led to it. `place` is both, for errors.
+    """
+
+    def __init__(self, url: str, model: str, key: str = f"{KEY}.url") -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
+        self.place = f"{key}: {self.url}"
         card = self._card(model)
         self._name = card["id"]
         self._lists_tokens = True  # until it turns out that it does not
@@ -136,7 +148,7 @@ class Server:
         tokens = self._tokens_of(choice)
         if choice.get("finish_reason") == "length" and len(tokens) < stopping.max_new_tokens:
             raise StudyError(
-                f"{KEY}: {self.url} cuts an answer after {len(tokens)} of {stopping.max_new_tokens} tokens; serve the "
+                f"{self.place} cuts an answer after {len(tokens)} of {stopping.max_new_tokens} tokens; serve the "
                 "model with a longer context"
             )
         return self._score(prompt), tokens
@@ -177,7 +189,7 @@ class Server:
         named = {card["id"]: card for card in cards}
         if model not in named and len(named) > 1:
             raise StudyError(
-                f"{KEY}: {self.url} serves {', '.join(named)}, and none of them as {model}; start it with "
+                f"{self.place} serves {', '.join(named)}, and none of them as {model}; start it with "
                 f"--served-model-name {model}"
             )
         return named.get(model, cards[0])
@@ -214,19 +226,17 @@ class Server:
                 logger.warning("%s %s; trying again in %g s", self.url, trouble, wait)
                 time.sleep(wait)
         raise StudyError(
-            f"{KEY}: {self.url} {trouble}, after {len(WAITS) + 1} tries; see that it runs, then rerun: blocks that are "
+            f"{self.place} {trouble}, after {len(WAITS) + 1} tries; see that it runs, then rerun: blocks that are "
             "finished stay"
         )
 
     def _refused(self, error: urllib.error.HTTPError) -> StudyError:
         said = " ".join(error.read().decode(errors="replace").split())[:KEPT]
         hint = f"; set the environment variable {API_KEY} to its key" if error.code in (401, 403) else ""
-        return RefusedError(f"{KEY}: {self.url} refuses a request with HTTP status {error.code} ({said}){hint}")
+        return RefusedError(f"{self.place} refuses a request with HTTP status {error.code} ({said}){hint}")
 
     def _strange(self, what: str) -> StudyError:
-        return StudyError(
-            f"{KEY}: {self.url} {what}; name a server that speaks vLLM's or SGLang's completions interface"
-        )
+        return StudyError(f"{self.place} {what}; name a server that speaks vLLM's or SGLang's completions interface")
 
 
 def _logprobs(choice: Mapping[str, Any], field: str) -> list[Any]:
@@ -238,3 +248,61 @@ def _logprobs(choice: Mapping[str, Any], field: str) -> list[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, float | int)
+
+
+@contextmanager
+def started(python: str, model: str | Path, dtype: str, device: torch.device) -> Iterator[str]:
+    """The address of a vLLM server of the model folder `model`, started with an interpreter that has vLLM.
+
+    It listens on this machine alone, has `device` alone, and ends with the block. Raises StudyError.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [python, "-m", VLLM, "--model", str(model), "--served-model-name", Path(model).name, "--dtype", dtype]
+    command += ["--host", "127.0.0.1", "--port", port]
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(command, env=_environment(device), stdout=said, stderr=subprocess.STDOUT)
+        except OSError as error:
+            raise StudyError(
+                f"{KEY}.python: {python} cannot be run ({error}); name an interpreter that has vLLM"
+            ) from None
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _await_start(process, url, said)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    """The environment of another interpreter: nothing of this one's modules, and one GPU."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    if device.type == "cuda":
+        visible = kept.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        kept["CUDA_VISIBLE_DEVICES"] = visible[device.index] if visible[0] else str(device.index)
+    return kept
+
+
+def _await_start(process: subprocess.Popen[bytes], url: str, said: IO[bytes]) -> None:
+    """Wait until the server answers; raises StudyError with the last line it said if it ends before."""
+    began = time.monotonic()
+    while time.monotonic() - began < START:
+        if process.poll() is not None:
+            said.seek(0)
+            lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+            logger.error("%s", "\n".join(lines))
+            last = lines[-1][:KEPT] if lines else f"exit status {process.returncode}"
+            raise StudyError(f"{KEY}.python: vLLM does not start ({last}); the log has all that it said")
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=PATIENCE):
+                return
+        except OSError:
+            time.sleep(GLANCE)
+    raise StudyError(f"{KEY}.python: vLLM has not loaded the model within {START} s; use a server instead")

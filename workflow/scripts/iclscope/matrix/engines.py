@@ -1,7 +1,8 @@
-"""What computes a block: the embedded engine, or a server that was found to serve the study's model."""
+"""What computes a block: the embedded engine, or a server that was found to have the study's model."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from iclscope.engine import models
 from iclscope.engine.prompts import Prompt
 from iclscope.engine.reference import LAYOUTS, ROUNDED, generation_method, score_alone, score_plain, scoring_method
-from iclscope.engine.serving import KEY, Server
+from iclscope.engine.serving import KEY, Server, started
+from iclscope.runtime import devices
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import PreparedModel
 
@@ -49,11 +51,11 @@ class Served:
 
     batch_tokens = UNPACKED
 
-    def __init__(self, model: PreparedModel, url: str) -> None:
+    def __init__(self, model: PreparedModel, url: str, key: str) -> None:
         self._local = model._replace(device="cpu")
         self.tokenizer = models.load_tokenizer(model.folder)
         self.context_length = models.load_context_length(model.folder)
-        self._server = Server(url, model.name)
+        self._server = Server(url, model.name, key)
         self.origin = {"engine": self._server.engine}
 
     def scoring(self, tried: Sequence[Prompt], _: int) -> Work:
@@ -80,8 +82,8 @@ class Served:
         if difference > tolerance:
             name, dtype = self._local.name, self._local.dtype
             raise StudyError(
-                f"{KEY}: log probabilities of {self._server.url} differ by up to {difference:.3g} nats from those of "
-                f"models.{name}, where rounding explains {tolerance:.3g}; serve that very model and revision, "
+                f"{self._server.place} gives log probabilities that differ by up to {difference:.3g} nats from those "
+                f"of models.{name}, where rounding explains {tolerance:.3g}; serve that very model and revision, "
                 f"unquantised and in {dtype}, or take evaluation.engine out"
             )
         logger.info("%s agrees with the model within %.2g nats", self._server.url, difference)
@@ -93,18 +95,24 @@ class Served:
             ours = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
             if _visible(theirs) != _visible(ours):
                 raise StudyError(
-                    f"{KEY}: {self._server.url} takes tokens for {theirs!r} that are {ours!r} to models."
+                    f"{self._server.place} takes tokens for {theirs!r} that are {ours!r} to models."
                     f"{self._local.name}; serve the model with the tokenizer of its own folder"
                 )
 
 
-def engine_of(model: PreparedModel, settings: Mapping[str, Any]) -> Embedded | Served:
-    """The engine that the section `evaluation` of a configuration names for a model."""
+@contextmanager
+def engine_of(model: PreparedModel, settings: Mapping[str, Any]) -> Iterator[Embedded | Served]:
+    """The engine that the section `evaluation` of a configuration names for a model; what it starts ends with it."""
     asked = settings.get("engine")
     if asked is None:
-        return Embedded(model, settings["batch_tokens"])
-    url = asked["url"]
-    return Served(model, url if isinstance(url, str) else url[model.name])
+        yield Embedded(model, settings["batch_tokens"])
+    elif asked["name"] == "vllm":
+        device = devices.take(devices.pick(model.device))
+        with started(asked["python"], model.folder, model.dtype, device) as url:
+            yield Served(model, url, f"{KEY}.python")
+    else:
+        url = asked["url"]
+        yield Served(model, url if isinstance(url, str) else url[model.name], f"{KEY}.url")
 
 
 def _length(prompt: Prompt) -> int:

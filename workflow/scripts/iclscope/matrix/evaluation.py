@@ -49,25 +49,25 @@ def run_block(
     rows = POOL.read(pool)
     demonstrations = _rows(rows, "candidate", block.candidates)
     items = _rows(rows, "item", block.items)
-    engine = engine_of(model, settings)
-    encoder = PromptEncoder(engine.tokenizer)
-    generated = items[0]["kind"] == "generation"
-    scorer = GenerationScorer(items, task, settings["max_new_tokens"]) if generated else None
-    new_tokens = scorer.stopping.max_new_tokens if scorer else 0
-    length = PackLength(engine.batch_tokens)
-    tried = encoder.encode(max((row["prefix"] for row in demonstrations), key=len), items)
-    fits = partial(_check_lengths, new_tokens=new_tokens, limit=engine.context_length, model=model.name)
-    with_zero_shot = block.candidates[0] == 0
-    groups = ahead(_groups(encoder, demonstrations, items, fits, with_zero_shot))
-    number = len(demonstrations) + with_zero_shot
-    logger.info("%d prompts of %d items", number, len(items))
-    if scorer:
-        answer = engine.answering(tried, length.tokens, new_tokens)
-        frames = _generate_all(answer, groups, number, items, scorer, length, model.name)
-    else:
-        score = engine.scoring(tried, length.tokens)
-        frames = _score_all(score, groups, number, items, length, model.name)
-    EVALUATION.write(pl.concat(frames), block_out, {**job.provenance, **engine.origin})
+    with engine_of(model, settings) as engine:
+        encoder = PromptEncoder(engine.tokenizer)
+        generated = items[0]["kind"] == "generation"
+        scorer = GenerationScorer(items, task, settings["max_new_tokens"]) if generated else None
+        new_tokens = scorer.stopping.max_new_tokens if scorer else 0
+        length = PackLength(engine.batch_tokens)
+        tried = encoder.encode(max((row["prefix"] for row in demonstrations), key=len), items)
+        fits = partial(_check_lengths, new_tokens=new_tokens, limit=engine.context_length, model=model.name)
+        with_zero_shot = block.candidates[0] == 0
+        groups = ahead(_groups(encoder, demonstrations, items, fits, with_zero_shot))
+        number = len(demonstrations) + with_zero_shot
+        logger.info("%d prompts of %d items", number, len(items))
+        if scorer:
+            answer = engine.answering(tried, length.tokens, new_tokens)
+            frames = _generate_all(answer, groups, number, items, scorer, length, model.name)
+        else:
+            score = engine.scoring(tried, length.tokens)
+            frames = _score_all(score, groups, number, items, length, model.name)
+        EVALUATION.write(pl.concat(frames), block_out, {**job.provenance, **engine.origin})
 
 
 def _score_all(
