@@ -22,7 +22,7 @@ class CompletionsServer(ThreadingHTTPServer):
         self.names = ["served"]
         self.lists_tokens = True  # whether it knows `logprob_token_ids`
         self.key: str | None = None  # whoever lacks it is refused
-        self.failures: list[int] = []  # status codes of the next answers
+        self.failures: list[int] = []  # status codes of the next answers; 0 cuts the connection
         self.change: Callable[[dict[str, Any]], Any] = lambda choice: choice  # what becomes of each choice
         self.asked: list[tuple[str, dict[str, str], Any]] = []
         self.lock = threading.Lock()
@@ -99,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
                 status, said = 401, {"error": "Unauthorized"}
             else:
                 status, said = self.server.answer(self.path, body)
+        if status == 0:
+            return
         content = json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

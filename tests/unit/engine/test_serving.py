@@ -119,7 +119,7 @@ def test_of_several_served_models_the_one_of_that_name_is_asked(stub, prompts):
         Server(stub.address, "mine")
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [0, 429, 500, 503])
 def test_a_busy_server_is_asked_again(stub, prompts, status):
     server = Server(stub.address, "tiny")
     wanted = server.score(prompts[:1])[0]
