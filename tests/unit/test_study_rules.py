@@ -197,6 +197,13 @@ class TestMatrix:
         assert study.block_settings("boolq") == {"task": "boolq", "max_new_tokens": None}
         assert study.block_settings("sums") == {"task": "sums", "max_new_tokens": 3}
 
+    def test_a_serving_engine_shapes_them_too_wherever_it_listens(self, study, config):
+        config["evaluation"]["engine"] = {"name": "server", "url": "http://one"}
+        asked = study.block_settings("sums")
+        assert asked == {"task": "sums", "max_new_tokens": 3, "engine_name": "server"}
+        config["evaluation"]["engine"]["url"] = {"near": "http://two", "far": "http://three"}
+        assert study.block_settings("sums") == asked
+
     def test_the_whole_matrix_is_asked_for_unless_reliability_stops_it(self, study, config):
         assert study.matrix_settings("boolq") == {"candidates": 5, "items": 7}
         assert study.all_blocks("near", "boolq") == study.blocks("near", "boolq", 7)

@@ -27,7 +27,7 @@ rule evaluation_block:
         "../../envs/models.yaml"
     threads: model_threads
     resources:
-        gpu=MODEL_GPUS,
+        gpu=0 if "url" in config["evaluation"].get("engine", {}) else MODEL_GPUS,  # a server is checked on the CPU
         mem_mb=model_memory,
         runtime=block_minutes,
     params:

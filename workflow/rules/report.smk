@@ -8,11 +8,14 @@ Outputs: <results>/verdict.json, <results>/summary.parquet, <results>/run.json  
          <results>/report/candidates/{model}/{dataset}.html  the explorer of the candidates
 """
 
+SERVED = study.models if "engine" in config["evaluation"] else []  # models whose score matrices name their engine
+
 
 rule run_record:
     input:
         models=expand("<resources>/models/{model}/source.json", model=study.models),
         datasets=expand("<resources>/data/{dataset}/source.json", dataset=study.datasets),
+        evaluations=expand("<results>/evaluation/{model}/{dataset}.parquet", model=SERVED, dataset=study.datasets),
     output:
         run_record_out="<results>/run.json",
     log:
@@ -32,6 +35,7 @@ use rule run_record as run_record_of_dataset with:
     input:
         models=expand("<resources>/models/{model}/source.json", model=study.models),
         datasets=["<resources>/data/{dataset}/source.json"],
+        evaluations=expand("<results>/evaluation/{model}/{{dataset}}.parquet", model=SERVED),
     output:
         run_record_out="<results>/run/{dataset}.json",
     log:

@@ -5,4 +5,5 @@ from iclscope.runtime import jobs, record
 with jobs.job(snakemake):
     settings, device = snakemake.params.settings, snakemake.config["device"]
     prepared = {part: jobs.by_name(settings[part], snakemake.input[part]) for part in ("models", "datasets")}
-    record.run(settings=settings, **prepared, device=device, **snakemake.output)
+    evaluations = snakemake.input.evaluations
+    record.run(settings=settings, **prepared, evaluations=evaluations, device=device, **snakemake.output)

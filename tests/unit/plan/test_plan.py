@@ -148,6 +148,15 @@ def test_generating_is_bound_by_memory_or_by_arithmetic():
     assert calibration.given(1.0, 500.0, 2).generation == 1e12
 
 
+def test_a_serving_engine_is_said_not_to_be_counted(planned, config):
+    frame, text = planned()
+    config["evaluation"]["engine"] = {"name": "server", "url": "http://one"}
+    same, more = planned()
+    assert same.equals(frame)
+    assert more == text + estimate.SERVED
+    assert "serving engine" in estimate.SERVED
+
+
 def test_more_rows_than_the_data_has_are_refused(planned, config):
     config["datasets"]["others"]["candidates"] = 9
     with pytest.raises(StudyError, match=r"datasets\.others\.candidates: 9 are asked for, but the data has 8"):

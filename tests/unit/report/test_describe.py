@@ -46,6 +46,13 @@ def test_file_says_what_it_is_how_it_was_made_and_what_it_holds(file):
         assert wanted in text
 
 
+def test_a_serving_engine_is_named(file):
+    assert "vllm" not in description_of(file)
+    made = RECORD | {"engine": {"name": "vllm", "version": "0.32.0"}}
+    QUALITY.write(pl.read_parquet(file), file, made)
+    assert "  engine    vllm 0.32.0\n" in description_of(file)
+
+
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_table_can_be_described_even_without_rows(table, tmp_path):
     table.write(table.schema.to_frame(), tmp_path / "t.parquet", {})

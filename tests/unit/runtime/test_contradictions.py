@@ -83,6 +83,10 @@ CONTRADICTIONS = {
         {"datasets/boolq": GONE, "datasets/medmcqa_subject": GONE},
         r"learning: commonsenseqa, asdiv have generated answers or choices that are letters of options, and no data",
     ),
+    "servers of other models": (
+        {"evaluation/engine": {"name": "server", "url": {"gpt2": "http://one"}}},
+        r"evaluation\.engine\.url: names servers of gpt2, and the models are smollm2-135m; give each model one",
+    ),
     "fillers missing": (
         {"features": {"neighbours": 5}, "selection/selectors": ["content_free"], "learning": GONE},
         r"selection\.selectors: content_free needs fillers, which features\.content_free names",

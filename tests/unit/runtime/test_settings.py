@@ -142,6 +142,31 @@ MALFORMED = {
     "no filler": ({"features/content_free": []}, r"features\.content_free: \[\] .*minItems 1"),
     "neighbours zero": ({"features/neighbours": 0}, r"features\.neighbours: 0 .*minimum 1"),
     "block without items": ({"evaluation/block": {"candidates": 4}}, r"evaluation\.block: key items is missing"),
+    "engine unknown": (
+        {"evaluation/engine": {"name": "sglang", "url": "http://one"}},
+        r"evaluation\.engine\.name: 'sglang' is not one of server, vllm",
+    ),
+    "engine without address": ({"evaluation/engine": {"name": "server"}}, r"evaluation\.engine: key url is missing"),
+    "engine with its key": (
+        {"evaluation/engine": {"name": "server", "url": "http://one", "key": "secret"}},
+        r"evaluation\.engine: unknown key key \(known: name, url\)",
+    ),
+    "vllm without an interpreter": (
+        {"evaluation/engine": {"name": "vllm"}},
+        r"evaluation\.engine: key python is missing",
+    ),
+    "vllm with an address": (
+        {"evaluation/engine": {"name": "vllm", "python": "python3", "url": "http://one"}},
+        r"evaluation\.engine: unknown key url \(known: name, python\)",
+    ),
+    "address with a password": (
+        {"evaluation/engine": {"name": "server", "url": "http://me:secret@one"}},
+        r"evaluation\.engine\.url: .* \(http:// or https://, without a password\)",
+    ),
+    "address of a model without a scheme": (
+        {"evaluation/engine": {"name": "server", "url": {"smollm2-135m": "one:8000"}}},
+        r"evaluation\.engine\.url\.smollm2-135m: 'one:8000' .* \(http:// or https://",
+    ),
     "block too large": ({"evaluation/block/items": 10**5}, r"evaluation\.block\.items: 100000 .*maximum 99999"),
     "target unknown": ({"quality/targets": ["acc"]}, r"quality\.targets\.0: 'acc' .*accuracy, accuracy_norm, gold"),
     "too few permutations": ({"correlation/permutations": 99}, r"correlation\.permutations: 99 .*minimum 100"),

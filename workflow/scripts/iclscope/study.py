@@ -158,8 +158,10 @@ class Study:
         return samples.count_of(pool, entry, role, f"datasets.{dataset}")
 
     def block_settings(self, dataset: str) -> dict[str, Any]:
-        """Those settings of a data set that shape the scores of a block."""
-        return {key: self.config["datasets"][dataset].get(key) for key in ("task", "max_new_tokens")}
+        """Those settings of a data set that shape the scores of a block, and the engine where it is not our own."""
+        own = {key: self.config["datasets"][dataset].get(key) for key in ("task", "max_new_tokens")}
+        engine = self.config["evaluation"].get("engine")
+        return {**own, "engine_name": engine["name"]} if engine else own
 
     def matrix_settings(self, dataset: str) -> dict[str, Any]:
         """How many candidates and items a score matrix may have, and when fewer items are enough."""

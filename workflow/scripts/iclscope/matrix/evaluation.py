@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from iclscope.engine import models
 from iclscope.engine.batch_tokens import PackLength
 from iclscope.engine.choices import chosen
 from iclscope.engine.generation import Answer, NotFiniteError, Stopping
 from iclscope.engine.packing import computed_tokens
 from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
-from iclscope.engine.reference import generation_method, scoring_method
 from iclscope.matrix.blocks import Block
+from iclscope.matrix.engines import engine_of
 from iclscope.runtime import logs
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel, Task
@@ -45,30 +44,30 @@ def run_block(
     """Evaluate candidates × items of a block and write it; with candidate 0 goes the zero-shot prompt.
 
     settings: `max_new_tokens` (or None) of the data set, for generated answers; `batch_tokens`, tokens per forward
-    pass, or `auto`.
+    pass, or `auto`; `engine`, where it is not the embedded one.
     """
     rows = POOL.read(pool)
     demonstrations = _rows(rows, "candidate", block.candidates)
     items = _rows(rows, "item", block.items)
-    loaded, tokenizer = models.load(*model)
-    encoder = PromptEncoder(tokenizer)
-    generated = items[0]["kind"] == "generation"
-    scorer = GenerationScorer(items, task, settings["max_new_tokens"]) if generated else None
-    new_tokens = scorer.stopping.max_new_tokens if scorer else 0
-    length = PackLength(settings["batch_tokens"])
-    tried = encoder.encode(max((row["prefix"] for row in demonstrations), key=len), items)
-    fits = partial(_check_lengths, new_tokens=new_tokens, limit=models.context_length(loaded), model=model.name)
-    with_zero_shot = block.candidates[0] == 0
-    groups = ahead(_groups(encoder, demonstrations, items, fits, with_zero_shot))
-    number = len(demonstrations) + with_zero_shot
-    logger.info("%d prompts of %d items", number, len(items))
-    if scorer:
-        answer = generation_method(loaded, tokenizer, tried, length.tokens, new_tokens)
-        frames = _generate_all(partial(answer, loaded, tokenizer), groups, number, items, scorer, length, model.name)
-    else:
-        score = scoring_method(loaded, tried, length.tokens)
-        frames = _score_all(partial(score, loaded), groups, number, items, length, model.name)
-    EVALUATION.write(pl.concat(frames), block_out, job.provenance)
+    with engine_of(model, settings) as engine:
+        encoder = PromptEncoder(engine.tokenizer)
+        generated = items[0]["kind"] == "generation"
+        scorer = GenerationScorer(items, task, settings["max_new_tokens"]) if generated else None
+        new_tokens = scorer.stopping.max_new_tokens if scorer else 0
+        length = PackLength(engine.batch_tokens)
+        tried = encoder.encode(max((row["prefix"] for row in demonstrations), key=len), items)
+        fits = partial(_check_lengths, new_tokens=new_tokens, limit=engine.context_length, model=model.name)
+        with_zero_shot = block.candidates[0] == 0
+        groups = ahead(_groups(encoder, demonstrations, items, fits, with_zero_shot))
+        number = len(demonstrations) + with_zero_shot
+        logger.info("%d prompts of %d items", number, len(items))
+        if scorer:
+            answer = engine.answering(tried, length.tokens, new_tokens)
+            frames = _generate_all(answer, groups, number, items, scorer, length, model.name)
+        else:
+            score = engine.scoring(tried, length.tokens)
+            frames = _score_all(score, groups, number, items, length, model.name)
+        EVALUATION.write(pl.concat(frames), block_out, {**job.provenance, **engine.origin})
 
 
 def _score_all(

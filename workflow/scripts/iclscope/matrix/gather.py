@@ -58,11 +58,27 @@ def run(
     else:
         whole = {**settings, "blocks": blocks}
     frames = [_checked(path, origin, job.provenance["inputs"]) for path in whole["blocks"]]
+    engine = _only_engine(whole["blocks"])
     frame = pl.concat(frames).sort(PAIR)
     folder = Path(whole["blocks"][0]).parent
     _check_complete(frame, whole["candidates"], whole["items"], evaluation_out, folder)
     frame = frame.drop("block")
-    EVALUATION.write(calibrated(frame, features, origin.pool) if features else frame, evaluation_out, job.provenance)
+    frame = calibrated(frame, features, origin.pool) if features else frame
+    EVALUATION.write(frame, evaluation_out, {**job.provenance, **engine})
+
+
+def _only_engine(blocks: Sequence[str | Path]) -> dict[str, Any]:
+    """The serving engine of all blocks, as provenance names it; nothing for our own. Refuses blocks of two engines."""
+    found = {path: read_provenance(path).get("engine") for path in blocks}
+    first, *others = blocks
+    for path in others:
+        if found[path] != found[first]:
+            names = [" ".join((found[block] or {}).values()) or "no engine" for block in (first, path)]
+            raise StudyError(
+                f"{first} was made by {names[0]}, {path} by {names[1]}; delete the blocks of one of them, as "
+                f"`python -m iclscope describe` names it, and rerun"
+            )
+    return {"engine": found[first]} if found[first] else {}
 
 
 def _checked(block: str | Path, origin: Origin, checksums: Mapping[str, str]) -> pl.DataFrame:

@@ -53,6 +53,11 @@ VECTOR = 4  # a layer's two vectors of a question, in each of their places
 
 BYTES = {"float32": 4, "bfloat16": 2}
 
+# What is said below a plan with `evaluation.engine`.
+SERVED = """\
+How fast the serving engine is, is not known: the stage evaluation is counted as if the package's own engine did it.
+"""
+
 Config = Mapping[str, Any]
 Row = Mapping[str, Any]
 
@@ -126,7 +131,7 @@ def run(
                 rows.append(_row("saes", model, name, _of_saes(read, 3 * len(planned), shape, rates[model])))
     frame = pl.DataFrame(rows, schema=PLAN.schema)
     PLAN.write(frame, table_out, job.provenance)
-    write_text(text_out, as_text(frame, rates))
+    write_text(text_out, as_text(frame, rates) + SERVED * ("engine" in settings["evaluation"]))
 
 
 def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | Path) -> Sample:

@@ -68,11 +68,13 @@ def artifacts(tables: Iterable[Table]) -> str:
 
 
 def _origin(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Digest of the settings, seed, commit, versions and upstream files."""
+    """Digest of the settings, seed, commit, a serving engine, versions and upstream files."""
     yield "settings", f"digest {record.get('settings_digest', 'not recorded')}"
     yield "", str(record.get("settings", ""))
     yield "seed", str(record.get("seed", "not recorded"))
     yield "commit", record.get("git_commit", "not recorded")
+    if "engine" in record:
+        yield "engine", " ".join(record["engine"].values())
     yield "versions", ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
     for name, digest in record.get("inputs", {}).items():
         yield "from", f"{name} (sha256 {digest[:16]}…)"

@@ -41,7 +41,7 @@ SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a split stands in the name 
 
 def found(config: Mapping[str, Any], extensions: Sequence[Path]) -> Iterable[str]:
     """Mistakes that a schema cannot see."""
-    for check_one in (_references, _tasks, _wheels, _encoder, _fillers, _questions, _probe, _saes,
+    for check_one in (_references, _tasks, _wheels, _engine, _encoder, _fillers, _questions, _probe, _saes,
                       partial(_registered, extensions), _names, _sources, _splits, _sizes, _shots, _learning,
                       _kinds):  # fmt: skip
         yield from check_one(config)
@@ -76,6 +76,16 @@ def _wheels(config: Mapping[str, Any]) -> Iterable[str]:
         first = checksums.setdefault(wheel, checksum)
         if first[0] != checksum[0]:
             yield f"{checksum[1]}: differs from {first[1]}, though both name {wheel[0]} {wheel[1]}"
+
+
+def _engine(config: Mapping[str, Any]) -> Iterable[str]:
+    """Servers of models that are not there, and models without one."""
+    urls = config["evaluation"].get("engine", {}).get("url")
+    if isinstance(urls, Mapping) and set(urls) != set(config["models"]):
+        yield (
+            f"evaluation.engine.url: names servers of {', '.join(urls)}, and the models are "
+            f"{', '.join(config['models'])}; give each model one"
+        )
 
 
 def _encoder(config: Mapping[str, Any]) -> Iterable[str]:

@@ -17,7 +17,9 @@ def expand_home(config: dict[str, Any]) -> None:
     """Replace `~` by the user's folder in every path of the configuration."""
     saes = config.get("saes", {}).values()
     entries = [*config["models"].values(), config["features"].get("encoder", {}), *saes]
+    engine = config["evaluation"].get("engine", {})
     for mapping, key in (
+        *((engine, key) for key in ("python",) if key in engine),
         *((entry, "path") for entry in entries if "path" in entry),
         *((files, split) for entry in config["datasets"].values() if (files := entry.get("files")) for split in files),
         *((config["pathvars"], name) for name in config.get("pathvars", {})),
