@@ -12,6 +12,7 @@ import torch
 from iclscope.engine import models
 from iclscope.engine.prompts import Prompt
 from iclscope.engine.reference import LAYOUTS, ROUNDED, generation_method, score_alone, score_plain, scoring_method
+from iclscope.engine.scoring import score, score_groups
 from iclscope.engine.serving import KEY, Server, started
 from iclscope.runtime import devices
 from iclscope.runtime.errors import StudyError
@@ -37,8 +38,11 @@ class Embedded:
         self.origin: dict[str, Any] = {}  # for provenance, which has versions and settings anyway
 
     def scoring(self, tried: Sequence[Prompt], batch_tokens: int) -> Work:
-        """Takes prompts and tokens per forward pass, as `scoring.score`; `tried` as in `scoring_method`."""
-        return partial(scoring_method(self._model, tried, batch_tokens), self._model)
+        """Takes groups of prompts and tokens per pass, as `scoring.score_groups`; `tried` as in `scoring_method`."""
+        method = scoring_method(self._model, tried, batch_tokens)
+        if method is score:
+            return partial(score_groups, self._model)
+        return lambda groups, length: [method(self._model, group, length) for group in groups]
 
     def answering(self, tried: Sequence[Prompt], batch_tokens: int, new_tokens: int) -> Work:
         """Takes groups of prompts and so on, as `generation.generate`."""
@@ -61,7 +65,7 @@ class Served:
     def scoring(self, tried: Sequence[Prompt], _: int) -> Work:
         """As that of `Embedded`."""
         self._check_scores(tried)
-        return self._server.score
+        return lambda groups, _: [self._server.score(group) for group in groups]
 
     def answering(self, tried: Sequence[Prompt], _: int, new_tokens: int) -> Work:
         """Likewise."""

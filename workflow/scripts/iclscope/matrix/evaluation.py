@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from iclscope.tables import EVALUATION, POOL, ZERO_SHOT
 
 logger = logging.getLogger(__name__)
 
+TOGETHER = 8  # candidates scored in one go: while one is computed the next is laid out
 ANSWERS_TOGETHER = 8192  # generated in one go: many times the slots, which run empty at its end
 
 Row = Mapping[str, Any]
@@ -58,7 +59,7 @@ def run_block(
         tried = encoder.encode(max((row["prefix"] for row in demonstrations), key=len), items)
         fits = partial(_check_lengths, new_tokens=new_tokens, limit=engine.context_length, model=model.name)
         with_zero_shot = block.candidates[0] == 0
-        groups = ahead(_groups(encoder, demonstrations, items, fits, with_zero_shot))
+        groups = _groups(encoder, demonstrations, items, fits, with_zero_shot)
         number = len(demonstrations) + with_zero_shot
         logger.info("%d prompts of %d items", number, len(items))
         if scorer:
@@ -71,19 +72,25 @@ def run_block(
 
 
 def _score_all(
-    scorer: Callable[..., list[np.ndarray]],
-    groups: Iterable[tuple[int, list[Prompt]]],
+    scorer: Callable[..., list[list[np.ndarray]]],
+    groups: Iterator[tuple[int, list[Prompt]]],
     number: int,
     items: Sequence[Row],
     length: PackLength,
     model: str,
 ) -> Iterator[pl.DataFrame]:
-    """Rows of the evaluation table, demonstration by demonstration; no more than one waits in memory."""
-    for candidate, prompts in logs.progress(groups, number, "demonstrations", "candidates"):
-        scores = length.run(partial(scorer, prompts), partial(computed_tokens, prompts))
-        _check_finite(scores, model, candidate, items)
-        results = [chosen(logprobs, item) for logprobs, item in zip(scores, items, strict=True)]
-        yield _frame(candidate, prompts, items, results)
+    """Rows of the evaluation table, demonstration by demonstration: one at a time while the pack length is sought."""
+    with logs.bar(number, "demonstrations", "candidates") as bar:
+        for some in ahead(iter(lambda: list(islice(groups, TOGETHER)), [])):
+            while some:
+                now, some = (some, []) if length.settled else (some[:1], some[1:])
+                prompts = [group for _, group in now]
+                scores = length.run(partial(scorer, prompts), partial(sum, map(computed_tokens, prompts)))
+                for (candidate, group), found in zip(now, scores, strict=True):
+                    _check_finite(found, model, candidate, items)
+                    results = [chosen(logprobs, item) for logprobs, item in zip(found, items, strict=True)]
+                    yield _frame(candidate, group, items, results)
+                bar.update(len(now))
 
 
 def _generate_all(
@@ -96,7 +103,7 @@ def _generate_all(
     model: str,
 ) -> Iterator[pl.DataFrame]:
     """Likewise for generated answers: one demonstration at a time while the pack length is sought, then many."""
-    together = max(1, ANSWERS_TOGETHER // len(items))
+    together, groups = max(1, ANSWERS_TOGETHER // len(items)), ahead(groups)
     with logs.bar(number * len(items), "answers", "pairs") as bar:
         while now := list(islice(groups, together if length.settled else 1)):
             prompts = [group for _, group in now]
