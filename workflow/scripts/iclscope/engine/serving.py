@@ -219,7 +219,7 @@ class Server:
                     raise self._refused(error) from None
                 trouble = f"answers with HTTP status {error.code}"
             except (OSError, http.client.HTTPException) as error:
-                trouble = f"cannot be reached ({error})"
+                trouble = f"cannot be reached ({getattr(error, 'reason', error)})"
             except ValueError as error:
                 raise self._strange(f"answers {path} with what is no JSON ({error})") from None
             if wait is not None:
