@@ -76,6 +76,11 @@ def test_limits_stay_within_the_band_of_the_family():
     assert best.low <= best.value <= best.high
 
 
+def test_where_a_rival_comes_too_near_the_interval_is_the_band_of_the_family():
+    best = winner(independent(2), found([0.3, 0.29999], 0.04, largest=5.0))
+    assert np.arctanh([best.value, best.low, best.high]) == pytest.approx([0.1, 0.1, 0.5], abs=1e-4)
+
+
 def test_there_is_no_winner_without_a_signal():
     assert winner(centred_ranks(np.zeros((0, 30))), found([], 0.1)) is None
     assert winner(independent(1), found([np.nan], 0.1)) is None

@@ -4,7 +4,9 @@ Given that a signal won, its atanh(rho) is a normal deviate cut off below where 
 its interval are those under which the rho that was found is the median, and the outer quantiles, of that distribution:
 all data choose and all judge, and the interval holds the winner's own rho as often as it says (inference on winners,
 the hybrid of Andrews, Kitagawa and McCloskey 2024, Quarterly Journal of Economics 139). Choosing and judging on halves
-answers another question: what the winner of half of the data is worth, which often is another signal.
+answers another question: what the winner of half of the data is worth, which often is another signal. Where another
+signal came so near that the estimate would leave the simultaneous band around rho, it is the band's edge, and the band
+is the interval.
 """
 
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from iclscope.statistics.signals.influence import NEARLY_ONE
 from iclscope.statistics.signals.studentised import Assessed, residuals
 
 OUTER = 0.005  # level of the band around rho, simultaneous for the family, that no limit leaves
+NEAR = 0.1  # standard errors: an estimate that is no farther from the band's edge is taken for the edge
 APART = 1e-6  # signals that differ by less are one signal
 
 
@@ -54,6 +57,9 @@ def winner(ranks: Ranks, assessed: Assessed, level: float = 0.95) -> Winner | No
     reach = float(np.quantile(assessed.null.largest, 1 - OUTER))
     outside = (1 - level - OUTER) / (1 - OUTER) / 2
     limits = [_center(abs(z[best]), bound, error[best], reach, share) for share in (0.5, 1 - outside, outside)]
+    if limits[0] <= abs(z[best]) - (reach - NEAR) * error[best]:
+        # Another came so near that who won says nothing: what is left is the band, and its edge what is sure.
+        limits[2] = abs(z[best]) + reach * error[best]
     value, low, high = (float(np.tanh(limit)) for limit in limits)
     if sign < 0:
         value, low, high = -value, -high, -low
