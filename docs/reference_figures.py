@@ -17,20 +17,22 @@ from iclscope.report.style import BLUE, GREEN, GREY, INK, VERMILION, new_figure,
 IMAGES = Path(__file__).parent / "images"
 COLOURS = {"smollm2-135m": BLUE, "gemma3-270m": VERMILION}
 PRICED = {
-    "search_half": "search, 64 items",
-    "search_16": "16 items",
-    "search_8": "8 items",
-    "shortlist_4": "shortlist",
-    "content_free": "probe without content",
-    "activation": "best activation",
-    "nearest_encoder": "nearest",
+    "search_half": ("search, half of the items", "o", INK),
+    "search_16": ("search, 16 items", "s", INK),
+    "search_8": ("search, 8 items", "D", INK),
+    "shortlist_4": ("shortlist by the probe, 16 items", "^", GREEN),
+    "content_free": ("probe without content", "o", GREEN),
+    "activation": ("best activation", "o", BLUE),
+    "nearest_encoder": ("nearest by encoder", "o", VERMILION),
 }
 
 
 @styled
 def signals(study: Study) -> Figure:
     """Question 1 and 2: what the strongest activation and the content-free probe are worth."""
-    figure, axes, pairs = forest(study, "|ρ| with quality on items like these, and the ceiling that noise leaves")
+    pairs = list(study.pairs())
+    figure = new_figure(0.6 + 0.32 * len(pairs))
+    axes = figure.subplots()
     for place, (model, dataset, said) in enumerate(pairs):
         one, row = (
             said["numbers"],
@@ -43,7 +45,12 @@ def signals(study: Study) -> Figure:
         drawn(axes, place + 0.18, (row["rho"], row["low"], row["high"]), GREEN, "probe without content")
         axes.plot([one["ceiling"]] * 2, [place - 0.4, place + 0.4], color=GREY, label="ceiling")
         axes.plot([one["null_95"]] * 2, [place - 0.4, place + 0.4], ":", color=GREY, label="chance stays below")
-    legend(axes)
+    axes.set_yticks(range(len(pairs)), [named(model, dataset) for model, dataset, _ in pairs])
+    axes.invert_yaxis()
+    axes.set_xlabel("|ρ| with quality on items like these, and the ceiling that noise leaves")
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))  # each kind of mark
+    axes.legend(once.values(), once, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=6.5)
     return figure
 
 
@@ -51,32 +58,41 @@ def signals(study: Study) -> Figure:
 def prices(study: Study) -> Figure:
     """Question 4: gain of each selector against the tokens that it reads."""
     pairs = list(study.pairs())
-    figure = new_figure(6.2)
+    figure = new_figure(7.4)
     grid = figure.subplots(-(-len(pairs) // 2), 2, squeeze=False, sharex=True).ravel()
     for axes, (model, dataset, said) in zip(grid, pairs, strict=False):
         best = study.row("gains", model, dataset, target=said["target"], selector="best_possible", pool=said["pool"])
-        axes.axhline(best["gain"], color=GREY, linestyle=":")
+        axes.axhline(best["gain"], color=GREY, linestyle=":", label="best possible")
         axes.axhline(0, color=GREY)
-        for selector, label in PRICED.items():
+        for selector, (label, marker, colour) in PRICED.items():
             one = said["selectors"][selector]
             error = [[one["gain"] - one["low"]], [one["high"] - one["gain"]]]
-            axes.errorbar(one["cost"], one["gain"], yerr=error, fmt="o", markersize=3, color=COLOURS.get(model, INK))
-            axes.annotate(label, (one["cost"], one["gain"]), (3, 3), textcoords="offset points", fontsize=5.5)
+            style = {"fmt": marker, "markersize": 3.5, "color": colour, "label": label}
+            axes.errorbar(one["cost"], one["gain"], yerr=error, **style)
         axes.set(xscale="log", title=named(model, dataset), ylabel="nats")
     for axes in grid[-2:]:
         axes.set_xlabel("tokens read before the choice")
+    figure.legend(
+        *grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=6.5
+    )
     return figure
 
 
 @styled
 def swap(study: Study) -> Figure:
     """Question 5: correlation of true qualities between the two models."""
-    figure, axes, pairs = forest(study, "ρ of true qualities between the models, from products over different items")
+    first = next(model for model, _, _ in study.pairs())
+    pairs = [pair for pair in study.pairs() if pair[0] == first]
+    figure = new_figure(0.6 + 0.25 * len(pairs))
+    axes = figure.subplots()
     for place, (model, dataset, said) in enumerate(pairs):
         wanted = {"target": said["target"], "with_target": said["target"]}
         for row in study.table("agreement", model, dataset).filter(**wanted).iter_rows(named=True):
             if row["with_model"] != model:
-                drawn(axes, place, (row["rho"], row["low"], row["high"]), COLOURS.get(model, INK), "")
+                drawn(axes, place, (row["rho"], row["low"], row["high"]), BLUE, "")
+    axes.set_yticks(range(len(pairs)), [dataset for _, dataset, _ in pairs])
+    axes.invert_yaxis()
+    axes.set_xlabel("ρ of true qualities between the models, from products over different items")
     axes.axvline(0, color=GREY)
     return figure
 
@@ -96,29 +112,11 @@ def sets(study: Study) -> Figure:
     return figure
 
 
-def forest(study: Study, label: str) -> tuple[Figure, Axes, list]:
-    """An empty figure with a line for each model and data set."""
-    pairs = list(study.pairs())
-    figure = new_figure(0.6 + 0.32 * len(pairs))
-    axes = figure.subplots()
-    axes.set_yticks(range(len(pairs)), [named(model, dataset) for model, dataset, _ in pairs])
-    axes.invert_yaxis()
-    axes.set_xlabel(label)
-    return figure, axes, pairs
-
-
 def drawn(axes: Axes, place: float, found: tuple[float, float, float], colour: str, label: str) -> None:
     """A value with its interval, which need not hold it."""
     value, low, high = found
     axes.plot([low, high], [place, place], color=colour)
     axes.plot(value, place, "o", color=colour, markersize=3.5, label=label)
-
-
-def legend(axes: Axes) -> None:
-    """Each kind of mark once, above the figure."""
-    handles, labels = axes.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    axes.legend(once.values(), once, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=6.5)
 
 
 FIGURES: dict[str, Callable[[Study], Figure]] = {

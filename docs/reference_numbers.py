@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-SELECTORS = ("search_half", "search_16", "search_8", "shortlist_4", "content_free", "probe", "ridge", "activation")
-SELECTORS += ("sae_ridge", "nearest_encoder", "nearest_layer", "typiclust", "nll", "length")
+SELECTORS = ("search_half", "search_16", "search_8", "shortlist_4", "content_free")
+SELECTORS += ("activation", "probe", "sae_ridge", "nearest_encoder")
 LARGE = 128  # candidates in a pool
+MOST_LABELS = 10  # beyond which choices differ from row to row
 NAMES = {"smollm2-135m": "SmolLM2", "gemma3-270m": "Gemma 3"}
 
 
@@ -44,6 +45,10 @@ class Study:
         if len(rows) != 1:
             sys.exit(f"{kind}/{model}/{dataset}.parquet: {len(rows)} rows with {wanted}, one is needed")
         return rows[0]
+
+    def samples(self, dataset: str, role: str) -> pl.DataFrame:
+        """Candidates or items of a data set."""
+        return pl.read_parquet(self._found(f"samples/{dataset}/{role}.parquet"))
 
     def _found(self, name: str) -> Path:
         path = self.results / name
@@ -112,17 +117,18 @@ def sparse(study: Study) -> Iterator[Sequence[str]]:
 
 def selectors(study: Study) -> Iterator[Sequence[str]]:
     """Question 4: gain of each selector in small and in large pools, and the tokens read for the small ones."""
-    columns = list(study.pairs())
-    yield "selector", *(named(model, dataset) for model, dataset, _ in columns)
-    for selector in ("best_possible", *SELECTORS):
-        yield f"`{selector}`", *(gain_of(study, selector, *column) for column in columns)
+    yield "", "best possible", *(f"`{selector}`" for selector in SELECTORS)
+    for model, dataset, said in study.pairs():
+        chosen = ("best_possible", *SELECTORS)
+        yield named(model, dataset), *(gain_of(study, selector, model, dataset, said) for selector in chosen)
 
 
 def gain_of(study: Study, selector: str, model: str, dataset: str, said: dict[str, Any]) -> str:
     """Gain in the study's pools and, behind a slash, in LARGE ones where there are such; tokens read for the former."""
     gains = study.table("gains", model, dataset).filter(target=said["target"], selector=selector)
     by_pool = dict(gains.select("pool", "gain").iter_rows())
-    large = f" / {number(by_pool[LARGE])}" if LARGE in by_pool else ""
+    many = said["numbers"]["candidates"] >= 4 * LARGE and LARGE in by_pool
+    large = f" / {number(by_pool[LARGE])}" if many else ""
     if selector == "best_possible":
         return number(by_pool.get(said["pool"])) + large
     one = study.row("selection", model, dataset, target=said["target"], selector=selector)
@@ -154,6 +160,66 @@ def sets(study: Study) -> Iterator[Sequence[str]]:
         spread = 1.06 / np.sqrt(len(scores) - 3)  # Fieller, Hartley and Pearson 1957
         low, high = np.tanh(np.arctanh(found.statistic) + np.array([-1, 1]) * stats.norm.ppf(0.975) * spread)
         yield named(model, dataset), str(len(scores)), interval(found.statistic, low, high)
+
+
+def surface(study: Study) -> Iterator[Sequence[str]]:
+    """Beyond the questions, after looking: the strongest activation given cheap features, and given the surface too."""
+    yield (
+        "",
+        "largest partial ρ of an activation",
+        "given the surface too",
+        "variance by cheap features",
+        "by the surface",
+        "by both",
+    )
+    for model, dataset, said in study.pairs():
+        rows = study.samples(dataset, "candidates").sort("id")
+        features = study.table("features", model, dataset).sort("candidate")
+        cheap = [features[name].rank() for name in ("length", "nll", "answer_nll")]
+        if 1 < features["label"].n_unique() <= MOST_LABELS:
+            cheap += features["label"].to_dummies(drop_first=True).get_columns()
+        text = surface_of(rows)
+        quality = study.table("quality", model, dataset).filter(target=said["target"]).sort("candidate")["value"].rank()
+        signals = activation_ranks(study, model, dataset)
+        bases = [np.column_stack([np.ones(len(rows)), *basis]) for basis in (cheap, text, [*cheap, *text])]
+        largest = [largest_partial(signals, quality.to_numpy(), basis) for basis in (bases[0], bases[2])]
+        shares = [1 - rest(quality.to_numpy(), basis).var() / quality.to_numpy().var() for basis in bases]
+        yield named(model, dataset), *map(number, (*largest, *shares))
+
+
+def surface_of(rows: pl.DataFrame) -> list[np.ndarray]:
+    """What one sees of candidates without reading them: how the question ends, and lengths of question and answer."""
+    places = rows.select("prefix", "question_start", "question_end").iter_rows()
+    questions = [prefix[start:end].split("\n")[0].rstrip() for prefix, start, end in places]
+    answers = [choices[gold] for choices, gold in rows.select("choices", "gold").iter_rows()]
+    columns = [[text.endswith(end) for text in questions] for end in ("?", ".")]
+    columns += [stats.rankdata([len(text) for text in texts]) for texts in (questions, answers)]
+    columns += [stats.rankdata([len(text.split()) for text in answers])]
+    return [np.array(column, dtype=float) for column in columns]
+
+
+def activation_ranks(study: Study, model: str, dataset: str) -> np.ndarray:
+    """Centred ranks of every defined activation signal that varies: [signals, candidates]."""
+    found = []
+    for path in sorted((study.results / f"metrics/{model}/{dataset}").glob("*.parquet")):
+        table = pl.read_parquet(path)
+        values = table["value"].to_numpy().reshape(-1, table["candidate"].n_unique())
+        ranks = stats.rankdata(values[np.isfinite(values).all(axis=1)], axis=1)
+        found.append(ranks - ranks.mean(axis=1, keepdims=True))
+    return np.concatenate(found)
+
+
+def largest_partial(signals: np.ndarray, quality: np.ndarray, basis: np.ndarray) -> float:
+    """Largest |correlation| of a signal with quality, of what a basis [candidates, columns] leaves of both."""
+    left, wanted = rest(signals.T, basis), rest(quality, basis)
+    length = np.linalg.norm(left, axis=0)
+    kept = length > 1e-6 * np.linalg.norm(signals, axis=1).max()
+    return float(np.abs(wanted @ left[:, kept] / length[kept]).max() / np.linalg.norm(wanted))
+
+
+def rest(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What a regression on the columns of `basis` leaves of values [candidates, …]."""
+    return values - basis @ np.linalg.lstsq(basis, values, rcond=None)[0]
 
 
 def scores_of_sets(study: Study, model: str, dataset: str) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +259,7 @@ def as_table(rows: Iterable[Sequence[str]]) -> str:
 def main(results: Path) -> None:
     """Print all tables."""
     study = Study(results)
-    for question in (signals, probes, sparse, selectors, swap, sets, labels):
+    for question in (signals, probes, sparse, selectors, swap, sets, labels, surface):
         sys.stdout.write(f"{question.__doc__}\n\n{as_table(question(study))}\n\n")
 
 
