@@ -224,10 +224,10 @@ def halve(materials: Materials, lesson: Lesson, rng: np.random.Generator, items:
 
 def _known(name: str, items: int, lesson: Lesson) -> int:
     """How many of so many `items` the half has: all, but for a few where clusters leave it less than half of them."""
-    known, half = lesson.scores.shape[1], len(lesson.materials.item_texts) // 2
-    if items > max(known, half):
+    known = lesson.scores.shape[1]
+    if known < items and len(lesson.materials.item_texts) // 2 < items:
         raise StudyError(
-            f"selection.selectors: {name} needs {items} items, half of them are {max(known, half)}; "
+            f"selection.selectors: {name} needs {items} items, half of them are {known}; "
             "take it off the list or raise datasets.*.items"
         )
     return min(items, known)
