@@ -86,6 +86,19 @@ def signals(study: Study) -> Iterator[Sequence[str]]:
         )
 
 
+def accuracies(study: Study) -> Iterator[Sequence[str]]:
+    """Question 1, where quality is accuracy: balanced over labels, or plain where there are none."""
+    yield "", "reliability", "largest ρ", "worth (95 %)", "p, corrected for the whole study"
+    pairs = list(study.pairs())
+    for model, dataset, said in pairs:
+        target = "accuracy_balanced" if said["target"].endswith("_balanced") else "accuracy"
+        one = study.row("headline", model, dataset, target=target)
+        reliability = "no more than noise" if one["alpha"] is None else number(one["alpha"])
+        worth = interval(one["best_value"], one["best_value_low"], one["best_value_high"])
+        corrected = number(min(1.0, len(pairs) * one["best_p_maxt"]), ".3f")
+        yield named(model, dataset), reliability, number(one["best_rho"]), worth, corrected
+
+
 def probes(study: Study) -> Iterator[Sequence[str]]:
     """Question 2: the content-free probe beside the strongest activation."""
     yield "", "ρ of the probe (95 %)", "worth of the strongest activation", "gain of `content_free`", "of `activation`"
@@ -259,7 +272,7 @@ def as_table(rows: Iterable[Sequence[str]]) -> str:
 def main(results: Path) -> None:
     """Print all tables."""
     study = Study(results)
-    for question in (signals, probes, sparse, selectors, swap, sets, labels, surface):
+    for question in (signals, accuracies, probes, sparse, selectors, swap, sets, labels, surface):
         sys.stdout.write(f"{question.__doc__}\n\n{as_table(question(study))}\n\n")
 
 
