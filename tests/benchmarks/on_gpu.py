@@ -8,21 +8,28 @@ For whoever has a card; it runs on a CPU too. Per data set and dtype:
   from those padded to the length of all, which is what transformers differs by from itself;
 - tokens/s: prompt tokens a second, of all candidates × items, each token that prompts share counted once;
 - limit: that rate over the one at which nothing but the matrix products of these tokens would be computed;
-- in use: share of the time in which the device works on a batch, while others are encoded and laid out;
+- attention: in rows or in blocks, of which a CPU has the first alone;
+- in use: share of the time in which the device computes, while prompts are encoded and laid out;
 - MB: the most memory that the device held, of a CPU the process.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from iclscope.engine import models, scoring
+from iclscope.engine.attention.blocks import lay_in_blocks
+from iclscope.engine.attention.rows import lay_in_rows
 from iclscope.engine.batch_tokens import LADDER
 from iclscope.engine.packing import computed_tokens
 from iclscope.engine.prompts import Prompt
@@ -33,6 +40,8 @@ from subjects import Pairs, model_folder, pairs_of
 
 CHECKED = 16  # prompts whose log probabilities are compared
 ROUNDS = 3
+WAYS = {"rows": lay_in_rows, "blocks": lay_in_blocks}
+TOGETHER = 8  # candidates that are scored at a time, as in the score matrix
 
 
 def main() -> None:
@@ -42,16 +51,17 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--datasets", nargs="+", default=["openbookqa", "commonsenseqa", "boolq"])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--candidates", type=int, default=4)
+    parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--items", type=int, default=64)
     asked = parser.parse_args()
     rows = []
     for dtype in asked.dtypes:
         model, tokenizer = models.load(asked.model or model_folder(), dtype, asked.device)
-        for name in asked.datasets:
-            with torch.inference_mode():
-                rows.append(row_of(model, tokenizer, pairs_of(name, asked.candidates, asked.items)))
-            rows[-1] = {"data set": name, "dtype": dtype, "device": str(model.device), **rows[-1]}
+        for name, way in product(asked.datasets, WAYS if model.device.type == "cuda" else ["rows"]):
+            pairs = pairs_of(name, asked.candidates, asked.items)
+            with torch.inference_mode(), mock.patch.object(scoring, "lay_out_for", lambda *_, way=way: WAYS[way]):
+                found = row_of(model, tokenizer, pairs)
+            rows.append({"data set": name, "dtype": dtype, "device": str(model.device), "attention": way, **found})
             show(rows[-1:])
         del model
     show(rows)
@@ -66,21 +76,40 @@ def row_of(model: Any, tokenizer: Any, pairs: Pairs) -> dict[str, Any]:
     ours = np.concatenate(scoring.score(model, few, LADDER[0]))
     length = min(LADDER, key=lambda tokens: seconds(lambda: scoring.score(model, groups[0], tokens), ROUNDS))
     forget_peak(model)
-    used: list[float] = []
-    with mock.patch.object(scoring, "_forward", timed(scoring._forward, used)):
-        started = time.perf_counter()
-        for prompts in ahead(pairs.groups(tokenizer)):
-            scoring.score(model, prompts, length)
-        taken = time.perf_counter() - started
+    work = partial(score_all, model, tokenizer, pairs, length)
+    taken = seconds(work, ROUNDS)
     return {
         "tokens at once": length,
         "nats": float(np.abs(ours - alone).max()),
         "nats of padding": float(np.abs(padded - alone).max()),
         "tokens/s": sum(map(computed_tokens, groups)) / taken,
         "limit": limit_seconds(model, groups, length) / taken,
-        "in use": sum(used) / taken,
+        "in use": (computing if model.device.type == "cuda" else in_forward)(work) / taken,
         "MB": memory(model),
     }
+
+
+def score_all(model: Any, tokenizer: Any, pairs: Pairs, length: int) -> None:
+    """Score all pairs as the score matrix does, some candidates at a time."""
+    all_of = pairs.demonstrations
+    parts = (all_of[first : first + TOGETHER] for first in range(0, len(all_of), TOGETHER))
+    for groups in ahead(replace(pairs, demonstrations=part).groups(tokenizer) for part in parts):
+        scoring.score_groups(model, groups, length)
+
+
+def computing(work: Callable[[], Any]) -> float:
+    """Seconds in which a GPU computes or copies; from a profile, which slows all else down."""
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        work()
+    return sum(event.self_device_time_total for event in found.key_averages()) * 1e-6
+
+
+def in_forward(work: Callable[[], Any]) -> float:
+    """Seconds that a CPU spends in forward passes."""
+    used: list[float] = []
+    with mock.patch.object(scoring, "_forward", timed(scoring._forward, used)):
+        work()
+    return sum(used)
 
 
 def plain(model: Any, prompts: Sequence[Prompt], together: int) -> np.ndarray:

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 from transformers import DynamicCache
 
 from iclscope.engine import scoring
+from iclscope.engine.attention.rows import lay_in_rows
 from iclscope.engine.packing import Batch, computed_tokens, pack, shared_length
 from iclscope.engine.prompts import PromptEncoder
-from iclscope.engine.rows import lay_in_rows
+from iclscope.engine.transfers import Arriving
 from iclscope.runtime.prefetch import ahead
 from tiny import build_model, build_tokenizer
 
@@ -89,7 +89,7 @@ def in_use(model: Any, encoder: PromptEncoder, groups: Any, pause: float, how: A
         started = time.perf_counter()
         time.sleep(pause * len(batch.tokens))
         used += time.perf_counter() - started
-        return scoring.Pass(np.zeros(len(batch.wanted)), torch.empty(0), torch.empty(0), DynamicCache())
+        return scoring.Pass(Arriving(torch.zeros(len(batch.wanted))), torch.empty(0), torch.empty(0), DynamicCache())
 
     with mock.patch.object(scoring, "_forward", stub), mock.patch.object(scoring, "ahead", how):
         started = time.perf_counter()

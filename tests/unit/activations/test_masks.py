@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from iclscope.activations.masks import MASKS, Segments, named, padded
 from iclscope.activations.reading import model_input
 from iclscope.activations.sites import find_blocks, reading
-from iclscope.engine.attention import attention_input
+from iclscope.engine.attention.inputs import attention_input
 from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
 

@@ -25,7 +25,7 @@ def gpt_neo():
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_that_follow_every_mask(kind, dtype, tiny_model_of):
     model = tiny_model_of(kind).to(dtype)
@@ -68,7 +68,7 @@ def test_models_without_masks_are_read_under_their_own_causal_attention(kind, se
         readable_masks(model, blocks, ["causal", "prefix_lm"])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_window_that_the_model_does_not_have_shows_in_a_long_text(dtype):
     """Llama takes no notice of `sliding_window`: in a text that is longer, a mask with that window is another one."""
     model = built("llama", **SMALL).to(dtype)

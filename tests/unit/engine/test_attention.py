@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import SmolLM3Config
 
-from iclscope.engine.attention import attention_input
+from iclscope.engine.attention.inputs import attention_input
 
 TOKENS = 14  # longer than the sliding window of the tiny models, 8
 
@@ -99,7 +99,7 @@ def test_a_window_that_is_switched_off_hides_nothing():
     assert (seen(attention_input(model, causal(), positions(), positions())) == causal()[0]).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_masks_have_the_models_type(dtype, tiny_model_of):
     model = tiny_model_of("llama").to(dtype)
     mask = attention_input(model, causal(), positions(), positions())

@@ -29,6 +29,12 @@ def test_bfloat16_rounds_like_the_plain_model(tiny_model_of):
     assert errors[1] < 2 * errors[0]
 
 
+def test_float16_is_left_as_it_is(tiny_model_of):
+    model = tiny_model_of("llama").to(torch.float16)
+    assert pack_for_cpu(model) == 0
+    assert torch.isfinite(model(torch.arange(3, 30)[None]).logits).all()
+
+
 @pytest.mark.skipif(not can_pack(), reason="no x86 processor, or a PyTorch without oneDNN")
 def test_memory_is_not_taken_twice(tiny_model_of):
     model = tiny_model_of("llama", tie_word_embeddings=True)

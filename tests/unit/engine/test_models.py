@@ -60,7 +60,7 @@ class TestLoad:
         assert not model.training
         assert not any(weight.requires_grad for weight in model.parameters())
 
-    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
     def test_in_the_precision_of_the_config(self, saved, dtype):
         model, _ = models.load(saved("llama"), dtype, "cpu")
         assert {weight.dtype for weight in model.parameters()} == {getattr(torch, dtype)}

@@ -120,7 +120,7 @@ def test_a_model_that_returns_no_state_reads_the_text_again(tiny_tokenizer, prom
             text.append(token)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_model_that_fails_with_padded_rows_is_scored_a_row_at_a_time(dtype, tiny_model_of, prompts, monkeypatch):
     """Where packing fails too: bfloat16 takes its tolerance from padded rows."""
     model = tiny_model_of("llama").to(dtype)
@@ -181,7 +181,7 @@ def llama4(chunk):
     return model
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_chunks_end_where_the_model_says(dtype):
     """A chunk hides what is before it, from long prompts alone."""
     model = llama4(chunk=40).to(dtype)
@@ -192,7 +192,7 @@ def test_chunks_end_where_the_model_says(dtype):
         np.testing.assert_allclose(found, wanted, atol=1e-4 if dtype == torch.float32 else 0.5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_what_goes_wrong_in_long_prompts_alone_is_found(dtype, tiny_model_of):
     """As if a kind of layer had been forgotten: packed scoring sees what a window should hide."""
     model = tiny_model_of("mistral", sliding_window=16).to(dtype)
@@ -202,7 +202,7 @@ def test_what_goes_wrong_in_long_prompts_alone_is_found(dtype, tiny_model_of):
     mixed = long_prompts([10, 11, 12, 90])
     assert takes_masks(model, mixed, 256)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("iclscope.engine.scoring.attention_input", lambda _, *rest: plain_mask(model, *rest))
+        patch.setattr("iclscope.engine.attention.gathered.attention_input", lambda _, *rest: plain_mask(model, *rest))
         assert takes_masks(model, mixed[:3], 256)  # which short prompts cannot tell
         assert not takes_masks(model, mixed, 256)
 

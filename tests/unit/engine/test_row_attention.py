@@ -1,12 +1,14 @@
 """Attention in rows: what it gives, and what it leaves behind."""
 
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import torch
 
-from iclscope.engine.attention import NAME, in_rows
-from iclscope.engine.rows import Rows
+from iclscope.engine.attention.gathered import attend_in_rows
+from iclscope.engine.attention.replaced import NAME, replaced
+from iclscope.engine.attention.rows import Rows
 
 
 def test_rows_equal_separate_sequences(tiny_model):
@@ -16,25 +18,24 @@ def test_rows_equal_separate_sequences(tiny_model):
     rows = Rows(layout, layout, torch.tensor([0, 1, 2, 3, 4]), [(0, 1, 3), (1, 2, 3)])
     positions = torch.tensor([[0, 1, 2, 0, 1]])
     with torch.inference_mode():
-        with in_rows(tiny_model, rows):
+        with replaced(tiny_model, partial(attend_in_rows, rows)) as use:
             ids = torch.tensor([[5, 6, 7, 8, 9]])
             logits = tiny_model(input_ids=ids, attention_mask=causal, position_ids=positions, use_cache=False).logits[0]
         apart = [tiny_model(input_ids=torch.tensor([ids])).logits[0] for ids in ([5, 6, 7], [8, 9])]
     torch.testing.assert_close(logits, torch.cat(apart), atol=1e-5, rtol=0)
-    assert rows.layers == tiny_model.config.num_hidden_layers
+    assert use.layers == tiny_model.config.num_hidden_layers
 
 
 def test_a_models_own_attention_comes_back(tiny_model):
     before = tiny_model.config._attn_implementation
     rows = Rows(torch.tensor([[0]]), torch.tensor([[0]]), torch.tensor([0]), [(0, 1, 1)])
     seen = []
-    with suppress(IndexError), in_rows(tiny_model, rows):
+    with suppress(IndexError), replaced(tiny_model, partial(attend_in_rows, rows)):
         seen.append(tiny_model.config._attn_implementation)
         tiny_model(input_ids=torch.tensor([[10**6]]))
     assert (seen, tiny_model.config._attn_implementation) == ([NAME], before)
 
 
 def test_a_model_that_keeps_its_own_attention_is_refused(tiny_model):
-    rows = Rows(torch.tensor([[0]]), torch.tensor([[0]]), torch.tensor([0]), [(0, 1, 1)])
-    with pytest.raises(NotImplementedError, match="does not take attention"), in_rows(tiny_model, rows):
+    with pytest.raises(NotImplementedError, match="does not take attention"), replaced(tiny_model, print):
         pass  # nothing attends

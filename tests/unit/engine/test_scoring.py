@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from iclscope.engine.attention.rows import MOST_ROWS, lay_in_rows
 from iclscope.engine.packing import pack, shared_length
 from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
-from iclscope.engine.rows import MOST_ROWS, lay_in_rows
 from iclscope.engine.scoring import score
 from iclscope.runtime.errors import StudyError
 

@@ -18,7 +18,7 @@ from torch import nn
 from iclscope.activations.masks import MaskFunction, Segments, named
 from iclscope.activations.sites import NORM, Block, block_input, decoder_of, find_blocks, first_output, reading
 from iclscope.engine import models
-from iclscope.engine.attention import attention_input
+from iclscope.engine.attention.inputs import attention_input
 from iclscope.engine.rotary import forget
 from iclscope.runtime.errors import StudyError
 

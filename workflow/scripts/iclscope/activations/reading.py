@@ -9,7 +9,7 @@ import torch
 from iclscope.activations.masks import MaskFunction, Segments, padded
 from iclscope.activations.sites import Block, decoder_of, reading
 from iclscope.engine import models
-from iclscope.engine.attention import attention_input
+from iclscope.engine.attention.inputs import attention_input
 from iclscope.engine.prompts import DemonstrationTokens, encode_demonstration
 from iclscope.engine.rotary import forget
 from iclscope.runtime.errors import StudyError

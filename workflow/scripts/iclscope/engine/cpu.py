@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+PACKED = (torch.float32, torch.bfloat16)  # few processors multiply float16 in oneDNN's order
 ROWS = 256  # tokens of a forward pass for which the packed order is chosen; any other number works too
 
 
@@ -41,7 +42,7 @@ def pack_for_cpu(model: Any) -> int:
     A packed map frees its plain weights, unless the input embeddings share them: memory stays what it was but for a
     head that is tied to the embeddings.
     """
-    if model.device.type != "cpu" or not can_pack():
+    if model.device.type != "cpu" or model.dtype not in PACKED or not can_pack():
         return 0
     embeddings = model.get_input_embeddings().weight
     maps = [module for module in model.modules() if type(module) is nn.Linear]

@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from iclscope.engine.attention import attention_input
+from iclscope.engine.attention.inputs import attention_input
 from iclscope.engine.prompts import Prompt
 from iclscope.engine.scoring import add_up, forward_all, keys_values
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # imports of seconds, for the code of all models, that whoeve
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Causal masks, and what they once put in the place of hidden logits: the same in every model.
 OLD_MASKS = re.compile(r"\.(attn|attention)\.(bias|masked_bias|causal_mask)$")
 NAMED = 3  # weights in an error, where there are more
@@ -30,7 +30,7 @@ NAMED = 3  # weights in an error, where there are more
 def load(folder: str | Path, dtype: str, device: str) -> tuple["PreTrainedModel", PreTrainedTokenizerBase]:
     """Load the prepared model of `folder` for inference, from local files only, onto a GPU that no other job holds.
 
-    dtype: float32 or bfloat16. device: as in the config. Attention runs through fused scaled dot products, which
+    dtype: one of DTYPES. device: as in the config. Attention runs through fused scaled dot products, which
     honour the explicit masks that scoring and extraction pass, but for models that cap the attention logits or for
     which transformers has no fused attention. Refuses weights that do not fit the model's config.
     """

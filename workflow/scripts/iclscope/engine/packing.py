@@ -6,8 +6,8 @@ the root; its position is its depth:
     prefix . What do bees make? (wax | a (hive | nest)) | cows eat? (grass | a fly)
 
 Tokens stand in preorder, so that those which see a token follow it without a gap. Linear maps read this sequence as it
-is; for attention, it is laid out in rows (row_layout.py). The first batch reads the prefix too, later ones find it in
-the cache.
+is; for attention, it is laid out in rows or in blocks. The first batch reads the prefix too, later ones find it in the
+cache.
 
 The last token of a continuation predicts nothing that is asked for, so it is left out.
 """

@@ -223,7 +223,7 @@ def _score_batch(model: Any, prompts: Sequence[Prompt], batch: Sequence[tuple[in
         use_cache=False,
     )
     targets = torch.from_numpy(places[:, 2]).to(model.device)
-    logprobs = logprobs_of(logits, torch.arange(len(places), device=model.device), targets)
+    logprobs = logprobs_of(logits, torch.arange(len(places), device=model.device), targets).numpy()
     return np.bincount(places[:, 0], weights=logprobs, minlength=len(batch)).tolist()
 
 

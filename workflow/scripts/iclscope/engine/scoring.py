@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from iclscope.engine.attention import attention_input, in_rows
+from iclscope.engine.attention.choice import LayOut, Layout, attending, lay_out_for
 from iclscope.engine.packing import Batch, pack, shared_length
 from iclscope.engine.prompts import Prompt
 from iclscope.engine.rotary import apart, forget
-from iclscope.engine.rows import RowLayout, Rows, lay_in_rows
+from iclscope.engine.transfers import Arriving, sent
 from iclscope.runtime.prefetch import ahead
 
 LOGSUMEXP_ROWS = {"cpu": 16}  # whose temporary copies stay in a processor's cache; a GPU waits for each call instead
@@ -32,12 +32,12 @@ KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 class Pass:
     """What a model gave for a batch.
 
-    logprobs: of every wanted token, in nats, float64 [wanted]. logits: float32 [predicting tokens, vocabulary]. ends:
-    int64 [prompts], the logits behind each prompt of `batch.last`. cache: keys and values of the shared prefix and,
-    behind them or with them, of the batch's tokens.
+    logprobs: of every wanted token, in nats, float64 [wanted], on their way from the device. logits: float32
+    [predicting tokens, vocabulary]. ends: int64 [prompts], the logits behind each prompt of `batch.last`. cache: keys
+    and values of the shared prefix and, behind them or with them, of the batch's tokens.
     """
 
-    logprobs: np.ndarray
+    logprobs: Arriving
     logits: torch.Tensor
     ends: torch.Tensor
     cache: DynamicCache
@@ -57,9 +57,14 @@ def score_groups(model: Any, groups: Sequence[Sequence[Prompt]], batch_tokens: i
         for _, group, members in parts
     ]
     sums = [[np.zeros(len(prompt.continuations), dtype=np.float64) for prompt in part] for part in prompts]
+    waiting: list[tuple[list[np.ndarray], Batch, Arriving]] = []
     for part, batch, done in forward_all(model, prompts, batch_tokens):
-        add_up(sums[part], batch, done.logprobs)
+        while waiting:  # what a GPU was asked for before; by now it has its next work
+            add_up(*waiting.pop())
+        waiting.append((sums[part], batch, done.logprobs))
         del done  # or its logits and cache would take memory beside those of the next batch
+    while waiting:
+        add_up(*waiting.pop())
     for (mine, _, members), found in zip(parts, sums, strict=True):
         for (i, chosen), values in zip(members, found, strict=True):
             mine[i][chosen] = values
@@ -75,9 +80,9 @@ def alike(model: Any, prompts: Sequence[Prompt]) -> Iterator[list[tuple[int, lis
         yield [(i, [k for _, k in group]) for i, group in members]
 
 
-def add_up(sums: list[np.ndarray], batch: Batch, logprobs: np.ndarray) -> None:
+def add_up(sums: list[np.ndarray], batch: Batch, logprobs: Arriving) -> None:
     """Add each predicted token's log probability to its prompt's and continuation's sum."""
-    for (_, _, prompt, continuation), value in zip(batch.wanted, logprobs, strict=True):
+    for (_, _, prompt, continuation), value in zip(batch.wanted, logprobs.numpy(), strict=True):
         sums[prompt][continuation] += value
 
 
@@ -90,11 +95,12 @@ def forward_all(
     """
     current = -1
     prefix: KeysValues = []
-    for group, batch, rows in ahead(_layouts(groups, batch_tokens, by_length)):
+    lay_out = lay_out_for(model, partial(_first, model, groups[:1], batch_tokens, by_length))
+    for group, batch, layout in ahead(_layouts(groups, batch_tokens, by_length, lay_out)):
         if group != current:
             forget(model)
             current, prefix = group, []
-        done = _forward(model, prefix, batch, rows)
+        done = _forward(model, prefix, batch, layout)
         if batch.shared and not prefix:
             prefix = [
                 (keys[:, :, : batch.shared].clone(), values[:, :, : batch.shared].clone())
@@ -104,13 +110,21 @@ def forward_all(
         del done
 
 
+def _first(
+    model: Any, groups: Sequence[Sequence[Prompt]], batch_tokens: int, by_length: bool, lay_out: LayOut
+) -> np.ndarray:
+    """Log probabilities in nats of what the first batch predicts."""
+    _, batch, layout = next(_layouts(groups, batch_tokens, by_length, lay_out))
+    return _forward(model, [], batch, layout).logprobs.numpy()
+
+
 def _layouts(
-    groups: Sequence[Sequence[Prompt]], batch_tokens: int, by_length: bool
-) -> Iterator[tuple[int, Batch, RowLayout]]:
+    groups: Sequence[Sequence[Prompt]], batch_tokens: int, by_length: bool, lay_out: LayOut
+) -> Iterator[tuple[int, Batch, Layout]]:
     for group, prompts in enumerate(groups):
         shared = shared_length([prompt.context for prompt in prompts])
         for batch in pack(prompts, shared, batch_tokens, by_length):
-            yield group, batch, lay_in_rows(batch)
+            yield group, batch, lay_out(batch)
 
 
 def keys_values(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,20 +132,16 @@ def keys_values(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return layer.keys, layer.values
 
 
-def _forward(model: Any, prefix: KeysValues, batch: Batch, rows: RowLayout) -> Pass:
-    number, predicting = len(batch.tokens), batch.predicting
-    keys = np.minimum(rows.keys, batch.cached + number - 1)  # any in padding, which nothing sees
-    queries = np.minimum(rows.queries - batch.cached, number - 1)
-    place = np.argsort(rows.queries, axis=None)[:number]
-    positions = np.concatenate([np.arange(batch.cached), batch.positions])
+def _forward(model: Any, prefix: KeysValues, batch: Batch, layout: Layout) -> Pass:
+    predicting = batch.predicting
     cache = DynamicCache(prefix)
-    to = partial(_on, model.device)
-    with in_rows(model, Rows(to(queries), to(keys), to(place), rows.groups)):
+    to = partial(sent, model.device)
+    with attending(model, batch, layout) as mask:
         logits = logits_at(
             model,
             np.stack([np.zeros_like(predicting), predicting], axis=1),
             input_ids=to(batch.tokens)[None],
-            attention_mask=attention_input(model, to(rows.visible), to(batch.positions[queries]), to(positions[keys])),
+            attention_mask=mask,
             position_ids=to(batch.positions)[None],
             past_key_values=cache,
             use_cache=True,
@@ -141,15 +151,11 @@ def _forward(model: Any, prefix: KeysValues, batch: Batch, rows: RowLayout) -> P
     return Pass(logprobs_of(logits, asked, to(batch.wanted[:, 1])), logits, ends, cache)
 
 
-def _on(device: torch.device, values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
-
-
-def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> np.ndarray:
+def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> Arriving:
     """Log probability in nats, float64 [n], of each `token` [n]; `place` [n] is its row of `logits` [places, V]."""
     rows = LOGSUMEXP_ROWS.get(logits.device.type, MANY_ROWS)
     total = torch.cat([part.logsumexp(dim=1) for part in logits.split(rows)])
-    return (logits[place, token] - total[place]).double().cpu().numpy()
+    return Arriving((logits[place, token] - total[place]).double())
 
 
 def logits_at(model: Any, places: np.ndarray, **inputs: Any) -> torch.Tensor:
@@ -158,7 +164,7 @@ def logits_at(model: Any, places: np.ndarray, **inputs: Any) -> torch.Tensor:
     A vocabulary is large and few positions predict a token of an answer, so the hidden states are selected before the
     language-model head. A hook does it, so that whatever a model does to its logits (scaling, soft caps) still applies.
     """
-    rows, columns = torch.from_numpy(np.ascontiguousarray(places.T)).to(model.device)
+    rows, columns = sent(model.device, places.T)
 
     def select(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (arguments[0][rows, columns][None], *arguments[1:])

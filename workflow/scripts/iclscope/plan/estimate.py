@@ -51,7 +51,7 @@ ACTIVATIONS_SHARE = 0.8  # of those before
 METRIC_VALUE, PAIR, SIGNAL, PICTURES = 5, 15, 100, 1_000_000
 VECTOR = 4  # a layer's two vectors of a question, in each of their places
 
-BYTES = {"float32": 4, "bfloat16": 2}
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 # What is said below a plan with `evaluation.engine`.
 SERVED = """\

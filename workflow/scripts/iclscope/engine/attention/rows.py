@@ -89,18 +89,16 @@ def _rows_of(pieces: Sequence[tuple[int, int]], width: int) -> list[list[tuple[i
     return rows
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rows:
     """How attention lays a sequence out in rows, each with places for what it asks from and for what it sees.
 
     queries: int64 [rows, width], which of the sequence's tokens stands in each place (any in padding). keys: int64
     [rows, keys], likewise which token of cache and sequence. place: int64 [tokens], where among all places of `queries`
-    each token stands. groups: first row, end, and how many of the last keys those rows need. layers: how many have
-    attended so far.
+    each token stands. groups: first row, end, and how many of the last keys those rows need.
     """
 
     queries: torch.Tensor
     keys: torch.Tensor
     place: torch.Tensor
     groups: list[tuple[int, int, int]]
-    layers: int = 0
