@@ -63,7 +63,10 @@ MALFORMED = {
         r"models\.m\.source: 'web' .*wheel, files, hub",
     ),
     "model source missing": ({"models/m": entry(HUB_MODEL, source=GONE)}, r"models\.m: key source is missing"),
-    "model dtype unknown": ({"models/m": {**HUB_MODEL, "dtype": "int8"}}, r"models\.m\.dtype: .*float32, bfloat16, float16"),
+    "model dtype unknown": (
+        {"models/m": {**HUB_MODEL, "dtype": "int8"}},
+        r"models\.m\.dtype: .*float32, bfloat16, float16",
+    ),
     "model dtype missing": ({"models/m": entry(HUB_MODEL, dtype=GONE)}, r"models\.m: key dtype is missing"),
     "model checksum too short": (
         {"models/m": {**WHEEL_MODEL, "sha256": "ab"}},

@@ -21,13 +21,14 @@ from iclscope.engine.packing import Batch
 from iclscope.engine.transfers import sent
 
 SIDE = 128  # queries, and keys, of a block: what FlexAttention's kernels are made for
+ALL = np.iinfo(np.int64).max  # the end of a token that every later one sees
 
 
 @dataclass(frozen=True)
 class BlockLayout:
-    """The blocks of a batch, whose tokens have numbers, those in the cache first.
+    """The blocks of a batch, whose tokens have numbers, those in the cache first, and then those of padding.
 
-    end: int64 [cached + tokens], the number behind the last token that sees each. some, every: bool [query blocks, key
+    end: int64 [key places], the number behind the last token that sees each. some, every: bool [query blocks, key
     blocks], those in which any token sees another, and of them those in which every token sees all.
     """
 
@@ -37,30 +38,39 @@ class BlockLayout:
 
 
 def lay_in_blocks(batch: Batch) -> BlockLayout:
-    """Find the blocks that attention has to compute."""
-    number = batch.cached + len(batch.tokens)
-    end = np.concatenate([np.full(batch.cached, number), batch.cached + batch.end])
-    first, start = np.arange(batch.cached, number, SIDE)[:, None], np.arange(0, number, SIDE)
-    last, stop = (np.minimum(begin + SIDE, number) - 1 for begin in (first, start))
-    some = (start <= last) & (np.maximum.reduceat(end, start) > first)
-    every = (stop <= first) & (np.minimum.reduceat(end, start) > last)
+    """Find the blocks that attention has to compute.
+
+    There are two blocks of queries or more, and one of keys more than needed: numbers of one, or of both alike, would
+    be a case of its own to a compiler.
+    """
+    asked = _whole(max(len(batch.tokens), SIDE + 1))
+    end = np.zeros(_whole(batch.cached + asked) + SIDE, dtype=np.int64)
+    end[: batch.cached] = ALL
+    end[batch.cached : batch.cached + len(batch.tokens)] = batch.cached + batch.end
+    first, start = batch.cached + np.arange(0, asked, SIDE)[:, None], np.arange(0, len(end), SIDE)
+    some = (start < first + SIDE) & (np.maximum.reduceat(end, start) > first)
+    every = (start + SIDE <= first + 1) & (np.minimum.reduceat(end, start) >= first + SIDE)
     return BlockLayout(end, some, every)
+
+
+def _whole(number: int) -> int:
+    return -(-number // SIDE) * SIDE
 
 
 @contextmanager
 def in_blocks(model: Any, batch: Batch, layout: BlockLayout) -> Iterator[BlockMask | dict[str, BlockMask]]:
     """While open, `model` takes `batch` as one sequence, with the `attention_mask` that this yields."""
     to = partial(sent, model.device)
-    number = len(layout.end)
-    queries, end = to(np.arange(batch.cached, number)), to(layout.end)
-    positions = to(np.concatenate([np.arange(batch.cached), batch.positions]))
+    positions = np.zeros(len(layout.end), dtype=np.int64)
+    positions[: batch.cached] = np.arange(batch.cached)
+    positions[batch.cached : batch.cached + len(batch.tokens)] = batch.positions
+    sees = partial(_seen, to(np.array([batch.cached]))[0], to(layout.end), to(positions))
     partly, wholly, some = (_listed(to, blocks) for blocks in (layout.some & ~layout.every, layout.every, layout.some))
     masks = {}
     for kind, reach in reaches(model).items():
         # A window or a chunk may hide a part of what is seen as a whole without it.
         (count, places), (full, full_places) = (some, (None, None)) if any(reach) else (partly, wholly)
-        sees, lengths = _seen(queries, end, positions, reach), (len(batch.tokens), number)
-        masks[kind] = BlockMask.from_kv_blocks(count, places, full, full_places, SIDE, sees, lengths)
+        masks[kind] = BlockMask.from_kv_blocks(count, places, full, full_places, SIDE, sees(reach))
     with replaced(model, _attend):
         yield by_kind(masks)
 
@@ -71,9 +81,9 @@ def _listed(to: Callable[[np.ndarray], torch.Tensor], blocks: np.ndarray) -> tup
     return to(blocks.sum(axis=1, dtype=np.int32))[None, None], to(places.astype(np.int32))[None, None]
 
 
-def _seen(queries: torch.Tensor, end: torch.Tensor, positions: torch.Tensor, reach: Reach) -> Callable[..., Any]:
+def _seen(first: torch.Tensor, end: torch.Tensor, positions: torch.Tensor, reach: Reach) -> Callable[..., Any]:
     def sees(_batch: Any, _head: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        number = queries[query]
+        number = first + query
         allowed = (key <= number) & (number < end[key])
         return reach.within(allowed, positions[number], positions[key])
 
@@ -89,10 +99,22 @@ def _attend(
     softcap: float | None,
 ) -> torch.Tensor:
     """As `replaced` wants it."""
-    attend = _kernel(query.device.type)
-    capped = None if softcap is None else _capped(softcap)
-    output = attend(query, key, value, score_mod=capped, block_mask=mask, scale=scaling, enable_gqa=True)
-    return output.transpose(1, 2)
+    asked, known = mask.shape[-2:]
+    output = _kernel(query.device.type)(
+        _padded(query, asked),
+        _padded(key, known),
+        _padded(value, known),
+        score_mod=None if softcap is None else _capped(softcap),
+        block_mask=mask,
+        scale=scaling,
+        enable_gqa=True,
+        kernel_options={"FORCE_USE_FLEX_ATTENTION": True},  # no other kernel for few queries
+    )
+    return output[:, :, : query.shape[2]].transpose(1, 2)
+
+
+def _padded(x: torch.Tensor, places: int) -> torch.Tensor:
+    return torch.nn.functional.pad(x, (0, 0, 0, places - x.shape[2]))
 
 
 def _capped(softcap: float) -> Callable[..., torch.Tensor]:
