@@ -18,6 +18,7 @@ import torch
 from transformers import DynamicCache
 
 from iclscope.engine import scoring
+from iclscope.engine.attention.blocks import lay_in_blocks
 from iclscope.engine.attention.rows import lay_in_rows
 from iclscope.engine.packing import Batch, computed_tokens, pack, shared_length
 from iclscope.engine.prompts import PromptEncoder
@@ -40,7 +41,7 @@ def main() -> None:
     arguments.add_argument("--microseconds", type=float, default=20)
     pause = arguments.parse_args().microseconds * 1e-6
     model, encoder = build_model("llama"), PromptEncoder(build_tokenizer())
-    print(f"{'shape':15} tokens/candidate  µs/token: encode  pack  rows   in use  in use without a thread")
+    print(f"{'shape':15} tokens/candidate  µs/token: encode  pack  rows  blocks   in use  in use without a thread")
     for name, shape in SHAPES.items():
         groups = list(texts(*shape))
         prompts, encoding = timed(lambda: [encoder.encode(*group) for group in groups[:2]])  # noqa: B023
@@ -48,8 +49,9 @@ def main() -> None:
         batches, packing = timed(lambda: list(pack(prompts[0], shared, PACK)))  # noqa: B023
         _, laying = timed(lambda: [lay_in_rows(batch) for batch in batches])  # noqa: B023
         tokens = computed_tokens(prompts[0])
+        _, laying_blocks = timed(lambda: [lay_in_blocks(batch) for batch in batches])  # noqa: B023
         encoding /= 2
-        costs = "  ".join(f"{1e6 * seconds / tokens:4.2f}" for seconds in (encoding, packing, laying))
+        costs = "  ".join(f"{1e6 * seconds / tokens:4.2f}" for seconds in (encoding, packing, laying, laying_blocks))
         shares = [in_use(model, encoder, groups, pause, how) for how in (ahead, iter)]
         print(f"{name:15} {tokens:16}            {costs}    {shares[0]:5.1%}   {shares[1]:5.1%}")
 
@@ -93,7 +95,8 @@ def in_use(model: Any, encoder: PromptEncoder, groups: Any, pause: float, how: A
 
     with mock.patch.object(scoring, "_forward", stub), mock.patch.object(scoring, "ahead", how):
         started = time.perf_counter()
-        for few in how(groups[first : first + TOGETHER] for first in range(0, CANDIDATES, TOGETHER)):
+        parts = (groups[first : first + TOGETHER] for first in range(0, CANDIDATES, TOGETHER))
+        for few in how([encoder.encode(*group) for group in part] for part in parts):
             scoring.score_groups(model, few, PACK)
         return used / (time.perf_counter() - started)
 

@@ -202,7 +202,7 @@ def test_what_goes_wrong_in_long_prompts_alone_is_found(dtype, tiny_model_of):
     mixed = long_prompts([10, 11, 12, 90])
     assert takes_masks(model, mixed, 256)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("iclscope.engine.attention.gathered.attention_input", lambda _, *rest: plain_mask(model, *rest))
+        patch.setattr("iclscope.engine.attention.copies.attention_input", lambda _, *rest: plain_mask(model, *rest))
         assert takes_masks(model, mixed[:3], 256)  # which short prompts cannot tell
         assert not takes_masks(model, mixed, 256)
 

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from iclscope.engine.attention.gathered import attend_in_rows
-from iclscope.engine.attention.replaced import NAME, replaced
+from iclscope.engine.attention.copies import attend_in_rows
+from iclscope.engine.attention.replacing import NAME, replaced
 from iclscope.engine.attention.rows import Rows
 
 

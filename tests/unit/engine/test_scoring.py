@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from iclscope.engine import scoring
 from iclscope.engine.attention.rows import MOST_ROWS, lay_in_rows
-from iclscope.engine.packing import pack, shared_length
+from iclscope.engine.packing import computed_tokens, pack, shared_length
 from iclscope.engine.prompts import Prompt, PromptEncoder, zero_shot_prompts
 from iclscope.engine.scoring import score
 from iclscope.runtime.errors import StudyError
@@ -156,3 +157,18 @@ def test_long_prompts_stand_in_few_rows_since_each_copies_the_keys_before_it():
     prompts = [Prompt([9, *range(10, 1000), i], [[1], [2]]) for i in range(3)]
     (batch,) = pack(prompts, 1, 10_000)
     assert len(lay_in_rows(batch, width=8).keys) <= MOST_ROWS + 2
+
+
+@pytest.mark.parametrize("batch_tokens", [30, 200, 10_000])
+def test_candidates_that_fit_into_a_batch_are_read_at_once(batch_tokens, tiny_model, monkeypatch):
+    """What a pass costs beside its tokens is paid once: as few passes as the tokens allow, and the same scores."""
+    groups = [[Prompt([7 + g] * 5 + p.context, p.continuations) for p in random_prompts(g)[:6]] for g in range(8)]
+    with torch.inference_mode():
+        wanted = [np.concatenate(score(tiny_model, group, 10_000)) for group in groups]
+        passes, inner = [], scoring._forward
+        monkeypatch.setattr(scoring, "_forward", lambda *a: passes.append(len(a[2].tokens)) or inner(*a))
+        found = [np.concatenate(one) for one in scoring.score_groups(tiny_model, groups, batch_tokens)]
+    for mine, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    assert max(passes) <= batch_tokens
+    assert len(passes) <= 2 * -(-sum(map(computed_tokens, groups)) // batch_tokens)

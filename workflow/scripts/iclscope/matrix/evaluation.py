@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,12 @@ def _score_all(
     length: PackLength,
     model: str,
 ) -> Iterator[pl.DataFrame]:
-    """Rows of the evaluation table, demonstration by demonstration: one at a time while the pack length is sought."""
+    """Rows of the evaluation table, demonstration by demonstration: few at a time while the pack length is sought."""
     with logs.bar(number, "demonstrations", "candidates") as bar:
         for some in ahead(iter(lambda: list(islice(groups, TOGETHER)), [])):
             while some:
-                now, some = (some, []) if length.settled else (some[:1], some[1:])
+                few = len(some) if length.settled else _filling(some, length.tokens)
+                now, some = some[:few], some[few:]
                 prompts = [group for _, group in now]
                 scores = length.run(partial(scorer, prompts), partial(sum, map(computed_tokens, prompts)))
                 for (candidate, group), found in zip(now, scores, strict=True):
@@ -91,6 +92,12 @@ def _score_all(
                     results = [chosen(logprobs, item) for logprobs, item in zip(found, items, strict=True)]
                     yield _frame(candidate, group, items, results)
                 bar.update(len(now))
+
+
+def _filling(groups: list[tuple[int, list[Prompt]]], tokens: int) -> int:
+    """How many of the first groups have `tokens` tokens, or all of them."""
+    found = accumulate(computed_tokens(group) for _, group in groups)
+    return next((number for number, total in enumerate(found, start=1) if total >= tokens), len(groups))
 
 
 def _generate_all(

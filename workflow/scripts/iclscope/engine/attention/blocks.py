@@ -16,7 +16,7 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from iclscope.engine.attention.inputs import Reach, by_kind, reaches
-from iclscope.engine.attention.replaced import replaced
+from iclscope.engine.attention.replacing import replaced
 from iclscope.engine.packing import Batch
 from iclscope.engine.transfers import sent
 
@@ -104,7 +104,7 @@ def _attend(
         _padded(query, asked),
         _padded(key, known),
         _padded(value, known),
-        score_mod=None if softcap is None else _capped(softcap),
+        score_mod=None if softcap is None else _capped(_on(softcap, query.device)),
         block_mask=mask,
         scale=scaling,
         enable_gqa=True,
@@ -117,7 +117,12 @@ def _padded(x: torch.Tensor, places: int) -> torch.Tensor:
     return torch.nn.functional.pad(x, (0, 0, 0, places - x.shape[2]))
 
 
-def _capped(softcap: float) -> Callable[..., torch.Tensor]:
+@cache
+def _on(value: float, device: torch.device) -> torch.Tensor:
+    return torch.tensor(value, device=device)  # a number would be a case of its own to the compiler
+
+
+def _capped(softcap: torch.Tensor) -> Callable[..., torch.Tensor]:
     def cap(score: torch.Tensor, _batch: Any, _head: Any, _query: Any, _key: Any) -> torch.Tensor:
         return softcap * torch.tanh(score / softcap)
 

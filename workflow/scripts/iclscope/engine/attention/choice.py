@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from iclscope.engine.attention.blocks import BlockLayout, in_blocks, lay_in_blocks
-from iclscope.engine.attention.gathered import gathered
+from iclscope.engine.attention.copies import gathered
 from iclscope.engine.attention.rows import RowLayout, lay_in_rows
 from iclscope.engine.packing import Batch
 

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from iclscope.engine.attention.inputs import Mask, attention_input
-from iclscope.engine.attention.replaced import replaced
+from iclscope.engine.attention.replacing import replaced
 from iclscope.engine.attention.rows import RowLayout, Rows
 from iclscope.engine.packing import Batch
 from iclscope.engine.transfers import sent
