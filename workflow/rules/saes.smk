@@ -76,12 +76,12 @@ rule sae_features:
         weights=lambda wildcards: study.sae_part(wildcards.model, wildcards.sae, "sae_weights.safetensors"),
     output:
         sae_features_out=ensure([CODES], non_empty=True),
-    wildcard_constraints:
-        sae="|".join(map(re.escape, ALONE)) or "(?!)",
     log:
         "<logs>/sae_features/{model}-{dataset}-{sae}.log",
     benchmark:
         "<benchmarks>/sae_features/{model}-{dataset}-{sae}.jsonl"
+    wildcard_constraints:
+        sae="|".join(map(re.escape, ALONE)) or "(?!)",
     conda:
         "../../envs/models.yaml"
     threads: model_threads
