@@ -35,6 +35,7 @@ BEFORE = {
     "encode_pool": {"encoder"},
     "fetch_sae": {"files"},
     "sae_features": {"weights"},
+    "sae_features_of_both": {"weights"},
     "train_sae": {"texts"},
     "metrics": {"candidates", "model", "dtype"},
     "prepare_model": {"files"},

@@ -20,7 +20,7 @@ MIDDLE = {
     "texts": "study",
     "controls": ["random"],
 }
-OWN = {"fetch_sae", "train_sae", "sae_features", "sae_metrics", "sae_screen"}
+OWN = {"fetch_sae", "train_sae", "sae_features", "sae_features_of_both", "sae_metrics", "sae_screen"}
 CORRELATIONS = [f"results/correlation/tiny/{dataset}.parquet" for dataset in ("animals", "sums")]
 SCREEN, SELECTION = "results/sae_screen/tiny/animals/middle.parquet", "results/selection/tiny/animals.parquet"
 SELECTORS = [f"sae_{way}{twin}" for way in ("nearest", "cover", "ridge") for twin in ("", "_random")]
@@ -53,7 +53,7 @@ def test_with_one_it_runs_and_what_reads_it_and_nothing_else(study):
     assert study.planned() == {}
     with_sae(study)
     planned = study.planned()
-    assert (planned["train_sae"], planned["sae_features"], planned["sae_metrics"]) == (1, 4, 4)
+    assert (planned["train_sae"], planned["sae_features_of_both"], planned["sae_metrics"]) == (1, 2, 4)
     assert (planned["correlation"], planned["sae_screen"]) == (2, 2)
     before = {
         "pool",

@@ -6,8 +6,15 @@ Outputs: <resources>/saes/{model}/{sae}/source.json          an SAE from elsewhe
          <results>/saes/{model}/{sae}/                       config, weights, features.parquet, training.parquet
          <results>/sae_features/{model}/{dataset}/{sae}.parquet  active features of every token
          <results>/sae_metrics/{model}/{dataset}/{sae}.parquet   a row per candidate, pooling and metric
-None of these rules runs where the config has no `saes`. An SAE with `_random` behind its name is its untrained twin.
+None of these rules runs where the config has no `saes`. An SAE with `_random` behind its name is its untrained twin:
+one job reads the texts for both.
 """
+
+from iclscope.tables import TWIN
+
+CODES = "<results>/sae_features/{model}/{dataset}/{sae}.parquet"
+TWINNED = [sae for sae in study.saes() if sae + TWIN in study.saes()]
+ALONE = [sae for sae in study.saes() if not sae.endswith(TWIN) and sae not in TWINNED]
 
 
 rule fetch_sae:
@@ -68,11 +75,13 @@ rule sae_features:
         dictionary=lambda wildcards: study.sae_part(wildcards.model, wildcards.sae, "cfg.json"),
         weights=lambda wildcards: study.sae_part(wildcards.model, wildcards.sae, "sae_weights.safetensors"),
     output:
-        sae_features_out=ensure("<results>/sae_features/{model}/{dataset}/{sae}.parquet", non_empty=True),
+        sae_features_out=ensure([CODES], non_empty=True),
     log:
         "<logs>/sae_features/{model}-{dataset}-{sae}.log",
     benchmark:
         "<benchmarks>/sae_features/{model}-{dataset}-{sae}.jsonl"
+    wildcard_constraints:
+        sae="|".join(map(re.escape, ALONE)) or "(?!)",
     conda:
         "../../envs/models.yaml"
     threads: model_threads
@@ -87,6 +96,13 @@ rule sae_features:
         code=code_digest("sae_features"),
     script:
         "../scripts/sae_features.py"
+
+
+use rule sae_features as sae_features_of_both with:
+    output:
+        sae_features_out=ensure([CODES, CODES.replace("{sae}", "{sae}" + TWIN)], non_empty=True),
+    wildcard_constraints:
+        sae="|".join(map(re.escape, TWINNED)) or "(?!)",
 
 
 rule sae_metrics:

@@ -5,7 +5,7 @@ import pytest
 
 import lm_harness
 from iclscope.runtime.errors import StudyError
-from iclscope.tasks import harness
+from iclscope.tasks import harness, rendering
 from iclscope.tasks.rendering import UnusableRow, render
 from iclscope.tasks.rows import read_rows
 
@@ -155,6 +155,17 @@ def test_row_that_cannot_be_rendered_says_why(name, folder, fields, reason):
     task = load(name, folder, ROWS[folder])
     with pytest.raises(UnusableRow) as caught:
         render(task, changed(folder, **fields))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(("passage", "reason"), [(None, "field passage is empty"), (["a"], "is list, not text")])
+def test_rows_are_refused_too_where_templates_are_compiled_once(passage, reason):
+    task = load("boolq", "super_glue/boolq", ROWS["super_glue/boolq"])
+    rendering._strict.cache_clear()
+    with rendering.templates_compiled_once():
+        assert render(task, changed("super_glue/boolq")) == render(task, changed("super_glue/boolq"))
+        with pytest.raises(UnusableRow) as caught:
+            render(task, changed("super_glue/boolq", passage=passage))
     assert reason in str(caught.value)
 
 

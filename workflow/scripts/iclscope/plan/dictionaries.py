@@ -101,7 +101,8 @@ def read(saes: Sequence[Planned], candidates: Sequence[Mapping[str, Any]], items
     for one in saes:
         tokenizer, model = models.load_tokenizer(one.folder), one.shape.model
         texts = [*tokenise(candidates, model, tokenizer), *map(question, tokenise(items, model, tokenizer))]
-        share, times = one.read(texts, READ), 2 if one.entry.get("controls") else 1
+        both = 2 if one.entry.get("controls") else 1  # from one reading
+        share = one.read(texts, both * READ)
         active = one.entry.get("k", ACTIVE) * BYTES_OF_ONE * share.tokens
-        total += Share(times * share.tokens, times * share.flops, times * active)
+        total += share + Share(size=both * active)
     return total

@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,11 @@ def of_file(
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape results."""
-    installed = {d.name for d in importlib.metadata.distributions()}
-    found = {name: importlib.metadata.version(name) for name in LIBRARIES if name in installed}
-    return {"python": platform.python_version(), **found}
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:  # one by one: to read the names of all that is installed takes longer
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 @functools.cache

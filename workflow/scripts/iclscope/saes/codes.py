@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job, PreparedModel, folder_of
 from iclscope.runtime.logs import progress
+from iclscope.runtime.provenance import digest
 from iclscope.saes.dictionary import Dictionary, load
 from iclscope.saes.learning import twin_of
 from iclscope.saes.reading import Tokens, read
@@ -59,27 +61,44 @@ class Fitted:
 
 
 def run(
-    *, files: Files, model: PreparedModel, settings: Mapping[str, Any], sae_features_out: str | Path, job: Job
+    *,
+    files: Files,
+    model: PreparedModel,
+    settings: Mapping[str, Any],
+    sae_features_out: Mapping[str, str | Path],
+    job: Job,
 ) -> None:
-    """Write the active features of every token of all candidates and items; settings: the `name` of the SAE or twin."""
-    fitted = Fitted.of(files.dictionary, settings["name"], job.seed)
+    """Write the active features of every token of all candidates and items, reading them once.
+
+    sae_features_out: the name of the SAE, and of its twin where that is asked for → file.
+    """
+    fitted = {name: Fitted.of(files.dictionary, name, job.seed) for name in sae_features_out}
+    first = next(iter(fitted.values()))
     loaded, tokenizer = models.load(*model)
-    if find_blocks(loaded)[fitted.layer].width(fitted.site) != fitted.dictionary.inputs:
+    if find_blocks(loaded)[first.layer].width(first.site) != first.dictionary.inputs:
         raise StudyError(f"{files.dictionary} was made for another model; delete its folder and rerun")
     texts = {
         role: tokenise(SAMPLE.read(path).iter_rows(named=True), loaded, tokenizer)
         for role, path in ((CANDIDATE, files.candidates), (ITEM, files.item_rows))
     }
     texts[ITEM] = [question(one) for one in texts[ITEM]]
-    about = {
-        "architecture": fitted.dictionary.architecture,
-        "place": [fitted.site, fitted.layer],
-        "texts": {role: len(of) for role, of in texts.items()},
-    }
-    with SAE_FEATURES.writer(sae_features_out, {**job.provenance, **about}) as writer:
+    with ExitStack() as stack:
+        writers = {}
+        for name, one in fitted.items():
+            own = {**settings, "name": name}
+            about = {
+                "settings": own,
+                "settings_digest": digest(own),
+                "architecture": one.dictionary.architecture,
+                "place": [one.site, one.layer],
+                "texts": {role: len(of) for role, of in texts.items()},
+            }
+            writer = SAE_FEATURES.writer(sae_features_out[name], {**job.provenance, **about})
+            writers[name] = stack.enter_context(writer)
         for role, of in texts.items():
-            for frame in progress(rows(loaded, of, fitted), None, f"features of {role}s", "batch"):
-                writer.append(frame.with_columns(role=pl.lit(role)).select(SAE_FEATURES.schema.names()))
+            for frames in progress(rows(loaded, of, fitted), None, f"features of {role}s", "batch"):
+                for name, frame in frames.items():
+                    writers[name].append(frame.with_columns(role=pl.lit(role)).select(SAE_FEATURES.schema.names()))
 
 
 def question(one: Demonstration) -> Demonstration:
@@ -89,12 +108,17 @@ def question(one: Demonstration) -> Demonstration:
     )
 
 
-def rows(model: Any, texts: Sequence[Demonstration], fitted: Fitted) -> Iterator[pl.DataFrame]:
-    """Rows of the table of features without their role, in the order in which texts are read."""
+def rows(model: Any, texts: Sequence[Demonstration], fitted: Mapping[str, Fitted]) -> Iterator[dict[str, pl.DataFrame]]:
+    """By name of an SAE, rows of its table of features without their role, in the order in which texts are read.
+
+    fitted: an SAE and its twin, which read at the same place.
+    """
     known = {one.id: one for one in texts}
-    dictionary = fitted.dictionary.to(model.device)
-    for tokens in read(model, texts, fitted.site, fitted.layer):
-        yield _frame(tokens.usable(fitted.median), dictionary, fitted.mean, known)
+    dictionaries = {name: one.dictionary.to(model.device) for name, one in fitted.items()}
+    place = next(iter(fitted.values()))
+    for tokens in read(model, texts, place.site, place.layer):
+        usable = tokens.usable(place.median)
+        yield {name: _frame(usable, dictionary, place.mean, known) for name, dictionary in dictionaries.items()}
 
 
 def _frame(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.nn.functional import embedding_bag
 
 from iclscope.saes.dictionary import Dictionary
 
@@ -58,8 +59,8 @@ class _Student:
         x = x / self.scale
         h = (x - self.decoder_bias) @ self.encoder + self.encoder_bias
         values, places = h.topk(self.start.k, dim=-1)
-        codes = torch.zeros_like(h).scatter(-1, places, values.relu())
-        rest = x - self.decoder_bias - codes @ self.decoder
+        decoded = embedding_bag(places, self.decoder, per_sample_weights=values.relu(), mode="sum")  # of k rows a token
+        rest = x - self.decoder_bias - decoded
         error = rest.square().sum()
         loss = error / x.numel() + AUXILIARY * self._auxiliary(h, rest.detach())
         self.optimiser.zero_grad()
@@ -68,8 +69,8 @@ class _Student:
         self.rate.step()
         with torch.no_grad():
             self.decoder /= self.decoder.norm(dim=-1, keepdim=True)
-        active = (codes > 0).any(dim=0)
-        self.silent = torch.where(active, 0.0, self.silent + len(x))
+        self.silent += len(x)
+        self.silent[places[values > 0]] = 0
         self.step, self.tokens = self.step + 1, self.tokens + len(x)
         self.loss = float(loss.detach())
         self.unexplained = float(error.detach() / (x - x.mean(dim=0)).square().sum().clamp_min(1e-12))
@@ -86,13 +87,15 @@ class _Student:
 
     def _auxiliary(self, h: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
         """Share of `rest` [n, d] that the dead features with the largest pre-activations `h` [n, width] leave."""
-        dead = self.dead
-        many = min(int(dead.sum()), h.shape[1] // 2, rest.shape[1] // 2)
+        dead = self.dead.nonzero()[:, 0]
+        many = min(len(dead), h.shape[1] // 2, rest.shape[1] // 2)
         if not self.step or not many:
             return h.new_zeros(())
-        values, places = h.masked_fill(~dead, -math.inf).topk(many, dim=-1)
+        h = h.index_select(1, dead)
+        values, places = h.topk(many, dim=-1)
         codes = torch.zeros_like(h).scatter(-1, places, values.relu())
-        return (rest - codes @ self.decoder).square().mean() / rest.square().mean().clamp_min(1e-12)
+        left = rest - codes @ self.decoder.index_select(0, dead)
+        return left.square().mean() / rest.square().mean().clamp_min(1e-12)
 
     def row(self) -> dict[str, Any]:
         """A row of the training table."""

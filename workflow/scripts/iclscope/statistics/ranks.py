@@ -6,7 +6,6 @@ Spearman's rho. They are multiples of one half: float32 holds them exactly.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Float = NDArray[np.float64]
 Ranks = NDArray[np.float32]
@@ -17,6 +16,8 @@ CLOSE = 1e-6  # |rho| this near to each other are equal: float32 cannot tell
 
 def centred_ranks(values: NDArray[np.floating]) -> Ranks:
     """Average ranks along the last axis minus their mean; ties share a rank."""
+    from scipy.stats import rankdata  # takes most of a second to import, and many read a type alone here
+
     ranks = rankdata(values, axis=-1)
     return (ranks - (values.shape[-1] + 1) / 2).astype(np.float32)
 

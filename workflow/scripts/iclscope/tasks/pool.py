@@ -24,7 +24,7 @@ from iclscope.runtime.jobs import Job, Task
 from iclscope.tables import POOL
 from iclscope.tasks import harness
 from iclscope.tasks.metrics import refusal
-from iclscope.tasks.rendering import AnswerOutOfRange, UnusableRow, render
+from iclscope.tasks.rendering import AnswerOutOfRange, UnusableRow, render, templates_compiled_once
 from iclscope.tasks.rows import Row, read_rows, undecoded
 from iclscope.tasks.samples import CANDIDATE, ITEM
 
@@ -76,7 +76,8 @@ def run_pool(
             read = _decoded(read, split, settings, task.key)
         rows[split] = harness.processed(config, read, task.key, job.seed, dataset, split)
     built = harness.build_task(config, [row for part in rows.values() for row in part], task.key)
-    frame, dropped = make_pool(built, rows, splits, dataset, settings, job.seed, CountingModel.of(model))
+    with templates_compiled_once():
+        frame, dropped = make_pool(built, rows, splits, dataset, settings, job.seed, CountingModel.of(model))
     POOL.write(frame, pool_out, {**job.provenance, "dropped": dropped})
 
 

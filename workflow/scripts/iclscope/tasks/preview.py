@@ -3,18 +3,15 @@
 All of it is read off the pool, with the tokenizer of the model that counts for it; no weights are there.
 """
 
-import functools
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import polars as pl
-from lm_eval import utils
 
 from iclscope.engine.models import load_context_length, load_tokenizer
 from iclscope.engine.prompts import PromptEncoder
@@ -89,7 +86,7 @@ def run_from_data(
     job: Job,
 ) -> None:
     """As `run`, with pools that are made of the rows in the folders `data`, by data set, and thrown away."""
-    with tempfile.TemporaryDirectory() as scratch, _templates_compiled_once():
+    with tempfile.TemporaryDirectory() as scratch:
         pools = {name: Path(scratch, f"{name}.parquet") for name in data}
         for name, pool in pools.items():
             run_pool(
@@ -119,16 +116,6 @@ def run(
     data = {name: DataSet.of(pool, settings[name], f"datasets.{name}") for name, pool in pools.items()}
     parts = ["\n".join(_lines(name, one, settings[name], models[name])) for name, one in data.items()]
     write_text(text_out, "\n\n".join(parts) + "\n")
-
-
-@contextmanager
-def _templates_compiled_once() -> Iterator[None]:
-    """Keep the compiled templates of tasks; the harness compiles one for every row, half of the time of a pool."""
-    utils.env.from_string = functools.cache(utils.env.from_string)
-    try:
-        yield
-    finally:
-        del utils.env.from_string  # that of the class is there again
 
 
 def prompt_text(candidate: Row, item: Row) -> str:

@@ -8,6 +8,8 @@ item is its one-shot prompt:
 """
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jinja2
@@ -18,6 +20,16 @@ from iclscope.tasks.harness import Task, UnusableRow, fields_of, is_list_of_text
 from iclscope.tasks.rows import Row, undecoded
 
 Read = tuple[int, list[str]]  # a number that was read as the index of a choice, and the choices
+
+
+@contextmanager
+def templates_compiled_once() -> Iterator[None]:
+    """Keep the compiled templates of tasks; the harness compiles one for every row, half of the time of a pool."""
+    utils.env.from_string = functools.lru_cache(utils.env.from_string)
+    try:
+        yield
+    finally:
+        del utils.env.from_string  # that of the class is there again
 
 
 class AnswerOutOfRange(UnusableRow):
@@ -176,4 +188,6 @@ def _strict(template: str, refused: tuple[type, ...]) -> tuple[jinja2.Template, 
         return value
 
     environment = utils.env.overlay(finalize=printable)
-    return environment.from_string(template), sorted(meta.find_undeclared_variables(environment.parse(template)))
+    # As the class has it: one that is kept would compile for the environment without `finalize`.
+    compiled = jinja2.Environment.from_string(environment, template)
+    return compiled, sorted(meta.find_undeclared_variables(environment.parse(template)))

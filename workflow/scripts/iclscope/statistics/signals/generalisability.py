@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from iclscope.statistics.ranks import Float
 from iclscope.statistics.signals.influence import summed
@@ -37,6 +36,8 @@ class Noise:
 
     def alpha_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Interval of alpha: log(1 - alpha) is about normal (Bonett 2002, Psychometrika 67)."""
+        from scipy.stats import t as student  # takes most of a second to import
+
         reach = float(student.ppf((1 + level) / 2, self.freedom)) * self.log_error
         return 1 - self.share * float(np.exp(reach)), 1 - self.share * float(np.exp(-reach))
 
