@@ -117,6 +117,39 @@ def test_an_interpreter_without_vllm_is_named(choices, tmp_path):
         served(choices, missing, tmp_path / "block.parquet")
 
 
+SAID = """\
+WARNING 11-26 22:05:44 [system_utils.py:255] This can cause errors like `OSError: [Errno 24] Too many open files`.
+(Worker pid=3) ERROR 11-26 22:06:57 [multiproc_executor.py:953] Traceback (most recent call last):
+(Worker pid=3) ERROR 11-26 22:06:57 [multiproc_executor.py:953] ValueError: Available memory on node 0 is less
+(EngineCore pid=2) ERROR 11-26 22:07:03 [core.py:1510] Exception: WorkerProc initialization failed
+RuntimeError: Engine core initialization failed. See root cause above.
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (SAID, "ValueError: Available memory on node 0 is less"),
+        ("Traceback:\nRuntimeError: no GPU\nexiting", "RuntimeError: no GPU"),
+        ("", "exit status 1"),
+    ],
+)
+def test_of_what_vllm_says_when_it_does_not_start_the_first_error_is_told(choices, tmp_path, said, cause):
+    (tmp_path / "said").write_text(said)
+    python = interpreter(tmp_path, f"#!/bin/sh\ncat {tmp_path}/said\nexit 1\n")
+    with pytest.raises(StudyError, match=rf"^evaluation\.engine\.python: vLLM does not start \({cause}\); the log has"):
+        served(choices, python, tmp_path / "block.parquet")
+
+
+def test_vllm_shares_a_processor_unless_its_user_says_how(monkeypatch):
+    names = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_USE_AOT_COMPILE")
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "40")
+    found = serving._environment(torch.device("cpu"))
+    assert [found[name] for name in names] == ["40", "nobind", "0"]
+    assert not {*names[1:]} & set(serving._environment(torch.device("cuda", 0)))
+
+
 def test_vllm_has_the_gpu_of_its_job_alone(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-abc")
     assert serving._environment(torch.device("cuda", 1))["CUDA_VISIBLE_DEVICES"] == "GPU-abc"
