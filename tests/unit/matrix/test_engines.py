@@ -77,7 +77,7 @@ import os, sys, threading
 sys.path[:0] = {path}
 assert sys.argv[1:3] == ["-m", "vllm.entrypoints.openai.api_server"] and "PYTHONPATH" not in os.environ
 options = dict(zip(sys.argv[3::2], sys.argv[4::2]))
-assert (options["--dtype"], options["--host"]) == ("float32", "127.0.0.1")
+assert [options[name] for name in ("--dtype", "--host", "--block-size")] == ["float32", "127.0.0.1", "32"]
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from completions_server import CompletionsServer
 model, tokenizer = (kind.from_pretrained(options["--model"]) for kind in (AutoModelForCausalLM, AutoTokenizer))

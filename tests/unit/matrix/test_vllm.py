@@ -10,6 +10,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from iclscope.engine import models
 from iclscope.engine.serving import started
@@ -34,7 +35,8 @@ pytestmark = pytest.mark.skipif(not PYTHON, reason="ICLSCOPE_VLLM_PYTHON names n
 @pytest.fixture(scope="module")
 def studies(embedded_folder, tmp_path_factory):
     """The default study's model with choices of one token, of several, and with generated answers."""
-    model, tokenizer = models.load(embedded_folder, "float32", "cpu")
+    model = AutoModelForCausalLM.from_pretrained(embedded_folder, dtype=torch.float32)
+    tokenizer = models.load_tokenizer(embedded_folder)
     return {kind: Study(tmp_path_factory.mktemp("study"), model, tokenizer, task) for kind, task in KINDS.items()}
 
 
