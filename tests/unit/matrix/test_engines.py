@@ -108,6 +108,23 @@ def test_vllm_is_started_for_a_block_and_ends_with_it(choices, tmp_path, monkeyp
         os.kill(int(note.read_text()), 0)
 
 
+DIES = """\
+answer = server.answer
+server.answer = lambda path, body: answer(path, body) if path == "/health" else (print("no memory"), os._exit(1))
+sys.stdout.reconfigure(write_through=True)
+threading.Event().wait()
+"""
+
+
+def test_what_vllm_said_before_it_died_is_in_the_log(choices, tmp_path, caplog):
+    path = [str(Path(completions_server.__file__).parent)]
+    script = VLLM.replace("threading.Event().wait()\n", DIES)
+    script = script.format(python=sys.executable, path=path, note=str(tmp_path / "note"))
+    with pytest.raises(StudyError, match=r"^evaluation\.engine\.python: \S+ cannot be reached"):
+        served(choices, interpreter(tmp_path, script), tmp_path / "block.parquet")
+    assert "no memory" in caplog.text
+
+
 def test_an_interpreter_without_vllm_is_named(choices, tmp_path):
     without = interpreter(tmp_path, "#!/bin/sh\necho starting\necho No module named vllm >&2\nexit 1\n")
     with pytest.raises(StudyError, match=r"^evaluation\.engine\.python: vLLM does not start \(No module named vllm\)"):

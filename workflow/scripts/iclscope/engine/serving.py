@@ -281,6 +281,10 @@ def started(python: str, model: str | Path, dtype: str, device: torch.device) ->
             url = f"http://127.0.0.1:{port}"
             _await_start(process, url, said)
             yield url
+        except StudyError:
+            if process.poll() is not None:
+                logger.error("%s", "\n".join(_lines(said)))
+            raise
         finally:
             process.terminate()
             try:
@@ -299,14 +303,18 @@ def _environment(device: torch.device) -> dict[str, str]:
     return (ON_CPU if device.type == "cpu" else {}) | kept
 
 
+def _lines(said: IO[bytes]) -> list[str]:
+    """What a process has written so far."""
+    said.seek(0)
+    return [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+
+
 def _await_start(process: subprocess.Popen[bytes], url: str, said: IO[bytes]) -> None:
     """Wait until the server answers; raises StudyError with the first error it named if it ends before."""
     began = time.monotonic()
     while time.monotonic() - began < START:
         if process.poll() is not None:
-            said.seek(0)
-            lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
-            logger.error("%s", "\n".join(lines))
+            lines = _lines(said)
             # Processes end one after another, each with an error of its own; the first one tells why.
             causes = [*CAUSE.findall("\n".join(lines)), *lines[-1:], f"exit status {process.returncode}"]
             raise StudyError(f"{KEY}.python: vLLM does not start ({causes[0][:KEPT]}); the log has all that it said")
