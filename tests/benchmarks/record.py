@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "results/benchmarks"
@@ -41,6 +41,29 @@ def seconds(run: Callable[[], Any], rounds: int = 1) -> float:
     return statistics.median(times)
 
 
+class Cost(NamedTuple):
+    """Of a piece of work: seconds of the clock, and of the processor in all threads."""
+
+    seconds: float
+    processor: float
+
+
+def cost(run: Callable[[], Any]) -> Cost:
+    """What a call costs in this process."""
+    start, spent = time.perf_counter(), time.process_time()
+    run()
+    return Cost(time.perf_counter() - start, time.process_time() - spent)
+
+
+def in_turns(ways: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
+    """The costs of every way, which take turns, so that what else the machine does meets all of them alike."""
+    costs: dict[str, list[Cost]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, run in ways.items():
+            costs[name].append(run())
+    return costs
+
+
 def peak_memory() -> float:
     """Largest resident memory of this process so far, in MB.
 
@@ -67,9 +90,10 @@ def write(name: str, results: Mapping[str, Any]) -> None:
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows with the same keys as a Markdown table."""
-    columns = list(rows[0])
+    """Print rows as a Markdown table, with a column for every key of any of them."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [columns, ["---"] * len(columns)]
-    lines += [[f"{row[c]:.3g}" if isinstance(row[c], float) else str(row[c]) for c in columns] for row in rows]
+    cells = [[row.get(column, "") for column in columns] for row in rows]
+    lines += [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in cells]
     sys.stdout.write("".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n")
     sys.stdout.flush()

