@@ -1,5 +1,6 @@
 """Where a result came from: versions, settings and upstream files."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -47,9 +48,11 @@ def of_file(
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape results."""
-    installed = {d.name for d in importlib.metadata.distributions()}
-    found = {name: importlib.metadata.version(name) for name in LIBRARIES if name in installed}
-    return {"python": platform.python_version(), **found}
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 @functools.cache
