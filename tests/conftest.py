@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 # The longest files, in the order in which worker processes take them: what is left at the end is short.
 LONGEST = [
-    "paper", "reruns", "studies_with_saes", "slurm", "embedded", "other_models", "faults", "hub_revisions", "places",
+    "slurm", "paper", "reruns", "studies_with_saes", "embedded", "other_models", "faults", "hub_revisions", "places",
     "pages", "errors",
 ]  # fmt: skip
 

@@ -32,6 +32,8 @@ RUN = {
     "device": None,
 }
 
+DRAWN: dict[tuple[tuple[str, bytes], ...], dict[str, bytes]] = {}  # tables → the figures of them
+
 
 def inputs(tables: Mapping[str, pl.DataFrame], design: Design, folder: Path) -> dict[str, Any]:
     """Write what the explorer reads beside the final tables; returns it by name."""
@@ -67,7 +69,7 @@ def build(
     learning: tables of learning curves.
     """
     paths = {**synthetic.write(tables, folder), **(more or {})}
-    figures.run(model="any", dataset="data", tables=paths, study_tables=1, folder=folder / "plots")
+    _draw(paths, folder / "plots")
     (folder / "run.json").write_text(json.dumps(RUN))
     if verdict:
         (folder / "verdict.json").write_text(json.dumps(verdict))
@@ -83,6 +85,17 @@ def build(
     pages.run_page(PageFiles("data", own, paths["candidates"], **common, picks=chosen), SETTINGS, 1, page)
     pages.run_index(IndexFiles({"data": own}, **common, picks=list(chosen.values())), SETTINGS, 1, index)
     return {"page": page, "index": index, **pages_of}
+
+
+def _draw(tables: Mapping[str, Path], folder: Path) -> None:
+    """Write the figures of the tables, which are drawn once however many pages show them."""
+    key = tuple((name, path.read_bytes()) for name, path in sorted(tables.items()))
+    if key not in DRAWN:
+        figures.run(model="any", dataset="data", tables=tables, study_tables=1, folder=folder)
+        DRAWN[key] = {file.name: file.read_bytes() for file in folder.iterdir()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in DRAWN[key].items():
+        (folder / name).write_bytes(content)
 
 
 def pick(name: str, k: int, model: str, text: str, **changes: Any) -> dict[str, Any]:

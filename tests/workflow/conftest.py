@@ -32,6 +32,8 @@ def prepared(study: Study) -> Study:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Study:
+def fresh(made_once: Callable[[str, Callable[[Path], Any]], Path], tmp_path: Path) -> Study:
     """A tiny study that has not run."""
-    return build_study(tmp_path / "study")
+    folder = tmp_path / "study"
+    shutil.copytree(made_once("fresh", build_study), folder)
+    return Study(folder)

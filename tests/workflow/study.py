@@ -1,5 +1,6 @@
 """A whole study on a tiny random model, in a folder of its own with a copy of the workflow."""
 
+import functools
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from typing import Any
 
 import yaml
 
+import warm
+from iclscope.runtime.code_digest import of_scripts
 from tiny import build_model, build_tokenizer
 from warm import Warm
 
@@ -34,18 +37,19 @@ WAIT = """\
 """
 
 # Starts Snakemake, which takes `python` for the Python that jobs run in.
-SNAKEMAKE = "import sys; sys.executable = {python!r}; from snakemake.cli import main; main()"
-WARM = Warm()
+PROGRAM = "import sys; sys.executable = {python!r}; from snakemake.cli import main; main()"
+FOLDER = Path(tempfile.gettempdir(), f"iclscope-warm-{os.getpid()}")
+JOBS, SNAKEMAKE = Warm(warm.JOBS, "/.snakemake/scripts/"), Warm(warm.SNAKEMAKE, str(FOLDER / "program.py"))
 
 
-def stand_in() -> Path:
-    """The Python of jobs, with the environment that the workflow gives them; warm where the system is Linux."""
+def stand_ins() -> tuple[Path, Path]:
+    """The Python of Snakemake and that of jobs, with the environments that these have; warm where Linux is."""
     if sys.platform != "linux":
-        return Path(sys.executable)
-    folder = Path(tempfile.gettempdir(), f"iclscope-warm-{os.getpid()}")
-    folder.mkdir(exist_ok=True)
+        return Path(sys.executable), Path(sys.executable)
     seed = yaml.safe_load((ROOT / "config/config.yaml").read_text())["seed"]
-    return WARM.stand_in(folder, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(seed)})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    of_jobs = {**environment, **warm.THREADS, "PYTHONHASHSEED": str(seed)}
+    return SNAKEMAKE.stand_in(FOLDER / "main", environment), JOBS.stand_in(FOLDER / "jobs", of_jobs)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Study:
         path.write_text(text.replace(old, new, 1))
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words)
+        process = self._begin(stand_ins()[0], *words)
         try:
             output, errors = process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -83,8 +87,14 @@ class Study:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begin a run in a process group of its own, as a shell does."""
+        return self._begin(Path(sys.executable), *words)
+
+    def _begin(self, python: Path, *words: str) -> subprocess.Popen[str]:
+        program = FOLDER / "program.py"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(PROGRAM.format(python=str(stand_ins()[1])))
         return subprocess.Popen(
-            [sys.executable, "-c", SNAKEMAKE.format(python=str(stand_in())), "--cores", "2", *words],
+            [python, program, "--cores", "2", "--scheduler", "greedy", *words],  # no program that solves equations
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.folder / "workflow/scripts"), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -208,4 +218,15 @@ def build_study(folder: Path) -> Study:
     write_rows(folder / "local/validation.jsonl", choice_rows(100, 40))
     write_rows(folder / "local/sums.jsonl", sum_rows(60))
     (folder / "config/config.yaml").write_text(yaml.safe_dump(tiny_config(), sort_keys=False))
+    (folder / ".snakemake").mkdir()
+    (folder / ".snakemake/iclscope.code.json").write_bytes(code_digests())
     return Study(folder)
+
+
+@functools.cache
+def code_digests() -> bytes:
+    """What a study keeps of the digests of its code, as every study that has the workflow as it is would find them."""
+    with tempfile.TemporaryDirectory() as folder:
+        memory = Path(folder, "code.json")
+        of_scripts(memory)
+        return memory.read_bytes()

@@ -1,9 +1,9 @@
-"""Jobs that begin with their libraries loaded: most of what a job on a tiny model does is to import torch.
+"""Programs that begin with their libraries loaded: most of what a job on a tiny model does is to import torch.
 
-A process that has imported the libraries, and nothing of the workflow, waits for scripts. In place of Python, Snakemake
-starts a stand-in that hands the script over; the process forks, and the copy runs the script with the files, folder,
-environment and signals of the stand-in. Whatever is not such a script, or has an environment of its own, is run by
-Python as ever.
+A process that has imported the libraries, and nothing of the workflow, waits for scripts: one process for Snakemake's,
+one for those of jobs. In place of Python a stand-in is started that hands the script over; the process forks, and the
+copy runs the script with the files, folder, environment and signals of the stand-in. Whatever is not such a script, or
+has an environment of its own, is run by Python as ever.
 """
 
 import array
@@ -21,23 +21,26 @@ import sys
 from pathlib import Path
 
 # Those that start threads when they are imported, polars and pyarrow, cannot be copied.
-LIBRARIES = (
+JOBS = (
     "torch", "transformers.modeling_utils", "transformers.generation", "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto", "transformers.models.llama.modeling_llama",
     "transformers.models.qwen2.modeling_qwen2", "safetensors.torch", "scipy.stats", "scipy.optimize",
     "matplotlib.pyplot", "jinja2", "jsonschema", "requests", "snakemake.script",
 )  # fmt: skip
+SNAKEMAKE = ("snakemake.cli", "numpy", "jinja2", "jsonschema", "yaml")
 
 # What may differ between a job and the process that it is copied from: where things are, and what polars sets.
 OWN = {"PYTHONPATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "TMP", "TEMP", "TEMPDIR", "_RJEM_MALLOC_CONF",
        "ICLSCOPE_RUN", "ICLSCOPE_CONFIG", "PYTEST_CURRENT_TEST"}  # fmt: skip
-THREADS = ("OMP", "GOTO", "NUMEXPR", "MKL", "OPENBLAS", "VECLIB")  # as Snakemake sets them for a job with one thread
+# As Snakemake sets them for a job with one thread.
+THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "GOTO", "NUMEXPR", "MKL", "OPENBLAS")}
+THREADS["VECLIB_MAXIMUM_THREADS"] = "1"
 STAND_IN = """\
 #!{python} -IS
 import array, json, os, signal, socket, sys
 try:
-    if len(sys.argv) != 2 or "/.snakemake/scripts/" not in sys.argv[1]:
-        raise OSError("no script of a job")
+    if {scripts!r} not in "".join(sys.argv[1:2]):
+        raise OSError("another script")
     server = socket.socket(socket.AF_UNIX)
     server.connect({address!r})
     request = json.dumps([os.getcwd(), sys.argv[1:], dict(os.environ)]).encode()
@@ -56,24 +59,24 @@ os._exit(status[0] if status else 1)
 
 
 class Warm:
-    """The waiting process of this one, started when it is first asked for; it ends with it."""
+    """A waiting process of this one, started when it is first asked for; it ends with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, libraries: tuple[str, ...], scripts: str) -> None:
+        """libraries: what it imports. scripts: part of the paths of the scripts that it runs."""
+        self.libraries, self.scripts = libraries, scripts
         self.process: subprocess.Popen[bytes] | None = None
 
     def stand_in(self, folder: Path, environment: dict[str, str]) -> Path:
-        """What Snakemake is to start in place of Python.
+        """What is to be started in place of Python.
 
-        folder: a short path for files of its own. environment: that of jobs, for as long as this process lives.
+        folder: a short path for files of its own. environment: that of the scripts, for as long as this process lives.
         """
         file, address = folder / "python", folder / "socket"
         if self.process is None:
-            command = [sys.executable, __file__, str(address)]
-            threads = {f"{name}_{'MAXIMUM' if name == 'VECLIB' else 'NUM'}_THREADS": "1" for name in THREADS}
-            self.process = subprocess.Popen(
-                command, env=environment | threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
-            file.write_text(STAND_IN.format(python=sys.executable, address=str(address)))
+            folder.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, __file__, str(address), *self.libraries]
+            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            file.write_text(STAND_IN.format(python=sys.executable, address=str(address), scripts=self.scripts))
             file.chmod(0o755)
             atexit.register(self.process.communicate)
             assert self.process.stdout
@@ -81,10 +84,13 @@ class Warm:
         return file
 
 
-def serve(address: str) -> None:
+def serve(address: str, libraries: list[str]) -> None:
     """Import the libraries and run scripts, each in a copy of this process, until the standard input ends."""
-    for library in LIBRARIES:
+    if "snakemake.cli" in libraries:
+        sys.modules["pyarrow"] = None  # pandas, which the plugin for Slurm imports, does without
+    for library in libraries:
         __import__(library)
+    sys.modules.pop("pyarrow", None)
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads cannot be copied"
     gc.freeze()  # no copy looks for garbage in what all share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
@@ -111,7 +117,7 @@ def attend(stand_in: socket.socket) -> None:
     request = b""
     while len(request) < int.from_bytes(head, "big"):
         request += stand_in.recv(1 << 20)
-    folder, (script,), environment = json.loads(request)
+    folder, words, environment = json.loads(request)
     others = dict(os.environ).items() ^ environment.items()
     if {name for name, _ in others} - OWN:
         os._exit(0)  # the stand-in turns into Python
@@ -119,13 +125,13 @@ def attend(stand_in: socket.socket) -> None:
     job = os.fork()
     if job == 0:
         stand_in.close()
-        begin(folder, script, environment, list(files))
+        begin(folder, words, environment, list(files))
         return
     watch(stand_in, job)
 
 
-def begin(folder: str, script: str, environment: dict[str, str], files: list[int]) -> None:
-    """Turn this copy into what Python would be, with `script` as its program."""
+def begin(folder: str, words: list[str], environment: dict[str, str], files: list[int]) -> None:
+    """Turn this copy into what Python would be, given `words`: a script and its arguments."""
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -137,12 +143,12 @@ def begin(folder: str, script: str, environment: dict[str, str], files: list[int
     os.environ.update(environment)
     paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [*paths, *(path for path in sys.path[1:] if path not in before)]
-    sys.argv = [script]
+    sys.argv = words
     random.seed()
     sys.modules["numpy"].random.seed()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path.insert(0, str(Path(script).parent))
-    runpy.run_path(script, run_name="__main__")
+    sys.path.insert(0, str(Path(words[0]).parent))
+    runpy.run_path(words[0], run_name="__main__")
 
 
 def watch(stand_in: socket.socket, job: int) -> None:
@@ -160,4 +166,4 @@ def watch(stand_in: socket.socket, job: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], sys.argv[2:])

@@ -232,3 +232,9 @@ class TestKept:
             file.touch()
         assert digests() == first
         assert memory.stat() == written
+
+    def test_are_kept_in_a_copy_elsewhere(self, digests, scripts, memory, tmp_path):
+        first, written = digests(), memory.stat()
+        copy = shutil.copytree(scripts, tmp_path / "copy")
+        assert of_scripts(memory, copy, [copy / "own.py"]) == first
+        assert memory.stat() == written

@@ -80,8 +80,11 @@ class TestRoundTrip:
 
     def test_some_columns_only(self, tmp_path):
         QUALITY.write(quality(), tmp_path / "q.parquet", {})
-        back = QUALITY.read(tmp_path / "q.parquet", columns=["candidate", "value"])
-        assert back.equals(quality().select("candidate", "value"))
+        for columns in (["candidate", "value"], ["value", "candidate"]):
+            back = QUALITY.read(tmp_path / "q.parquet", columns=columns)
+            assert back.equals(quality().select(columns))
+        with pytest.raises(StudyError, match=r"q\.parquet is damaged .*delete it and rerun .*merit"):
+            QUALITY.read(tmp_path / "q.parquet", columns=["candidate", "merit"])
 
     def test_a_folder_named_like_a_partition_adds_no_column(self, tmp_path):
         QUALITY.write(quality(), tmp_path / "model=a" / "q.parquet", {})

@@ -50,10 +50,12 @@ def of_script(script: str, scripts: Path = SCRIPTS, extensions: Sequence[Path] =
 def of_scripts(memory: Path, scripts: Path = SCRIPTS, extensions: Sequence[Path] = ()) -> dict[str, str]:
     """Adapter → digest, as `of_script`, of all of them; reading every module anew would take most of a start.
 
-    memory: a file that keeps them for as long as all that could count has the same content.
+    memory: a file that keeps them for as long as all that could count has the same content, wherever it lies.
     """
     sources = [path for path in scripts.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    contents = [f"{path} {_hash(path.read_bytes())}" for path in [*sorted(sources), *extensions]]
+    names = [(path, str(path.relative_to(scripts))) for path in sorted(sources)]
+    names += [(path, path.name) for path in extensions]
+    contents = [f"{name} {_hash(path.read_bytes())}" for path, name in names]
     state = _hash(json.dumps([sys.version, *contents]))
     kept = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
     if kept.get("state") != state:

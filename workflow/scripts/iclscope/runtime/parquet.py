@@ -90,10 +90,13 @@ class Table:
         try:
             if not is_sealed(path):
                 raise StudyError(f"{path} is damaged or not a table of this study; delete it and rerun")
-            table = pq.read_table(path, columns=columns, partitioning=None)
+            with pq.ParquetFile(path) as file:  # read_table imports pandas, most of the time of a short job
+                table = file.read(columns)
+            if columns is not None:
+                table = table.select(columns)
         except FileNotFoundError as error:
             raise StudyError(f"{path} does not exist") from error
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, KeyError, pa.ArrowException) as error:
             raise StudyError(f"{path} is damaged and must be made again; delete it and rerun ({error})") from error
         made = json.loads((table.schema.metadata or {}).get(PROVENANCE_KEY, b"{}"))
         if made.get("table") != self.name:

@@ -1,5 +1,6 @@
 """Where a result came from: versions, settings and upstream files."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -7,7 +8,6 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,8 @@ def of_file(
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape results."""
     found = {"python": platform.python_version()}
-    for name in LIBRARIES:  # one by one: to read the names of all that is installed takes longer
-        with suppress(importlib.metadata.PackageNotFoundError):
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
 
