@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from reference_numbers import Study, named, scores_of_sets
 
 from iclscope.report.style import BLUE, GREEN, GREY, INK, VERMILION, new_figure, save, styled
@@ -106,7 +107,8 @@ def sets(study: Study) -> Figure:
     for axes, (model, dataset, _) in zip(grid, pairs, strict=False):
         scores, members = scores_of_sets(study, model, dataset)
         axes.plot(members, scores, "o", markersize=2.5, color=COLOURS.get(model, INK))
-        axes.set_title(named(model, dataset).replace(", ", "\n"), fontsize=6.5)
+        axes.set_title(named(model, dataset).replace(", ", "\n"), fontsize=6)
+        axes.xaxis.set_major_locator(MaxNLocator(2))
     figure.supxlabel("mean gold log probability of the members alone, on other items (nats)", fontsize=8)
     figure.supylabel("of the set (nats)", fontsize=8)
     return figure

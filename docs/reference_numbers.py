@@ -19,6 +19,7 @@ SELECTORS = ("search_half", "search_16", "search_8", "shortlist_4", "content_fre
 SELECTORS += ("activation", "probe", "sae_ridge", "nearest_encoder")
 LARGE = 128  # candidates in a pool
 MOST_LABELS = 10  # beyond which choices differ from row to row
+ANSWERS = {"it beats": "yes", "it loses to": "it is worse", "it is not shown to beat": "not shown"}
 NAMES = {"smollm2-135m": "SmolLM2", "gemma3-270m": "Gemma 3"}
 
 
@@ -64,6 +65,11 @@ def number(value: float | None, form: str = ".2f") -> str:
     return format(value, form).replace("-", "−")
 
 
+def chance(p: float | None) -> str:
+    """A p value as it stands in a table."""
+    return "< 0.001" if p is not None and p < 0.001 else number(p, ".3f")
+
+
 def interval(value: float | None, low: float | None, high: float | None) -> str:
     """A number with its interval."""
     return f"{number(value)} ({number(low)} to {number(high)})"
@@ -95,7 +101,7 @@ def accuracies(study: Study) -> Iterator[Sequence[str]]:
         one = study.row("headline", model, dataset, target=target)
         reliability = "no more than noise" if one["alpha"] is None else number(one["alpha"])
         worth = interval(one["best_value"], one["best_value_low"], one["best_value_high"])
-        corrected = number(min(1.0, len(pairs) * one["best_p_maxt"]), ".3f")
+        corrected = chance(min(1.0, len(pairs) * one["best_p_maxt"]))
         yield named(model, dataset), reliability, number(one["best_rho"]), worth, corrected
 
 
@@ -115,17 +121,22 @@ def probes(study: Study) -> Iterator[Sequence[str]]:
 
 def sparse(study: Study) -> Iterator[Sequence[str]]:
     """Question 3: ridge regression on sparse features, on those of an untrained dictionary, on the dense vector."""
-    yield "", "`sae_ridge`", "untrained twin", "dense vector (`probe`)", "by the rule"
+    yield "", "`sae_ridge`", "untrained twin", "dense vector (`probe`)", "beats the twin", "beats the dense vector"
     for model, dataset, said in study.pairs():
         gains = [said["selectors"][name] for name in ("sae_ridge", "sae_ridge_random", "probe")]
         ruled = [sentence for sentence in said["sentences"] if sentence.startswith("Ridge regression on the features")]
         if len(ruled) != 1:
             sys.exit(f"verdict.json: {model}, {dataset} says {len(ruled)} times what the SAE is worth")
-        yield (
-            named(model, dataset),
-            *(interval(gain["gain"], gain["low"], gain["high"]) for gain in gains),
-            ruled[0].partition(": ")[2].rstrip("."),
-        )
+        shown = [ANSWERS[part.partition(" its untrained")[0].partition(" the dense")[0]] for part in parts_of(ruled[0])]
+        yield named(model, dataset), *(interval(gain["gain"], gain["low"], gain["high"]) for gain in gains), *shown
+
+
+def parts_of(sentence: str) -> list[str]:
+    """What the verdict says of an SAE beside its twin, and beside the dense vector."""
+    parts = sentence.partition(": ")[2].split(", and ")
+    if len(parts) != 2:
+        sys.exit(f"verdict.json: {sentence!r} names no twin or no dense vector")
+    return parts
 
 
 def selectors(study: Study) -> Iterator[Sequence[str]]:
@@ -254,7 +265,7 @@ def labels(study: Study) -> Iterator[Sequence[str]]:
         for row in table.iter_rows(named=True):
             difference, low, high = (number(row[name], "+.3f") for name in ("difference", "low", "high"))
             place = (row["representation"], row["start"], row["strategy"])
-            yield dataset, *place, f"{difference} ({low} to {high})", number(row["p_maxt"], ".3f")
+            yield dataset, *place, f"{difference} ({low} to {high})", chance(row["p_maxt"])
 
 
 def named(model: str, dataset: str) -> str:

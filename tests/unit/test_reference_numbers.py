@@ -37,3 +37,15 @@ def test_a_set_is_compared_with_what_its_members_do_on_other_items(tmp_path):
     pl.DataFrame(sets, columns, orient="row").write_parquet(tmp_path / "shots/tiny/sums.parquet")
     _, row = SCRIPT["sets"](SCRIPT["Study"](tmp_path))
     assert row == ("tiny, sums", "11", "0.99 (0.96 to 1.00)")
+
+
+def test_what_the_verdict_says_of_sparse_features_becomes_a_word(tmp_path):
+    sentence = (
+        "Ridge regression on the features of the SAE gains +0.2 nats: it beats its untrained twin, which gains +0.100, "
+        "and it loses to the dense vector (probe), which gains +0.300."
+    )
+    gains = {"gain": 0.2, "low": 0.1, "high": 0.3}
+    said = {"sentences": [sentence], "selectors": dict.fromkeys(("sae_ridge", "sae_ridge_random", "probe"), gains)}
+    (tmp_path / "verdict.json").write_text(json.dumps({"models": {"tiny": {"sums": said}}}))
+    _, row = SCRIPT["sparse"](SCRIPT["Study"](tmp_path))
+    assert row == ("tiny, sums", *["0.20 (0.10 to 0.30)"] * 3, "yes", "it is worse")
