@@ -105,7 +105,7 @@ def _worth(headline: Mapping[str, Any]) -> str:
     """What the largest |rho| is worth, its luck taken off."""
     within = correlation_interval(headline["best_value_low"], headline["best_value_high"])
     return (
-        f"The largest of so many is lucky: ρ = {two_decimals(headline['best_rho'])} is worth "
+        f"The luck of being the largest of so many taken off, ρ = {two_decimals(headline['best_rho'])} is worth "
         f"{two_decimals(headline['best_value'])} (95 % interval {within})."
     )
 
