@@ -13,7 +13,7 @@ one job reads the texts for both.
 from iclscope.tables import TWIN
 
 CODES = "<results>/sae_features/{model}/{dataset}/{sae}.parquet"
-TWINNED = [sae for sae in study.saes() if sae + TWIN in study.saes()]
+TWINNED = [sae for sae in study.saes() if f"{sae}{TWIN}" in study.saes()]
 ALONE = [sae for sae in study.saes() if not sae.endswith(TWIN) and sae not in TWINNED]
 
 
@@ -100,7 +100,7 @@ rule sae_features:
 
 use rule sae_features as sae_features_of_both with:
     output:
-        sae_features_out=ensure([CODES, CODES.replace("{sae}", "{sae}" + TWIN)], non_empty=True),
+        sae_features_out=ensure([CODES, CODES.replace("{sae}", f"{{sae}}{TWIN}")], non_empty=True),
     wildcard_constraints:
         sae="|".join(map(re.escape, TWINNED)) or "(?!)",
 
