@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from iclscope.engine.attention.choice import EXACT, ROUNDED
 from iclscope.engine.generation import Answer, Ending, Stopping, generate
 from iclscope.engine.packing import computed_tokens
 from iclscope.engine.prompts import Prompt
@@ -19,8 +20,6 @@ from iclscope.engine.scoring import logits_at, logprobs_of, score
 
 logger = logging.getLogger(__name__)
 
-EXACT = 1e-3  # nats, within which the harness is met in float32
-ROUNDED = (0.125, 0.5)  # least and most in other types, and in between
 LAYOUTS = 4  # times what plain passes of two layouts differ by
 TRIED_TOKENS = 3  # of an answer, on which generation is proved
 ALONE = 1  # tokens of a batch: a sequence on its own

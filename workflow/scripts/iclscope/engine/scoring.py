@@ -183,7 +183,7 @@ def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) 
     """Log probability in nats, float64 [n], of each `token` [n]; `place` [n] is its row of `logits` [places, V]."""
     rows = LOGSUMEXP_ROWS.get(logits.device.type, MANY_ROWS)
     total = torch.cat([part.logsumexp(dim=1) for part in logits.split(rows)])
-    return Arriving((logits[place, token] - total[place]).double())
+    return Arriving(logits[place, token] - total[place])
 
 
 def logits_at(model: Any, places: np.ndarray, **inputs: Any) -> torch.Tensor:

@@ -23,7 +23,7 @@ class Arriving:
             self._event.record(torch.cuda.current_stream(values.device))
 
     def numpy(self) -> np.ndarray:
-        """The values, as soon as they are here."""
+        """The values in float64, which not every device knows, as soon as they are here."""
         if self._event is not None:
             self._event.synchronize()
-        return self._host.cpu().numpy()
+        return self._host.cpu().double().numpy()

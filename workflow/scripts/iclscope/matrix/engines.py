@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from iclscope.engine import models
+from iclscope.engine.attention.choice import ROUNDED
 from iclscope.engine.prompts import Prompt
-from iclscope.engine.reference import LAYOUTS, ROUNDED, generation_method, score_alone, score_plain, scoring_method
+from iclscope.engine.reference import LAYOUTS, generation_method, score_alone, score_plain, scoring_method
 from iclscope.engine.scoring import score, score_groups
 from iclscope.engine.serving import KEY, Server, started
 from iclscope.runtime import devices

@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 20.0  # seconds that a model is in use before blocks are tried, whose kernel takes some ten to compile
 TRIALS = 3  # of which the fastest counts
-EXACT, ROUNDED = 1e-3, 0.5  # nats by which the log probabilities of both may differ: in float32, and in coarser numbers
+EXACT = 1e-3  # nats, within which two ways of computing a log probability agree in float32, and with the harness
+ROUNDED = (0.125, 0.5)  # least and most in other types, and in between
 
 Layout = RowLayout | BlockLayout
 LayOut = Callable[[Batch], Layout]
@@ -44,7 +45,7 @@ def lay_out_for(model: Any, trial: Callable[[LayOut], np.ndarray]) -> LayOut:
         return lay_in_rows
     choice = _choices.setdefault(model, _Choice())
     if choice.lay_out is None and time.monotonic() - choice.began > PATIENCE:
-        choice.lay_out = faster(trial, EXACT if model.dtype == torch.float32 else ROUNDED)
+        choice.lay_out = faster(trial, EXACT if model.dtype == torch.float32 else ROUNDED[1])
     return choice.lay_out or lay_in_rows
 
 
