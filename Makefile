@@ -30,7 +30,7 @@ lint: $(VENV)/test.stamp ## style, types, directions of imports
 	$(BIN)/mypy
 
 test: lint ## all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/study.stamp: pyproject.toml envs/requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,7 @@
 """A whole study on a tiny random model, in a folder of its own with a copy of the workflow."""
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -20,7 +21,6 @@ import yaml
 import warm
 from iclscope.runtime.code_digest import of_scripts
 from tiny import build_model, build_tokenizer
-from warm import Warm
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs")
@@ -39,17 +39,30 @@ WAIT = """\
 # Starts Snakemake, which takes `python` for the Python that jobs run in.
 PROGRAM = "import sys; sys.executable = {python!r}; from snakemake.cli import main; main()"
 FOLDER = Path(tempfile.gettempdir(), f"iclscope-warm-{os.getpid()}")
-JOBS, SNAKEMAKE = Warm(warm.JOBS, "/.snakemake/scripts/"), Warm(warm.SNAKEMAKE, str(FOLDER / "program.py"))
 
 
 def stand_ins() -> tuple[Path, Path]:
-    """The Python of Snakemake and that of jobs, with the environments that these have; warm where Linux is."""
+    """The program that starts Snakemake and the Python that runs it; warm where Linux is, as are its jobs then."""
     if sys.platform != "linux":
-        return Path(sys.executable), Path(sys.executable)
+        return _program(FOLDER, sys.executable), Path(sys.executable)
+    return _warm(json.dumps({name: value for name, value in os.environ.items() if name not in warm.OWN}))
+
+
+@functools.cache
+def _warm(variables: str) -> tuple[Path, Path]:
+    """The same with processes that wait in this environment, which a test may change."""
     seed = yaml.safe_load((ROOT / "config/config.yaml").read_text())["seed"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     of_jobs = {**environment, **warm.THREADS, "PYTHONHASHSEED": str(seed)}
-    return SNAKEMAKE.stand_in(FOLDER / "main", environment), JOBS.stand_in(FOLDER / "jobs", of_jobs)
+    folder = FOLDER / hashlib.sha256(variables.encode()).hexdigest()[:8]
+    program = _program(folder, warm.stand_in(warm.JOBS, "/.snakemake/scripts/", folder / "jobs", of_jobs))
+    return program, warm.stand_in(warm.SNAKEMAKE, str(program), folder / "main", environment)
+
+
+def _program(folder: Path, python: str | Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "program.py").write_text(PROGRAM.format(python=str(python)))
+    return folder / "program.py"
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,7 @@ class Study:
         path.write_text(text.replace(old, new, 1))
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess[str]:
-        process = self._begin(stand_ins()[0], *words)
+        process = self._begin(stand_ins()[1], *words)
         try:
             output, errors = process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -90,9 +103,7 @@ class Study:
         return self._begin(Path(sys.executable), *words)
 
     def _begin(self, python: Path, *words: str) -> subprocess.Popen[str]:
-        program = FOLDER / "program.py"
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(PROGRAM.format(python=str(stand_ins()[1])))
+        program, _ = stand_ins()
         return subprocess.Popen(
             [python, program, "--cores", "2", "--scheduler", "greedy", *words],  # no program that solves equations
             cwd=self.folder,

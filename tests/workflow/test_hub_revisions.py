@@ -64,6 +64,7 @@ def use_hub(config):
 
 def test_plan_and_preview_ask_the_hub_for_no_weights_and_know_the_tokens(fresh, hub):
     fresh.configure(use_hub)
+    fresh.configure(lambda config: config.update(plan={"teraflops": 1, "gigabytes_per_second": 1}))
     fresh.run("plan", "preview")
     assert hub.ranges("config.json")
     assert not hub.ranges("model.safetensors")

@@ -3,11 +3,12 @@
 A process that has imported the libraries, and nothing of the workflow, waits for scripts: one process for Snakemake's,
 one for those of jobs. In place of Python a stand-in is started that hands the script over; the process forks, and the
 copy runs the script with the files, folder, environment and signals of the stand-in. Whatever is not such a script, or
-has an environment of its own, is run by Python as ever.
+has another environment than the process was started with, is run by Python as ever.
 """
 
 import array
 import atexit
+import contextlib
 import gc
 import json
 import os
@@ -18,20 +19,24 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import traceback
 from pathlib import Path
+from typing import NamedTuple
 
-# Those that start threads when they are imported, polars and pyarrow, cannot be copied.
 JOBS = (
-    "torch", "transformers.modeling_utils", "transformers.generation", "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto", "transformers.models.llama.modeling_llama",
-    "transformers.models.qwen2.modeling_qwen2", "safetensors.torch", "scipy.stats", "scipy.optimize",
-    "matplotlib.pyplot", "jinja2", "jsonschema", "requests", "snakemake.script",
+    "torch", "polars", "pyarrow.parquet", "transformers.modeling_utils", "transformers.generation",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama", "transformers.models.qwen2.modeling_qwen2", "safetensors.torch",
+    "scipy.stats", "scipy.optimize", "matplotlib.pyplot", "jinja2", "jsonschema", "requests", "snakemake.script",
 )  # fmt: skip
-SNAKEMAKE = ("snakemake.cli", "numpy", "jinja2", "jsonschema", "yaml")
+# Threads that may be missing from a copy: jemalloc's start again in it, and that of polars only tidies what it spilled.
+MISSED = {"jemalloc_bg_thd", "polars-ooc-clea"}
+SNAKEMAKE = ("snakemake.cli", "polars", "pyarrow.parquet", "requests", "jinja2", "jsonschema", "yaml")
 
 # What may differ between a job and the process that it is copied from: where things are, and what polars sets.
 OWN = {"PYTHONPATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "TMP", "TEMP", "TEMPDIR", "_RJEM_MALLOC_CONF",
-       "ICLSCOPE_RUN", "ICLSCOPE_CONFIG", "PYTEST_CURRENT_TEST"}  # fmt: skip
+       "ICLSCOPE_RUN", "ICLSCOPE_CONFIG", "ICLSCOPE_API_KEY", "PYTEST_CURRENT_TEST"}  # fmt: skip
 # As Snakemake sets them for a job with one thread.
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "GOTO", "NUMEXPR", "MKL", "OPENBLAS")}
 THREADS["VECLIB_MAXIMUM_THREADS"] = "1"
@@ -58,80 +63,114 @@ os._exit(status[0] if status else 1)
 """
 
 
-class Warm:
-    """A waiting process of this one, started when it is first asked for; it ends with it."""
+def stand_in(libraries: tuple[str, ...], scripts: str, folder: Path, environment: dict[str, str]) -> Path:
+    """What is to be started in place of Python; the process that waits is started here, and ends with this one.
 
-    def __init__(self, libraries: tuple[str, ...], scripts: str) -> None:
-        """libraries: what it imports. scripts: part of the paths of the scripts that it runs."""
-        self.libraries, self.scripts = libraries, scripts
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def stand_in(self, folder: Path, environment: dict[str, str]) -> Path:
-        """What is to be started in place of Python.
-
-        folder: a short path for files of its own. environment: that of the scripts, for as long as this process lives.
-        """
-        file, address = folder / "python", folder / "socket"
-        if self.process is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, __file__, str(address), *self.libraries]
-            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            file.write_text(STAND_IN.format(python=sys.executable, address=str(address), scripts=self.scripts))
-            file.chmod(0o755)
-            atexit.register(self.process.communicate)
-            assert self.process.stdout
-            assert self.process.stdout.readline() == b"ready\n"
-        return file
+    libraries: what it imports. scripts: part of the paths of the scripts that it runs. folder: a short path for files
+    of its own. environment: that of the scripts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file, address = folder / "python", folder / "socket"
+    command = [sys.executable, __file__, str(address), *libraries]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    file.write_text(STAND_IN.format(python=sys.executable, address=str(address), scripts=scripts))
+    file.chmod(0o755)
+    atexit.register(process.communicate)
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    return file
 
 
 def serve(address: str, libraries: list[str]) -> None:
     """Import the libraries and run scripts, each in a copy of this process, until the standard input ends."""
-    if "snakemake.cli" in libraries:
-        sys.modules["pyarrow"] = None  # pandas, which the plugin for Slurm imports, does without
     for library in libraries:
         __import__(library)
-    sys.modules.pop("pyarrow", None)
-    assert len(os.listdir("/proc/self/task")) == 1, "a process with threads cannot be copied"
+    threads = (task for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid()))
+    others = {(task / "comm").read_text().strip() for task in threads} - MISSED
+    assert not others, f"a process with threads cannot be copied: {', '.join(others)}"
     gc.freeze()  # no copy looks for garbage in what all share
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(64)
         os.write(1, b"ready\n")
-        while True:
-            ready, _, _ = select.select([server, 0], [], [])
-            if 0 in ready:
-                return
-            stand_in = server.accept()[0]
-            if os.fork() == 0:
-                break
-            stand_in.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    attend(stand_in)
+        request = copies(server)
+    if request:
+        begin(request)
 
 
-def attend(stand_in: socket.socket) -> None:
-    """Run the script that a stand-in asks for in one more copy; tell it how that ended, and pass on its signals."""
-    head, rights, _, _ = stand_in.recvmsg(8, socket.CMSG_SPACE(3 * array.array("i").itemsize))
-    files = array.array("i", rights[0][2])
-    request = b""
-    while len(request) < int.from_bytes(head, "big"):
-        request += stand_in.recv(1 << 20)
-    folder, words, environment = json.loads(request)
-    others = dict(os.environ).items() ^ environment.items()
-    if {name for name, _ in others} - OWN:
-        os._exit(0)  # the stand-in turns into Python
-    stand_in.sendall(b"y")
-    job = os.fork()
-    if job == 0:
-        stand_in.close()
-        begin(folder, words, environment, list(files))
-        return
-    watch(stand_in, job)
+def copies(server: socket.socket) -> "Request | None":
+    """Copy this process for each stand-in, and attend to it, until the standard input ends.
+
+    Returns what to do in each copy, and None in this process.
+    """
+    running: dict[int, tuple[int, socket.socket]] = {}  # process and stand-in, by the descriptor of the process
+    while True:
+        asking = {asker.fileno(): number for number, (_, asker) in running.items()}
+        ready, _, _ = select.select([server, 0, *running, *asking], [], [])
+        if 0 in ready:
+            return None
+        for number in ready:
+            if number in running:
+                tell(number, *running.pop(number))
+            elif asking.get(number) in running:
+                pass_on(asking[number], running[asking[number]][1])
+        if server in ready:
+            asker = server.accept()[0]
+            request = request_of(asker)
+            if request is None:
+                asker.close()  # it turns into Python
+            elif (job := os.fork()) == 0:
+                for other in (asker, *(other for _, other in running.values())):
+                    other.close()
+                return request
+            else:
+                running[os.pidfd_open(job)] = job, asker
+                for file in request.files:
+                    os.close(file)
 
 
-def begin(folder: str, words: list[str], environment: dict[str, str], files: list[int]) -> None:
-    """Turn this copy into what Python would be, given `words`: a script and its arguments."""
+class Request(NamedTuple):
+    """What a stand-in asks for: where to run, a script and its arguments, the environment, and files 0 to 2."""
+
+    folder: str
+    words: list[str]
+    environment: dict[str, str]
+    files: list[int]
+
+
+def request_of(asker: socket.socket) -> Request | None:
+    """What a stand-in asks for, which it is told that it gets; None if this process cannot do it."""
+    head, rights, _, _ = asker.recvmsg(8, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+    files = array.array("i", rights[0][2]).tolist()
+    text = b""
+    while len(text) < int.from_bytes(head, "big"):
+        text += asker.recv(1 << 20)
+    folder, words, environment = json.loads(text)
+    if {name for name, _ in dict(os.environ).items() ^ environment.items()} - OWN:
+        for file in files:
+            os.close(file)
+        return None
+    asker.sendall(b"y")
+    return Request(folder, words, environment, files)
+
+
+def tell(descriptor: int, job: int, asker: socket.socket) -> None:
+    """Tell a stand-in how its job ended."""
+    status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+    os.close(descriptor)
+    with asker, contextlib.suppress(OSError):  # it may be gone
+        asker.sendall(bytes([status if status >= 0 else 128 - status]))
+
+
+def pass_on(descriptor: int, asker: socket.socket) -> None:
+    """Send a job the signals of its stand-in; kill it when that is gone."""
+    for number in asker.recv(16) or [signal.SIGKILL]:
+        signal.pidfd_send_signal(descriptor, number)
+
+
+def begin(request: Request) -> None:
+    """Turn this copy into what Python would be, run the script to its end, and end with its status."""
+    folder, words, environment, files = request
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -148,21 +187,26 @@ def begin(folder: str, words: list[str], environment: dict[str, str], files: lis
     sys.modules["numpy"].random.seed()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, str(Path(words[0]).parent))
-    runpy.run_path(words[0], run_name="__main__")
+    os._exit(status_of(words[0]))  # to take the libraries down one by one takes longer than many a job
 
 
-def watch(stand_in: socket.socket, job: int) -> None:
-    """Wait for the job; kill it when the stand-in is gone."""
-    descriptor = os.pidfd_open(job)
-    while True:
-        ready, _, _ = select.select([stand_in, descriptor], [], [])
-        if descriptor in ready:
-            status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
-            stand_in.sendall(bytes([status if status >= 0 else 128 - status]))
-            os._exit(0)
-        numbers = stand_in.recv(16)
-        for number in numbers or [signal.SIGKILL]:
-            signal.pidfd_send_signal(descriptor, number)
+def status_of(script: str) -> int:
+    """Run a script to its end, as Python would; returns its exit status."""
+    status = 0
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException as error:
+        traceback.print_exc()
+        status = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
 
 
 if __name__ == "__main__":

@@ -70,5 +70,6 @@ def save(figure: Figure, stem: str | Path) -> None:
     """Write `stem`.png and `stem`.svg, byte for byte the same for the same figure."""
     with atomic_file(f"{stem}.png") as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
+    figure.set_layout_engine("none")  # what was found for one format holds for the other
     with atomic_file(f"{stem}.svg") as temporary:
         temporary.write_bytes(svg(figure))
