@@ -165,7 +165,8 @@ def measure_metrics() -> dict[str, Any]:
                 writer.append(statistics_of(layer, lengths, rng))
         settings = {"poolings": list(POOLINGS), "names": list(metrics.METRICS_BY_NAME)}
         made = Path(folder, "m.parquet")
-        asked = {"activations": path, "extraction": "", "settings": settings, "metrics_out": made, "job": Job(0, {})}
+        files = {"activations": {"causal": path}, "metrics_out": {"causal": made}}
+        asked = {**files, "extraction": "", "code": "", "settings": settings, "job": Job(0, {})}
         time_taken = seconds(lambda: metrics.run(**asked))
         values = pl.scan_parquet(made).select(pl.len()).collect().item()
     return {"candidates": count, "layers": layers, "values": values, "seconds": round(time_taken, 2)}

@@ -62,11 +62,11 @@ def finished_paper(paper):
 
 def test_all_of_it_is_planned(paper):
     counts = paper.planned("all", "--configfile", "config/paper.yaml")
-    models, datasets, masks = 2, 4, 6
+    models, datasets = 2, 4
     assert counts["prepare_model"] == models
     assert counts["pool"] == datasets
     assert counts["activations"] == models * datasets
-    assert counts["metrics"] == models * datasets * masks
+    assert counts["metrics"] == models * datasets
     assert counts["evaluation_block"] == models * datasets * 2
     assert counts["correlation"] == counts["selection"] == models * datasets
     assert counts["shots"] == counts["picks"] == models * datasets

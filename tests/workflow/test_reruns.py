@@ -25,8 +25,7 @@ def test_edit_of_metrics_spares_extraction_and_evaluation(study):
     path = study.folder / MODULES / "signals/metrics.py"
     path.write_text(path.read_text() + "\nassert True\n")
     planned = study.planned()
-    assert planned["metrics"] == 4
-    assert planned["correlation"] == 2
+    assert planned["metrics"] == planned["correlation"] == 2
     assert not {"activations", "evaluation_block", "evaluation", "features", "pool", "quality"} & rules(planned)
 
 
@@ -77,7 +76,7 @@ def test_edit_of_a_mask_redoes_all_that_depends_on_it(study):
     path = study.folder / MODULES / "activations/masks.py"
     path.write_text(path.read_text() + "\nassert True\n")
     planned = study.planned()
-    assert (planned["activations"], planned["metrics"], planned["massive"]) == (2, 4, 2)
+    assert (planned["activations"], planned["metrics"], planned["massive"]) == (2, 2, 2)
     assert "evaluation_block" not in planned
 
 

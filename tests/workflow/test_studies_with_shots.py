@@ -56,7 +56,8 @@ def test_learning_curves_are_added_with_an_encoder_and_spare_the_score_matrix(st
     (wheel,) = default_encoder.parents[1].glob(f"wheels/{default_encoder.name}.whl")
     (study.folder / "resources/wheels").mkdir(exist_ok=True)
     shutil.copy2(wheel, study.folder / "resources/wheels")
-    study.configure(lambda config: config["features"].update(encoder=encoder) or config.update(learning=LEARNING))
+    further = {"learning": LEARNING, "representations": {"layers": [1]}}
+    study.configure(lambda config: config["features"].update(encoder=encoder) or config.update(further))
     planned = study.planned("results/report/animals.html")
     assert (planned["encode_pool"], planned["learning"], planned["learning_summary"]) == (1, 1, 1)
     assert not {"evaluation_block", "activations", "metrics", "quality", "pool"} & set(planned)
@@ -65,6 +66,10 @@ def test_learning_curves_are_added_with_an_encoder_and_spare_the_score_matrix(st
     assert "Which questions to label next" in page
     curves = pl.read_parquet(study.folder / "results/learning/tiny/animals.parquet")
     assert set(curves["strategy"]) == {*LEARNING["strategies"], "all"}  # all labels at once, what curves lead to
+    study.configure(lambda config: config["learning"].update(representations=["encoder", "layer_1"]))
+    planned = study.planned("results/report/animals.html")
+    assert planned["represent_pool"] == planned["learning"] == 1
+    assert set(planned) <= {"represent_pool", "learning", "learning_summary", *PAGES}
 
 
 def test_one_demonstration_is_found_without_a_score_matrix(prepared):

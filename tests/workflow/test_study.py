@@ -43,8 +43,8 @@ def test_matrix_is_complete_and_has_the_zero_shot(finished):
 
 
 def test_stages_leave_logs_and_benchmarks(finished):
-    assert (finished.folder / "logs/metrics/tiny-animals-causal.log").is_file()
-    benchmark = (finished.folder / "benchmarks/metrics/tiny-animals-causal.jsonl").read_text()
+    assert (finished.folder / "logs/metrics/tiny-animals.log").is_file()
+    benchmark = (finished.folder / "benchmarks/metrics/tiny-animals.jsonl").read_text()
     assert json.loads(benchmark.splitlines()[0])["s"] > 0
 
 

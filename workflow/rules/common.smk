@@ -69,9 +69,9 @@ def needed_blocks(wildcards):
     return study.blocks(model, dataset)
 
 
-def activations_of(wildcards, mask=None):
+def activations_of(wildcards, mask):
     """Input function: the activations under a mask; as `ancient` where their job, if it runs, will leave them alone."""
-    file = f"activations/{wildcards.model}/{wildcards.dataset}/{mask or wildcards.mask}.parquet"
+    file = f"activations/{wildcards.model}/{wildcards.dataset}/{mask}.parquet"
     path, wanted = Path(study.results, file), study.extraction_digest(wildcards.model, code_digest("activations"))
     kept = path.is_file() and read_provenance(path).get("extraction") == wanted
     return ancient(f"<results>/{file}") if kept else f"<results>/{file}"

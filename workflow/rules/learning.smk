@@ -1,13 +1,15 @@
 """Which rows to label: learning curves of query strategies on frozen vectors. Only with `learning` in the config.
 
-Inputs:  the pool and the samples; the sentence encoder, <results>/representations/{model}/{dataset}.parquet, or both
-Outputs: <results>/encodings/{dataset}.parquet                 rows that may be labelled as vectors of the encoder
-         <results>/learning/{model}/{dataset}.parquet          a row per split, representation, start, strategy and step
-         <results>/learning_summary/{model}/{dataset}.parquet  a row per representation, start and strategy
-         <results>/learning_claims/{model}/{dataset}.parquet   what others found, tested on this data set
+Inputs:  the pool and the samples; the sentence encoder, <resources>/models/{model}/, or both
+Outputs: <results>/encodings/{dataset}.parquet                     rows that may be labelled as vectors of the encoder
+         <results>/pool_representations/{model}/{dataset}.parquet  the same as vectors of the model's layers
+         <results>/learning/{model}/{dataset}.parquet  a row per split, representation, start, strategy and step
+         <results>/learning_summary/{model}/{dataset}.parquet      a row per representation, start and strategy
+         <results>/learning_claims/{model}/{dataset}.parquet       what others found, tested on this data set
 """
 
 ENCODINGS = "<results>/encodings/{dataset}.parquet"
+POOL_REPRESENTATIONS = "<results>/pool_representations/{model}/{dataset}.parquet"
 
 
 rule encode_pool:
@@ -34,13 +36,42 @@ rule encode_pool:
         "../scripts/encode_pool.py"
 
 
+rule represent_pool:
+    input:
+        candidates="<results>/samples/{dataset}/candidates.parquet",
+        item_rows="<results>/samples/{dataset}/items.parquet",
+        pool="<results>/samples/{dataset}/pool.parquet",
+        model="<resources>/models/{model}/source.json",
+    output:
+        representations_out=ensure(POOL_REPRESENTATIONS, non_empty=True),
+    log:
+        "<logs>/pool_representations/{model}-{dataset}.log",
+    benchmark:
+        "<benchmarks>/pool_representations/{model}-{dataset}.jsonl"
+    conda:
+        "../../envs/models.yaml"
+    threads: model_threads
+    resources:
+        gpu=MODEL_GPUS,
+        mem_mb=model_memory,
+        runtime=240,
+    params:
+        settings=settings.pool_representations(config),
+        dtype=lookup("models/{model}/dtype", within=config),
+        code=code_digest("representations"),
+    script:
+        "../scripts/representations.py"
+
+
 rule learning:
     input:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
         pool="<results>/samples/{dataset}/pool.parquet",
-        encodings=lambda wildcards: ENCODINGS if settings.encodes(config, wildcards.dataset) else [],
-        representations="<results>/representations/{model}/{dataset}.parquet" if settings.learns_from(config)[1] else [],
+        encodings=lambda wildcards: ENCODINGS if settings.wanted_of(config, wildcards.dataset)[0] else [],
+        representations=lambda wildcards: (
+            POOL_REPRESENTATIONS if settings.wanted_of(config, wildcards.dataset)[1] else []
+        ),
     output:
         learning_out=ensure("<results>/learning/{model}/{dataset}.parquet", non_empty=True),
     log:

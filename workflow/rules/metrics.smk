@@ -1,21 +1,25 @@
-"""Turns activation statistics into one number per candidate, layer, site, pooling and metric.
+"""Turns activation statistics into one number per candidate, layer, site, pooling and metric, for all masks in a job.
 
-Inputs:  <results>/activations/{model}/{dataset}/{mask}.parquet, and what that was made from
+Inputs:  <results>/activations/{model}/{dataset}/{mask}.parquet, and what these were made from
 Outputs: <results>/metrics/{model}/{dataset}/{mask}.parquet
+
+The files of masks for which nothing has changed are kept (`update`), as those of the activations are.
 """
 
 
 rule metrics:
     input:
-        activations=activations_of,
+        activations=lambda wildcards: [activations_of(wildcards, mask) for mask in study.masks],
         candidates="<results>/samples/{dataset}/candidates.parquet",
         model="<resources>/models/{model}/source.json",
     output:
-        metrics_out=ensure("<results>/metrics/{model}/{dataset}/{mask}.parquet", non_empty=True),
+        metrics_out=update(
+            ensure(expand("<results>/metrics/{{model}}/{{dataset}}/{mask}.parquet", mask=study.masks), non_empty=True)
+        ),
     log:
-        "<logs>/metrics/{model}-{dataset}-{mask}.log",
+        "<logs>/metrics/{model}-{dataset}.log",
     benchmark:
-        "<benchmarks>/metrics/{model}-{dataset}-{mask}.jsonl"
+        "<benchmarks>/metrics/{model}-{dataset}.jsonl"
     conda:
         "../../envs/analysis.yaml"
     params:

@@ -5,6 +5,7 @@ from iclscope.runtime.provenance import digest
 from iclscope.signals import metrics
 
 with jobs.job(snakemake) as job:
-    activations, params = snakemake.input.activations, snakemake.params
-    extraction = digest([params.extraction, params.dtype, params.code[1]])
-    metrics.run(activations=activations, extraction=extraction, settings=params.settings, **snakemake.output, job=job)
+    params, activations = snakemake.params, jobs.by_stem(snakemake.input.activations)
+    made_with = {"extraction": digest([params.extraction, params.dtype, params.code[1]]), "code": params.code[0]}
+    metrics_out = jobs.by_stem(snakemake.output.metrics_out)
+    metrics.run(activations=activations, **made_with, settings=params.settings, metrics_out=metrics_out, job=job)

@@ -84,13 +84,14 @@ class Study:
         tokenizer.save_pretrained(folder / "tiny")
 
     def run(self, **changes):
-        """The file that the stage writes."""
+        """The file that the stage writes, with `further` of the rows of the pool that are neither."""
         output = self.folder / "representations.parquet"
         folder = self.folder
+        pool = folder / "pool.parquet" if "further" in changes else None
         representations.run(
-            files=Files(folder / "candidates.parquet", folder / "items.parquet", folder / "pool.parquet"),
+            files=Files(folder / "candidates.parquet", folder / "items.parquet", pool),
             model=PreparedModel(folder / "tiny", "float32", "cpu"),
-            settings={"layers": 2, "further": 0, "batch_tokens": 256, **changes},
+            settings={"layers": 2, "batch_tokens": 256, **changes},
             representations_out=output,
             job=Job(1, {}),
         )
@@ -122,9 +123,10 @@ def test_a_row_group_holds_a_layer_sorted_by_role_and_id(tmp_path, tiny_model, t
 
 def test_further_rows_are_of_the_pool_and_neither_candidates_nor_items(tmp_path, tiny_model, tiny_tokenizer):
     study = Study(tmp_path / "one", tiny_model, tiny_tokenizer)
-    few = REPRESENTATIONS.read(study.run(further=7))
-    assert few.filter(role="pool", layer=3)["id"].to_list() == list(range(7))
-    every = REPRESENTATIONS.read(study.run(further=1000)).filter(role="pool", layer=3)
+    few = REPRESENTATIONS.read(study.run(further=7)).filter(layer=3)
+    assert few["role"].to_list() == ["pool"] * 7
+    assert few["id"].to_list() == list(range(7))
+    every = REPRESENTATIONS.read(study.run(further=1000)).filter(layer=3)
     assert every.height == 12 + 8 - 6 - 4
     samples = [SAMPLE.read(study.folder / f"{role}s.parquet") for role in ("candidate", "item")]
     further = representations.read_rows(

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from iclscope.engine import models
+from iclscope.engine.prompts import PromptEncoder
 from iclscope.plan import calibration, estimate, workload
 from iclscope.plan.calibration import Rates
 from iclscope.runtime.errors import StudyError
@@ -26,9 +27,13 @@ def config(default_config):
     }
 
 
+LAYOUT = 1e-9  # seconds of a core for a token
+
+
 @pytest.fixture
-def planned(config, tiny_model, tiny_tokenizer, tmp_path):
+def planned(config, tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
     """A function that plans the study of `config`, of models without weights."""
+    monkeypatch.setattr(calibration, "layout", lambda *_: LAYOUT)
     tiny_model.config.save_pretrained(tmp_path / "tiny")
     tiny_tokenizer.save_pretrained(tmp_path / "tiny")
     document = json.dumps({"passage": "A sea.", "question": "is it deep", "label": 1})
@@ -61,7 +66,7 @@ def test_every_stage_has_a_line_for_its_model_and_data_set(planned):
         assert set(mine.filter(model="tiny")["stage"]) == of_models
         assert set(mine.filter(pl.col("model").is_null())["stage"]) == {"prepare", "sample", "learning", "report"}
     assert frame.filter(pl.col("dataset").is_null()).select("stage", "model").rows() == [("prepare", "tiny")]
-    assert len(text.splitlines()) == 1 + 1 + frame.height + 1 + 2
+    assert len(text.splitlines()) == 1 + 1 + frame.height + 1 + 3
 
 
 def test_jobs_and_work_are_those_of_the_configuration(planned, config, tiny_model, tiny_tokenizer):
@@ -120,10 +125,12 @@ def test_questions_are_counted_with_further_rows_where_learning_curves_want_them
     asked = [candidate(n)["question"].rstrip() for n in range(6)] + [item(n)["question"].rstrip() for n in range(5)]
     assert frame["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked)]
     assert frame["bytes"].to_list() == [4 * 32 * 2 * 11]
+    assert frame["jobs"].to_list() == [1]
     config["learning"]["representations"] = ["layer_3"]
     further = [candidate(n)["question"].rstrip() for n in (6, 7)]
     more = planned()[0].filter(stage="representations", dataset="animals")
     assert more["tokens"].to_list() == [sum(len(tiny_tokenizer(text)["input_ids"]) for text in asked + further)]
+    assert more["jobs"].to_list() == [2]
 
 
 def test_learning_curves_cost_a_run_per_split_start_and_strategy(planned, config):
@@ -144,8 +151,30 @@ def test_learning_curves_cost_a_run_per_split_start_and_strategy(planned, config
 
 
 def test_generating_is_bound_by_memory_or_by_arithmetic():
-    assert calibration.given(100.0, 200.0, 2) == Rates(1e14, 1e14, 256 * 200e9, calibration.START)
-    assert calibration.given(1.0, 500.0, 2).generation == 1e12
+    assert calibration.given(100.0, 200.0, 2, LAYOUT) == Rates(1e14, 1e14, 256 * 200e9, calibration.START, LAYOUT)
+    assert calibration.given(1.0, 500.0, 2, LAYOUT).generation == 1e12
+
+
+def test_a_device_that_is_faster_than_the_core_which_lays_out_prompts_waits_for_it(planned, monkeypatch):
+    line = pl.col("stage").is_in(["evaluation", "shots"])
+    bound, text = planned()
+    at_work = pl.col("hours") * (1 - pl.col("start_share")) * 3600
+    shares = bound.filter(line).select(layout=LAYOUT * pl.col("tokens") / at_work, of="layout_share")
+    assert shares["of"].to_list() == pytest.approx(shares["layout"].to_list())
+    assert bound.filter(~line)["layout_share"].unique().to_list() == [0]
+    assert f"The device sets the pace: a core lays out prompts meanwhile, in {shares['of'].max():.0%} of" in text
+    monkeypatch.setattr(calibration, "layout", lambda *_: 3.0)
+    waiting, text = planned()
+    assert waiting.filter(line)["layout_share"].to_list() == [1.0] * 4
+    assert waiting.filter(line).select(at_work).to_series().to_list() == pytest.approx(
+        (3.0 * waiting.filter(line)["tokens"]).to_list()
+    )
+    assert "the device waits for the core that lays out prompts: evaluation of animals with tiny, " in text
+
+
+def test_a_core_lays_out_what_is_scored(tiny_tokenizer):
+    samples = [([candidate(n) for n in range(3)], [item(n) for n in range(5)])]
+    assert 0 < calibration.layout(PromptEncoder(tiny_tokenizer), samples, "auto") < 1e-2
 
 
 def test_a_serving_engine_is_said_not_to_be_counted(planned, config):

@@ -327,16 +327,18 @@ def test_a_wheel_that_nobody_asks_for():
 
 
 @pytest.mark.parametrize(
-    ("edits", "dataset", "encoded"),
+    ("edits", "dataset", "encoded", "by_layers"),
     [
-        ({}, "medmcqa_subject", True),
-        ({}, "boolq", True),
-        ({}, "commonsenseqa", False),  # letters of options
-        ({}, "asdiv", False),  # generated answers
-        ({"learning/representations": ["layer_3"]}, "boolq", False),
-        ({"datasets/boolq/task": "a_task_of_the_harness"}, "boolq", True),  # only its rows will say it
-        ({"learning": GONE}, "boolq", False),
+        ({}, "medmcqa_subject", True, False),
+        ({}, "boolq", True, False),
+        ({}, "commonsenseqa", False, False),  # letters of options
+        ({}, "asdiv", False, False),  # generated answers
+        ({"learning/representations": ["layer_3"]}, "boolq", False, True),
+        ({"learning/representations": ["layer_3", "encoder"]}, "boolq", True, True),
+        ({"learning/representations": ["layer_3"]}, "asdiv", False, False),
+        ({"datasets/boolq/task": "a_task_of_the_harness"}, "boolq", True, False),  # only its rows will say it
+        ({"learning": GONE}, "boolq", False, False),
     ],
 )
-def test_rows_are_encoded_where_learning_curves_may_want_them(edits, dataset, encoded):
-    assert settings.encodes(changed(edits), dataset) is encoded
+def test_rows_become_vectors_where_learning_curves_may_want_them(edits, dataset, encoded, by_layers):
+    assert settings.wanted_of(changed(edits), dataset) == (encoded, by_layers)

@@ -9,6 +9,7 @@ import torch
 from iclscope.activations.per_token import TOP, VECTORS, summarise
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
+from iclscope.runtime.parquet import read_provenance
 from iclscope.signals import metrics
 from iclscope.signals.metrics import METRICS_BY_NAME, NO_TOKENS, compute
 from iclscope.signals.poolings import POOLINGS
@@ -187,9 +188,10 @@ def test_run(tmp_path):
     frame = pl.concat([rows(tensors(), site=site, layer=layer) for layer in (0, 1) for site in ("resid", "mlp_out")])
     ACTIVATIONS.write(frame, tmp_path / "a.parquet", {"extraction": "abc"}, row_group_size=2)
     asked = {
-        "activations": tmp_path / "a.parquet",
+        "activations": {"causal": tmp_path / "a.parquet"},
         "settings": {"poolings": ["last", "all"], "names": ["kurtosis", "entropy"]},
-        "metrics_out": tmp_path / "m.parquet",
+        "metrics_out": {"causal": tmp_path / "m.parquet"},
+        "code": "one",
         "job": Job(1, {}),
     }
     with pytest.raises(StudyError, match=r"a\.parquet was made with other settings or code than the study has; delete"):
@@ -198,3 +200,31 @@ def test_run(tmp_path):
     found = METRICS.read(tmp_path / "m.parquet")
     assert found.equals(compute(frame, ["last", "all"], ["kurtosis", "entropy"]))
     assert found.equals(found.sort(METRICS.key))
+
+
+def test_masks_for_which_nothing_changed_are_left_alone(tmp_path):
+    masks, kept = ("causal", "self_only"), {"poolings": ["all"], "names": ["mean"]}
+    places = {mask: tmp_path / f"{mask}.parquet" for mask in masks}
+    made = {mask: tmp_path / "made" / f"{mask}.parquet" for mask in masks}
+    for path in places.values():
+        ACTIVATIONS.write(rows(tensors()), path, {"extraction": "abc"})
+
+    def run(code="one", inputs=("a", "b"), settings=kept):
+        """The masks whose file was written."""
+        before = {mask: path.stat().st_mtime_ns if path.is_file() else 0 for mask, path in made.items()}
+        record = {"settings": settings, "inputs": dict(zip(map(str, places.values()), inputs, strict=True))}
+        asked = {"activations": places, "extraction": "abc", "settings": settings, "metrics_out": made}
+        metrics.run(**asked, code=code, job=Job(1, record))
+        for mask, content in zip(masks, inputs, strict=True):
+            assert read_provenance(made[mask])["inputs"] == {str(places[mask]): content}
+        return [mask for mask, path in made.items() if path.stat().st_mtime_ns != before[mask]]
+
+    assert run() == [*masks]
+    assert run(inputs=("a", "c")) == ["self_only"]
+    made["causal"].unlink()
+    assert run(inputs=("a", "c")) == ["causal"]
+    made["causal"].write_bytes(made["causal"].read_bytes()[:-9])  # damaged
+    assert run(inputs=("a", "c")) == ["causal"]
+    assert run("two", ("a", "c")) == [*masks]
+    assert run("two", ("a", "c"), {"poolings": ["last"], "names": ["mean"]}) == [*masks]
+    assert run("two", ("a", "c"), {"poolings": ["last"], "names": ["mean"]}) == [*masks]  # the job was forced

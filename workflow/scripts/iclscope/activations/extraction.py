@@ -24,10 +24,9 @@ from iclscope.activations.sites import Block, check_sites, find_blocks
 from iclscope.engine import models
 from iclscope.engine.rotary import length_class
 from iclscope.runtime.errors import StudyError
-from iclscope.runtime.files import is_sealed
 from iclscope.runtime.jobs import Job, PreparedModel
 from iclscope.runtime.logs import progress
-from iclscope.runtime.parquet import TableWriter, read_provenance
+from iclscope.runtime.parquet import TableWriter, is_made_by
 from iclscope.runtime.provenance import digest
 from iclscope.tables import ACTIVATIONS, PER_TOKEN, SAMPLE, SPANS
 
@@ -184,7 +183,7 @@ def run(
         named(mask)
     extraction = digest([job.provenance["settings"], model.dtype, code])
     recipe = digest([extraction, job.provenance["inputs"]])
-    waiting = [mask for mask, path in activations_out.items() if not _is_made(path, recipe)] or list(activations_out)
+    waiting = [mask for mask, path in activations_out.items() if not is_made_by(recipe, path)] or list(activations_out)
     loaded, tokenizer = models.load(*model)
     demonstrations = tokenise(SAMPLE.read(candidates).iter_rows(named=True), loaded, tokenizer)
     blocks = find_blocks(loaded)
@@ -202,8 +201,3 @@ def run(
         frames = extract(loaded, demonstrations, functions[mask], sites, top_k, settings["batch_tokens"])
         with ACTIVATIONS.writer(activations_out[mask], made) as writer:
             write_chunks(progress(frames, passes, f"activations, {mask}", "batch"), writer)
-
-
-def _is_made(path: str | Path, recipe: str) -> bool:
-    """Whether `path` is an undamaged table that was made by `recipe`."""
-    return Path(path).is_file() and is_sealed(path) and read_provenance(path).get("recipe") == recipe

@@ -33,7 +33,7 @@ VECTORS = ("mean_vector", "last_vector")
 
 @dataclass(frozen=True)
 class Files:
-    """The samples of a data set, and its pool where more of its rows are asked for."""
+    """The samples of a data set; and its pool, where it is other rows of this that are read."""
 
     candidates: str | Path
     item_rows: str | Path
@@ -95,11 +95,12 @@ def run(
     representations_out: str | Path,
     job: Job,
 ) -> None:
-    """Write the representations of candidates, items and, with `further` of them, more rows of the pool.
+    """Write the representations of candidates and items or, of a pool, of rows that are neither.
 
-    settings: `layers` as in the config, `further`, and `batch_tokens`, which shapes nothing.
+    settings: `layers` as in the config; `further`, how many rows of a pool at most; `batch_tokens`, which shapes
+    nothing.
     """
-    rows = read_rows(files, settings["further"])
+    rows = read_rows(files, settings.get("further", 0))
     loaded, tokenizer = models.load(*model)
     layers = layers_of(settings["layers"], len(find_blocks(loaded)))
     questions = [one.tokens for part in rows.values() for one in tokenise(part, loaded, tokenizer, encode_question)]
@@ -117,12 +118,11 @@ def run(
 
 
 def read_rows(files: Files, further: int) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the sample table by role; those of the pool only where `further` ones are asked for."""
+    """Rows of the sample table by role: candidates and items, or else `further` rows of the pool at most."""
     candidates, items = SAMPLE.read(files.candidates), SAMPLE.read(files.item_rows)
-    rows = {"candidates": candidates.to_dicts(), "items": items.to_dicts()}
-    if files.pool is not None and further:
-        rows["pool"] = further_rows(POOL.read(files.pool), candidates, items, further).to_dicts()
-    return rows
+    if files.pool is not None:
+        return {"pool": further_rows(POOL.read(files.pool), candidates, items, further).to_dicts()}
+    return {"candidates": candidates.to_dicts(), "items": items.to_dicts()}
 
 
 def _check_finite(model: str, vectors: Mapping[str, np.ndarray], named: Sequence[tuple[str, int]]) -> None:

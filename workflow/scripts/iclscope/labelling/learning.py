@@ -103,8 +103,8 @@ def vectors_of(files: Files, settings: Mapping[str, Any], rows: int) -> Iterator
     if files.encodings:
         there[ENCODER] = _stacked(ENCODINGS.read(files.encodings).sort("id")["vector"])
     if files.representations:
-        table = REPRESENTATIONS.read(files.representations, columns=["layer", "role", "id", "last_vector"])
-        for (layer,), frame in table.filter(role="pool").sort("layer", "id").group_by("layer", maintain_order=True):
+        table = REPRESENTATIONS.read(files.representations, columns=["layer", "id", "last_vector"])
+        for (layer,), frame in table.sort("layer", "id").group_by("layer", maintain_order=True):
             there[f"{LAYER}{layer}"] = _stacked(frame["last_vector"])
     for name in settings.get("representations", there):
         if name not in there:

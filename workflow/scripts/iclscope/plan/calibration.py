@@ -17,10 +17,11 @@ from iclscope.activations.extraction import extract
 from iclscope.activations.proofs import causal_mask
 from iclscope.activations.reading import tokenise
 from iclscope.engine import models
+from iclscope.engine.attention.rows import lay_in_rows
 from iclscope.engine.batch_tokens import PackLength
 from iclscope.engine.cpu import pack_for_cpu
 from iclscope.engine.generation import MOST_SLOTS, Stopping, generate, slots_of
-from iclscope.engine.packing import computed_tokens
+from iclscope.engine.packing import computed_tokens, pack, shared_length
 from iclscope.engine.prompts import PromptEncoder
 from iclscope.engine.reference import generation_method, scoring_method
 from iclscope.plan import workload
@@ -31,6 +32,7 @@ from iclscope.runtime.code_digest import SCRIPTS
 SECONDS = 10.0  # for all models together
 MOST_WEIGHTS = 3e8  # in the blocks of a calibrated model; a larger one is cut to fewer layers, which are all alike
 ITEMS = 16  # behind a demonstration; as many demonstrations are read at a time
+LAID_OUT = 128  # items whose prompts are laid out, without a model, for the time that this takes
 NEW_TOKENS = 16
 START = 15.0  # seconds until a job's libraries are imported, on a shared file system
 
@@ -41,21 +43,42 @@ Step = tuple[Work, Callable[[], Any]]
 
 @dataclass(frozen=True)
 class Rates:
-    """FLOP/s that a device reaches at scoring, at reading activations and at generating; seconds that a job starts."""
+    """FLOP/s that a device reaches at scoring, at reading activations and at generating; seconds that a job starts.
+
+    layout: seconds in which a core prepares a token to be scored, while the device computes others.
+    """
 
     scoring: float
     extraction: float
     generation: float
     start: float
+    layout: float
 
 
-def given(teraflops: float, gigabytes_per_second: float, bytes_per_weight: int) -> Rates:
-    """Rates of a device of which is known how fast it multiplies and reads memory.
+def given(teraflops: float, gigabytes_per_second: float, bytes_per_weight: int, layout: float) -> Rates:
+    """Rates of a device of which is known how fast it multiplies and reads memory; `layout` is this machine's.
 
     Generating reads all weights for one token of each running answer, and is bound by whichever takes longer.
     """
     flops = teraflops * 1e12
-    return Rates(flops, flops, min(flops, 2 * MOST_SLOTS * gigabytes_per_second * 1e9 / bytes_per_weight), START)
+    generation = min(flops, 2 * MOST_SLOTS * gigabytes_per_second * 1e9 / bytes_per_weight)
+    return Rates(flops, flops, generation, START, layout)
+
+
+def layout(encoder: PromptEncoder, samples: Samples, batch_tokens: int | str) -> float:
+    """Seconds in which a core of this machine encodes a token of prompts, packs it and lays it out in rows."""
+    tokens, taken = 0, 0.0
+    for candidates, items in samples:
+        encoder.encode(candidates[0]["prefix"], items[:LAID_OUT])  # what is looked up from then on
+        for row in candidates[1:3] or candidates:
+            start = time.perf_counter()
+            prompts = encoder.encode(row["prefix"], items[:LAID_OUT])
+            shared = shared_length([prompt.context for prompt in prompts])
+            for batch in pack(prompts, shared, PackLength(batch_tokens).tokens):
+                lay_in_rows(batch)
+            taken += time.perf_counter() - start
+            tokens += computed_tokens(prompts)
+    return taken / tokens
 
 
 def measure(
@@ -98,6 +121,7 @@ def measure(
         _pace(shape, extraction(), seconds / 4),
         _generation(model, tokenizer, shape, samples, length.tokens),
         _start(),
+        layout(encoder, samples, batch_tokens),
     )
 
 

@@ -22,7 +22,7 @@ from iclscope.matrix.evaluation import GenerationScorer
 from iclscope.plan import calibration, curves, dictionaries, workload
 from iclscope.plan.calibration import Rates
 from iclscope.plan.workload import NOTHING, Architecture, Work
-from iclscope.runtime.configuration.settings import further_rows, learns_from, representations
+from iclscope.runtime.configuration.settings import further_rows, wanted_of
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.files import write_text
 from iclscope.runtime.jobs import Job, Task
@@ -78,7 +78,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Cost:
-    """A stage's cost: jobs, work of a model, bytes on disk; seconds at work, and seconds to start all its jobs."""
+    """A stage's cost: jobs, work of a model, bytes on disk; seconds at work, and seconds to start all its jobs.
+
+    layout: seconds of a core that prepares prompts meanwhile.
+    """
 
     jobs: int
     size: float
@@ -87,6 +90,7 @@ class Cost:
     read: Work = NOTHING
     generated: Work = NOTHING
     flops: float = 0.0  # where these do not follow from the work
+    layout: float = 0.0
 
 
 def run(
@@ -106,11 +110,10 @@ def run(
     """
     samples = {name: read_sample(settings, name, pool, task_folders[name]) for name, pool in pools.items()}
     rates = choose_rates(settings, models, samples)
-    by_encoder = learns_from(settings)[0]
     rows = [
         _row(stage, None, name, cost)
         for name, sample in samples.items()
-        for stage, cost in data_costs(sample, by_encoder)
+        for stage, cost in data_costs(sample, wanted_of(settings, name)[0])
     ]
     for model, folder in models.items():
         shape = workload.architecture(folder)
@@ -157,17 +160,23 @@ def read_sample(config: Config, name: str, pool: str | Path, task_folder: str | 
 
 def choose_rates(config: Config, folders: Mapping[str, str | Path], samples: Mapping[str, Sample]) -> dict[str, Rates]:
     """Rates of each model on the device: given in the config, else measured here."""
+    asked = [(sample.candidates, sample.items) for sample in samples.values()]
+    batch_tokens = config["evaluation"]["batch_tokens"]
     if device := config.get("plan"):
         return {
-            model: calibration.given(**device, bytes_per_weight=BYTES[config["models"][model]["dtype"]])
-            for model in folders
+            model: calibration.given(
+                **device,
+                bytes_per_weight=BYTES[config["models"][model]["dtype"]],
+                layout=calibration.layout(PromptEncoder(load_tokenizer(folder)), asked, batch_tokens),
+            )
+            for model, folder in folders.items()
         }
     return {
         model: calibration.measure(
             folder,
-            [(sample.candidates, sample.items) for sample in samples.values()],
+            asked,
             config["activations"],
-            config["evaluation"]["batch_tokens"],
+            batch_tokens,
             config["models"][model]["dtype"],
             config["device"],
             calibration.SECONDS / len(folders),
@@ -217,23 +226,29 @@ def _reading_costs(
     yield "features", Cost(1, size, shape.flops(work) / rates.scoring, starting, work)
 
     if asked := config.get("representations"):
-        rows = (*candidates, *items, *sample.further[: representations(config)["further"]])
+        further = sample.further if wanted_of(config, name)[1] else ()
+        rows = (*candidates, *items, *further)
         work = workload.extraction(tokenise(rows, shape.model, tokenizer, encode_question))
         vectors = VECTOR * shape.model.config.get_text_config().hidden_size * len(rows)
         size = vectors * len(layers_of(asked["layers"], len(shape.blocks)))
-        yield "representations", Cost(1, size, shape.flops(work) / rates.extraction, starting, work)
+        jobs = 1 + bool(further)
+        yield "representations", Cost(jobs, size, shape.flops(work) / rates.extraction, jobs * starting, work)
 
     block = blocks.size(config, name)
     work = workload.evaluation(encoder, candidates, items, block)
     answers = workload.generation(encoder, candidates, items, sample.new_tokens) if sample.new_tokens else NOTHING
-    seconds = shape.flops(work) / rates.scoring + shape.flops(answers) / rates.generation
+    laying = rates.layout * work.tokens
+    seconds = max(shape.flops(work) / rates.scoring, laying) + shape.flops(answers) / rates.generation
     jobs = len(blocks.grid(len(candidates), len(items), block))
     pairs = (len(candidates) + 1) * len(items)
-    yield "evaluation", Cost(jobs, 2 * PAIR * pairs, seconds, jobs * starting, work, answers)  # blocks and the whole
+    size = 2 * PAIR * pairs  # blocks and the whole
+    yield "evaluation", Cost(jobs, size, seconds, jobs * starting, work, answers, layout=laying)
 
     if shots := config.get("shots"):
         work = workload.shots(encoder, candidates, items, shots)
-        yield "shots", Cost(2, PAIR * work.predictions, shape.flops(work) / rates.scoring, starting + LIGHT_START, work)
+        laying = rates.layout * work.tokens
+        seconds = max(shape.flops(work) / rates.scoring, laying)
+        yield "shots", Cost(2, PAIR * work.predictions, seconds, starting + LIGHT_START, work, layout=laying)
 
 
 def _of_saes(share: dictionaries.Share, jobs: int, shape: Architecture, rates: Rates) -> Cost:
@@ -256,7 +271,7 @@ def _analysis_costs(config: Config, shape: Architecture, sample: Sample) -> Iter
     tokens = characters / 4
     yield (
         "metrics",
-        Cost(masks, METRIC_VALUE * signals * candidates, METRICS_VALUE * places * tokens, masks * LIGHT_START),
+        Cost(1, METRIC_VALUE * signals * candidates, METRICS_VALUE * places * tokens, LIGHT_START),
     )
     yield "quality", Cost(1, 8 * targets * candidates, QUALITY_PAIR * pairs, LIGHT_START)
     yield "correlation", Cost(1, SIGNAL * targets * signals, correlating, LIGHT_START)
@@ -286,6 +301,7 @@ def _row(
         "bytes": int(cost.size),
         "hours": seconds / 3600,
         "start_share": cost.starting / seconds,
+        "layout_share": cost.layout / cost.seconds if cost.seconds else 0.0,
     }
 
 
@@ -293,14 +309,16 @@ def as_text(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
     """The plan as text: a line per stage, model and data set, then sums."""
     lines = [
         f"{model}: {rate.scoring / 1e12:.3g} TFLOP/s at scoring, {rate.extraction / 1e12:.3g} at reading activations, "
-        f"{rate.generation / 1e12:.3g} at generating; {rate.start:.0f} s to start a job"
+        f"{rate.generation / 1e12:.3g} at generating; {rate.start:.0f} s to start a job; {1e6 * rate.layout:.1f} µs of "
+        "a core to lay out a token that is scored"
         for model, rate in rates.items()
     ]
-    heads = ("stage", "model", "data set", "jobs", "tokens", "generated", "PFLOP", "GB", "hours", "starting")
+    heads = ("stage", "model", "data set", "jobs", "tokens", "generated", "PFLOP", "GB", "hours", "starting", "layout")
     table = [heads, *(_cells(row) for row in frame.iter_rows(named=True))]
     sums = frame.select(pl.sum("jobs", "tokens", "new_tokens", "flops", "bytes", "hours")).row(0, named=True)
     starting = (frame["hours"] * frame["start_share"]).sum() / sums["hours"]
-    table.append(_cells({**sums, "stage": "everything", "model": None, "dataset": None, "start_share": starting}))
+    names = {"stage": "everything", "model": None, "dataset": None}
+    table.append(_cells({**sums, **names, "start_share": starting, "layout_share": 0.0}))
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
     for row in table:
         words = [
@@ -310,7 +328,24 @@ def as_text(frame: pl.DataFrame, rates: Mapping[str, Rates]) -> str:
         lines.append("  ".join(words).rstrip())
     lines.append("Hours of one device, or of one core for stages without a model. Tokens are exact to half a percent;")
     lines.append("generated tokens are expected ones: as many as the reference answer has, and a stop sequence.")
+    lines.append(_what_bounds(frame))
     return "\n".join(lines) + "\n"
+
+
+def _what_bounds(frame: pl.DataFrame) -> str:
+    """Whether the device waits for the core that lays out prompts, as a sentence."""
+    laid = frame.filter(pl.col("layout_share") > 0)
+    waiting = laid.filter(pl.col("layout_share") >= 1)
+    if waiting.is_empty():
+        most = laid["layout_share"].max() or 0
+        return (
+            f"The device sets the pace: a core lays out prompts meanwhile, in {most:.0%} of that time at most (layout)."
+        )
+    stages = [f"{row['stage']} of {row['dataset']} with {row['model']}" for row in waiting.iter_rows(named=True)]
+    return (
+        f"Where layout is 100%, the device waits for the core that lays out prompts: {', '.join(stages)}. A faster "
+        "device gains nothing there; a faster core does."
+    )
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -325,4 +360,5 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['bytes'] / 1e9:.3f}",
         f"{row['hours']:.3f}",
         f"{row['start_share']:.0%}",
+        f"{row['layout_share']:.0%}" if row["layout_share"] else "",
     )

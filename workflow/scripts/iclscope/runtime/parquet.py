@@ -145,3 +145,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         raise StudyError(f"{path} was not written by iclscope: it has no provenance record")
     record: dict[str, Any] = json.loads(metadata[PROVENANCE_KEY])
     return record
+
+
+def is_made_by(recipe: str, path: str | Path) -> bool:
+    """Whether `path` is an undamaged table whose provenance record holds this `recipe`."""
+    return Path(path).is_file() and is_sealed(path) and read_provenance(path).get("recipe") == recipe

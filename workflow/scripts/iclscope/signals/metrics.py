@@ -5,7 +5,7 @@ and name it under `metrics.names` in the config. It returns NaN where it is unde
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -18,7 +18,8 @@ import polars as pl
 from iclscope.runtime.errors import StudyError
 from iclscope.runtime.jobs import Job
 from iclscope.runtime.logs import progress
-from iclscope.runtime.parquet import read_provenance
+from iclscope.runtime.parquet import is_made_by, read_provenance
+from iclscope.runtime.provenance import digest
 from iclscope.signals.poolings import POOLINGS
 from iclscope.tables import ACTIVATIONS, METRICS, PER_TOKEN, SPANS
 
@@ -336,36 +337,58 @@ def _absent(
 
 def run(
     *,
-    activations: str | Path,
+    activations: Mapping[str, str | Path],
     extraction: str,
+    code: str,
     settings: Mapping[str, Any],
-    metrics_out: str | Path,
+    metrics_out: Mapping[str, str | Path],
     job: Job,
 ) -> None:
-    """Write the metrics of an activations file; settings are those of the config key `metrics`.
+    """Write the metrics of activations under each mask (mask → file); settings are those of the config key `metrics`.
 
-    extraction: digest of the settings and code that the activations must be made with. One site and layer is in memory
-    at a time.
+    A file that the same recipe has made already is left alone; where that holds for all of them, the job was forced and
+    all are made again. extraction: digest of the settings and code that the activations must be made with; code: digest
+    of the code of this stage.
     """
     check_names(settings["poolings"], settings["names"])
-    record = read_provenance(activations)
-    if record.get("extraction") != extraction:
-        raise StudyError(f"{activations} was made with other settings or code than the study has; delete it and rerun")
+    made = {mask: _record(activations, mask, [extraction, code], job.provenance) for mask in metrics_out}
+    waiting = [mask for mask, path in metrics_out.items() if not is_made_by(made[mask]["recipe"], path)]
+    for mask in waiting or metrics_out:
+        record = read_provenance(activations[mask])
+        if record.get("extraction") != extraction:
+            raise StudyError(
+                f"{activations[mask]} was made with other settings or code than the study has; delete it and rerun"
+            )
+        undefined = {(site, layer): reason for site, layer, reason in record.get("undefined", [])}
+        with METRICS.writer(metrics_out[mask], made[mask]) as writer:
+            for part in _of_mask(mask, activations[mask], undefined, settings):
+                writer.append(part)
+
+
+def _record(
+    activations: Mapping[str, str | Path], mask: str, code: Sequence[str], made: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The provenance of one mask's metrics: the job's, without the activations under other masks; and its recipe."""
+    others = {str(path) for name, path in activations.items() if name != mask}
+    inputs = {path: content for path, content in made.get("inputs", {}).items() if path not in others}
+    return {**made, "inputs": inputs, "recipe": digest([made.get("settings"), inputs, *code])}
+
+
+def _of_mask(
+    mask: str, activations: str | Path, undefined: Mapping[tuple[str, int], str], settings: Mapping[str, Any]
+) -> Iterator[pl.DataFrame]:
+    """The metrics of one activations file, a site and layer at a time; `undefined` says why some have none."""
     places = ACTIVATIONS.read(activations, columns=["site", "layer", "candidate"])
-    candidates, groups = (
-        places["candidate"].unique().sort(),
-        places.select("site", "layer").unique().sort("site", "layer"),
-    )
-    undefined = {(site, layer): reason for site, layer, reason in record.get("undefined", [])}
+    candidates = places["candidate"].unique().sort()
+    groups = places.select("site", "layer").unique().sort("site", "layer")
     logger.info(
-        "%d metrics of %d poolings for %d sites and layers",
-        len(settings["names"]), len(settings["poolings"]), groups.height,
+        "%s: %d metrics of %d poolings for %d sites and layers",
+        mask, len(settings["names"]), len(settings["poolings"]), groups.height,
     )  # fmt: skip
-    with METRICS.writer(metrics_out, job.provenance) as writer:
-        everywhere = sorted([*groups.iter_rows(), *undefined])
-        for site, layer in progress(everywhere, len(everywhere), "metrics", "layer"):
-            if reason := undefined.get((site, layer)):
-                writer.append(_absent(candidates, (site, layer), settings["poolings"], settings["names"], reason))
-                continue
-            rows = pl.scan_parquet(activations).filter(pl.col.site == site, pl.col.layer == layer).select(COLUMNS)
-            writer.append(compute(rows.collect(), settings["poolings"], settings["names"]))
+    everywhere = sorted([*groups.iter_rows(), *undefined])
+    for site, layer in progress(everywhere, len(everywhere), f"metrics, {mask}", "layer"):
+        if reason := undefined.get((site, layer)):
+            yield _absent(candidates, (site, layer), settings["poolings"], settings["names"], reason)
+            continue
+        rows = pl.scan_parquet(activations).filter(pl.col.site == site, pl.col.layer == layer).select(COLUMNS)
+        yield compute(rows.collect(), settings["poolings"], settings["names"])

@@ -237,6 +237,11 @@ PLAN = Table(
         Column("bytes", pl.Int64, "size of the results on disk, a rough estimate", "bytes"),
         Column("hours", pl.Float64, "hours of one device, or of one core without a model", "hours"),
         Column("start_share", pl.Float64, "share of the hours in which jobs start and load the model"),
+        Column(
+            "layout_share",
+            pl.Float64,
+            "share of the time at work in which a core lays out prompts; 1: all waits for it",
+        ),
     ),
     ("stage", "model", "dataset"),
 )

@@ -243,8 +243,8 @@ REPRESENTATIONS = Table(
     "What the model makes of the question alone, which no answer enters; a row group holds one layer",
     (
         Column("layer", pl.Int16, "hidden state: 0 embedding layer, n block n - 1, the last one after the last norm"),
-        Column("role", pl.String, "candidates, items or pool: further usable rows, for learning curves"),
-        Column("id", pl.Int32, "candidate or item id; of the pool, place among the further rows, 0 is the first"),
+        Column("role", pl.String, "candidates, items or, in pool_representations, pool: rows that are neither"),
+        Column("id", pl.Int32, "candidate or item id; of the pool, place among these rows, 0 is the first"),
         Column("mean_vector", pl.List(pl.Float16), "averaged over the question's tokens [d]", "activation"),
         Column("last_vector", pl.List(pl.Float16), "at the last token before the answer [d]", "activation"),
     ),

@@ -64,18 +64,15 @@ def further_rows(config: Mapping[str, Any]) -> int:
     return config["learning"]["pool"] + config["learning"]["test"] if "learning" in config else 0
 
 
-def representations(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What shapes the representations of questions: layers, and how many `further` rows than the samples' have one.
-
-    There are some where learning curves want layers of the model.
-    """
-    return {**config.get("representations", {}), "further": further_rows(config) if learns_from(config)[1] else 0}
+def pool_representations(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the representations of rows that may be labelled: layers, and how many `further` rows there are."""
+    return {**config.get("representations", {}), "further": further_rows(config)}
 
 
-def encodes(config: Mapping[str, Any], dataset: str) -> bool:
-    """Whether learning curves want a data set's rows as vectors of the sentence encoder: not if it has no classes."""
+def wanted_of(config: Mapping[str, Any], dataset: str) -> tuple[bool, bool]:
+    """What `learns_from` says, of a data set: nothing if it has no classes to learn."""
     choices = task_files.fixed_choices(config["datasets"][dataset]["task"])
-    return learns_from(config)[0] and (choices is None or task_files.are_classes(choices))
+    return learns_from(config) if choices is None or task_files.are_classes(choices) else (False, False)
 
 
 def learns_from(config: Mapping[str, Any]) -> tuple[bool, bool]:
