@@ -1,7 +1,11 @@
 """Fixtures for all tests: tiny random models, the default study's own model, and what worker processes share."""
 
-import fcntl
 import os
+
+# Tests run beside each other: more threads than one would wait for each other. Libraries read this when they load.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +24,6 @@ from tiny import build_model, build_tokenizer
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("tests")
 
-# Tests run beside each other: more threads than one would wait for each other.
 torch.set_num_threads(1)
 
 # The longest files, in the order in which worker processes take them: what is left at the end is short.

@@ -59,6 +59,12 @@ def _warm(variables: str) -> tuple[Path, Path]:
     return program, warm.stand_in(warm.SNAKEMAKE, str(program), folder / "main", environment)
 
 
+def snakemake_command() -> list[str | Path]:
+    """What stands for `python -m snakemake`, and does the same."""
+    program, python = stand_ins()
+    return [python, program]
+
+
 def _program(folder: Path, python: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "program.py").write_text(PROGRAM.format(python=str(python)))

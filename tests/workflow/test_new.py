@@ -10,12 +10,15 @@ import sys
 import polars as pl
 import pytest
 
+from study import snakemake_command
+
 
 def start(study, folder, *words):
     """A command in `folder`, with the package and programs of this environment."""
     path = {"PYTHONPATH": str(study.folder / "workflow/scripts"), "OMP_NUM_THREADS": "1"}
+    command = snakemake_command() if words[0] == "snakemake" else [sys.executable, "-m", words[0]]
     result = subprocess.run(
-        [sys.executable, "-m", *words],
+        [*command, *words[1:]],
         cwd=folder,
         env=os.environ | path,
         capture_output=True,

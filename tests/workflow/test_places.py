@@ -3,9 +3,10 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
+
+from study import snakemake_command
 
 MODULE = """\
 configfile: "config/config.yaml"
@@ -23,7 +24,7 @@ use rule * from theirs
 def snakemake(folder, *words, **variables):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *words],
+        [*snakemake_command(), "--cores", "2", *words],
         cwd=folder,
         env={**environment, "OMP_NUM_THREADS": "1", **variables},
         capture_output=True,

@@ -145,10 +145,11 @@ def test_what_a_model_lacks_is_undefined_with_its_reason(study, tiny_tokenizer, 
     study.run(["causal"], settings=settings)
     path = study.path("causal")
     metrics.run(
-        activations=path,
+        activations={"causal": path},
         extraction=read_provenance(path)["extraction"],
+        code="",
         settings={"poolings": ["all", "last"], "names": ["mean", "max_abs"]},
-        metrics_out=tmp_path / "metrics.parquet",
+        metrics_out={"causal": tmp_path / "metrics.parquet"},
         job=Job(1, {}),
     )
     found = METRICS.read(tmp_path / "metrics.parquet")

@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -54,6 +54,7 @@ CPU_BLOCK = ("--block-size", "32")
 
 CAUSE = re.compile(r"^(?:\(.*?\) ERROR .*?\] )?(\w+(?:Error|Exception): .+)$", re.MULTILINE)
 START, GLANCE, END = 1800, 0.5, 30  # seconds that vLLM may take to load a model, between looks at it, and to end
+LAST_BREATH = 1.0  # likewise; a process that dies drops its connections a moment before it has ended
 
 # The likeliest token, whatever the server's or the model's own defaults are.
 GREEDY = {"temperature": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
@@ -282,7 +283,8 @@ def started(python: str, model: str | Path, dtype: str, device: torch.device) ->
             _await_start(process, url, said)
             yield url
         except StudyError:
-            if process.poll() is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LAST_BREATH)
                 logger.error("%s", "\n".join(_lines(said)))
             raise
         finally:
