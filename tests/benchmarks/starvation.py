@@ -44,13 +44,13 @@ def main() -> None:
     print(f"{'shape':15} tokens/candidate  µs/token: encode  pack  rows  blocks   in use  in use without a thread")
     for name, shape in SHAPES.items():
         groups = list(texts(*shape))
-        prompts, encoding = timed(lambda: [encoder.encode(*group) for group in groups[:2]])  # noqa: B023
+        prompts, encoding = timed(lambda: [encoder.encode(*group) for group in groups])  # noqa: B023
         shared = shared_length([prompt.context for prompt in prompts[0]])
         batches, packing = timed(lambda: list(pack(prompts[0], shared, PACK)))  # noqa: B023
         _, laying = timed(lambda: [lay_in_rows(batch) for batch in batches])  # noqa: B023
         tokens = computed_tokens(prompts[0])
         _, laying_blocks = timed(lambda: [lay_in_blocks(batch) for batch in batches])  # noqa: B023
-        encoding /= 2
+        encoding /= CANDIDATES
         costs = "  ".join(f"{1e6 * seconds / tokens:4.2f}" for seconds in (encoding, packing, laying, laying_blocks))
         shares = [in_use(model, encoder, groups, pause, how) for how in (ahead, iter)]
         print(f"{name:15} {tokens:16}            {costs}    {shares[0]:5.1%}   {shares[1]:5.1%}")

@@ -3,7 +3,9 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from iclscope.engine.prompts import PromptEncoder, encode, encode_demonstration, split_trailing_space
+from iclscope.engine import contexts as contexts_module
+from iclscope.engine.contexts import ContextEncoder, encode
+from iclscope.engine.prompts import PromptEncoder, encode_demonstration, split_trailing_space
 from tiny import build_tokenizer
 
 
@@ -55,6 +57,43 @@ class TestEncode:
         assert encode(bos_tokenizer, texts)[:2] == [[0, *bare], [0, *bare]]
         assert encode(bos_tokenizer, texts)[2].count(0) == 2
         assert encode(tiny_tokenizer, texts)[0] == [0, *bare]
+
+
+PIECES = st.text(alphabet="abW1 \n.?'é🐳", min_size=1, max_size=6)
+
+
+class TestContexts:
+    @given(prefixes=st.lists(PIECES, min_size=4, max_size=7), ending=st.sampled_from(["\n\n", "\n", " ", ""]),
+           questions=st.lists(PIECES, min_size=1, max_size=5))  # fmt: skip
+    def test_tokens_are_those_of_both_together(self, request, prefixes, ending, questions):
+        for name in ("tiny_tokenizer", "bos_tokenizer", "joining_tokenizer"):
+            tokenizer = request.getfixturevalue(name)
+            contexts = ContextEncoder(tokenizer)
+            for prefix in prefixes:
+                texts = [prefix + ending + question for question in questions]
+                assert contexts.encode(prefix + ending, questions) == encode(tokenizer, texts)
+
+    def test_questions_are_read_behind_two_prefixes_and_then_one_of_a_kind(self, tiny_tokenizer, monkeypatch):
+        asked = []
+        whole = ContextEncoder._whole
+        monkeypatch.setattr(ContextEncoder, "_whole", lambda *words: asked.append(len(words[1])) or whole(*words))
+        contexts = ContextEncoder(tiny_tokenizer)
+        questions = [f"Question {n}: is it a whale?" for n in range(9)] + ["12 apples"]
+        for number in range(4):
+            contexts.encode(f"Question: is {number} a number?\nAnswer: yes\n\n", questions)
+        assert asked == [10, 10, 2, 2]
+
+    def test_a_tokenizer_that_looks_further_back_is_found_out(self, tiny_tokenizer, monkeypatch, caplog):
+        contexts, questions = ContextEncoder(tiny_tokenizer), ["Is it a whale?", "Is it a trout?"]
+        for prefix in ("No.\n\n", "Yes.\n\n"):
+            contexts.encode(prefix, questions)
+        text = "Three.\n\n"
+        shorter = [tokens[:-1] for tokens in encode(tiny_tokenizer, [text + question for question in questions])]
+        whole = contexts._whole
+        monkeypatch.setattr(contexts, "_whole", lambda *words: [(ids[:-1], place) for ids, place in whole(*words)])
+        monkeypatch.setattr(contexts_module, "encode", lambda *_: shorter)
+        assert contexts.encode(text, questions) == shorter
+        assert "depend on what precedes them: all prompts are tokenised whole" in caplog.text
 
 
 @given(st.text(alphabet="ab \n\t\u00a0?", max_size=12))

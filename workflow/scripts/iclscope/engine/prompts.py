@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from iclscope.engine.contexts import ContextEncoder, brings_bos, encode
 from iclscope.runtime.errors import StudyError
 
 
@@ -21,19 +22,6 @@ class DemonstrationTokens:
     ids: list[int]
     question: tuple[int, int]
     answer: tuple[int, int]
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, with the special tokens that the tokenizer adds, unless the text brings its own BOS."""
-    if not texts:
-        return []
-    if any(_brings_bos(tokenizer, text) for text in texts):
-        return [tokenizer(text, add_special_tokens=not _brings_bos(tokenizer, text))["input_ids"] for text in texts]
-    return tokenizer(list(texts))["input_ids"]
-
-
-def _brings_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
-    return bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
 
 
 def split_trailing_space(context: str) -> tuple[str, str]:
@@ -69,7 +57,7 @@ def encode_question(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) 
 
 def _with_offsets(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     """Token ids of a text, and from which character to before which each token goes."""
-    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not _brings_bos(tokenizer, text))
+    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=not brings_bos(tokenizer, text))
     return list(encoding["input_ids"]), encoding["offset_mapping"]
 
 
@@ -95,6 +83,7 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        self._contexts = ContextEncoder(tokenizer)
         self._answers: dict[tuple[str, ...], list[list[int]]] = {}
 
     def encode(self, prefix: str, items: Sequence[Mapping[str, Any]]) -> list[Prompt]:
@@ -104,10 +93,13 @@ class PromptEncoder:
         those of prompt and answer together from the length of the prompt's own tokens on. Raises StudyError for an
         answer that has none, since its log probability would be 0.
         """
-        texts, tails = zip(*(split_trailing_space(prefix + item["question"]) for item in items), strict=True)
-        contexts = encode(self._tokenizer, texts)
+        parts = [split_trailing_space(item["question"]) for item in items]
+        if not all(question for question, _ in parts):  # white space reaches into the prefix
+            prefix, parts = "", [split_trailing_space(prefix + item["question"]) for item in items]
+        contexts = self._contexts.encode(prefix, [question for question, _ in parts])
         prompts = []
-        for item, text, tail, context in zip(items, texts, tails, contexts, strict=True):
+        for item, (question, tail), context in zip(items, parts, contexts, strict=True):
+            text = prefix + question
             answers = [tail + item["target_delimiter"] + choice for choice in item["choices"]]
             continuations = self._continuations(text, context, answers)
             if not all(continuations):

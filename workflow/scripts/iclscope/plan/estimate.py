@@ -337,10 +337,8 @@ def _what_bounds(frame: pl.DataFrame) -> str:
     laid = frame.filter(pl.col("layout_share") > 0)
     waiting = laid.filter(pl.col("layout_share") >= 1)
     if waiting.is_empty():
-        most = laid["layout_share"].max() or 0
-        return (
-            f"The device sets the pace: a core lays out prompts meanwhile, in {most:.0%} of that time at most (layout)."
-        )
+        most = f"{max(laid['layout_share'], default=0):.0%}"
+        return f"The device sets the pace: a core lays out prompts meanwhile, in {most} of that time at most (layout)."
     stages = [f"{row['stage']} of {row['dataset']} with {row['model']}" for row in waiting.iter_rows(named=True)]
     return (
         f"Where layout is 100%, the device waits for the core that lays out prompts: {', '.join(stages)}. A faster "

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from iclscope.activations.reading import Demonstration
-from iclscope.engine.prompts import DemonstrationTokens, encode
+from iclscope.engine.contexts import encode
+from iclscope.engine.prompts import DemonstrationTokens
 from iclscope.runtime.errors import StudyError
 from iclscope.tables import POOL, SAMPLE
 from iclscope.tasks.rows import read_rows
