@@ -15,6 +15,13 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from iclscope.labelling.summary import REFERENCE, Curves
+from iclscope.runtime.configuration.settings import ENCODER
+from iclscope.statistics.corrections import holm
+from iclscope.statistics.intervals import LEVEL
+from iclscope.statistics.learning_curves import mean_of
+from iclscope.statistics.resampling import generator
+
 SELECTORS = ("search_half", "search_16", "search_8", "shortlist_4", "content_free")
 SELECTORS += ("activation", "probe", "sae_ridge", "nearest_encoder")
 LARGE = 128  # candidates in a pool
@@ -257,15 +264,55 @@ def scores_of_sets(study: Study, model: str, dataset: str) -> tuple[np.ndarray, 
     return of_set["gold_logprob"].to_numpy(), np.array(members)
 
 
+def curves(study: Study) -> dict[tuple[str, str, str], Curves]:
+    """Learning curves by data set, model and representation; an encoder is no model's, and stands once."""
+    found = {}
+    for model, dataset, _ in sorted(study.pairs(), key=lambda pair: pair[1]):
+        for (name,), frame in study.table("learning", model, dataset).group_by("representation", maintain_order=True):
+            found.setdefault((dataset, "" if name == ENCODER else model, str(name)), Curves.of(frame))
+    return found
+
+
+def representations(study: Study) -> Iterator[Sequence[str]]:
+    """Question 7: what random labels lead to on each representation, compared with the encoder's in the same splits."""
+    yield "", "vectors", "all labels", "random labels", "less the encoder's (95 %)", "corrected p"
+    found = curves(study)
+    areas = {place: one.areas()[REFERENCE] for place, one in found.items()}
+    means = {
+        place: mean_of(area - areas[place[0], "", ENCODER], generator(0, "representations"))
+        for place, area in areas.items()
+        if place[1]
+    }
+    corrected = dict(zip(means, holm(np.array([mean.p for mean in means.values()])), strict=True))
+    for place, one in found.items():
+        mean = means.get(place)
+        compared = ("", "") if mean is None else (more(mean.value, mean.low, mean.high), chance(corrected[place]))
+        yield place[0], vectors(place), number(one.probe.mean(), ".3f"), number(areas[place].mean(), ".3f"), *compared
+
+
 def labels(study: Study) -> Iterator[Sequence[str]]:
-    """Question 7: strategies on each representation, against random labels."""
-    yield "", "representation", "start", "strategy", "difference in mean accuracy (95 %)", "corrected p"
-    for dataset, model in {dataset: model for model, dataset, _ in study.pairs()}.items():  # an encoder is no model's
-        table = study.table("learning_summary", model, dataset).drop_nulls("low").sort("difference", descending=True)
-        for row in table.iter_rows(named=True):
-            difference, low, high = (number(row[name], "+.3f") for name in ("difference", "low", "high"))
-            place = (row["representation"], row["start"], row["strategy"])
-            yield dataset, *place, f"{difference} ({low} to {high})", chance(row["p_maxt"])
+    """Question 7: strategies that differ from random labels on any representation, by p corrected within it."""
+    yield "", "vectors", "start", "strategy", "difference in mean accuracy (95 %)", "corrected p", "balanced (95 %)"
+    models = {model for model, _, _ in study.pairs()}
+    for place in curves(study):
+        table = study.table("learning_summary", place[1] or min(models), place[0])
+        shown = table.filter(pl.col("p_maxt") <= LEVEL, representation=place[2]).sort("difference", descending=True)
+        for row in shown.iter_rows(named=True):
+            difference, alike = (
+                more(*(row[f"{kind}{name}"] for name in ("difference", "low", "high"))) for kind in ("", "balanced_")
+            )
+            yield place[0], vectors(place), row["start"], row["strategy"], difference, chance(row["p_maxt"]), alike
+
+
+def vectors(place: tuple[str, str, str]) -> str:
+    """What stands for questions, by data set, model and representation."""
+    _, model, name = place
+    return f"{NAMES.get(model, model)}, {name.replace('_', ' ')}" if model else name
+
+
+def more(value: float | None, low: float | None, high: float | None) -> str:
+    """A difference in accuracy with its interval."""
+    return f"{number(value, '+.3f')} ({number(low, '+.3f')} to {number(high, '+.3f')})"
 
 
 def named(model: str, dataset: str) -> str:
@@ -283,7 +330,7 @@ def as_table(rows: Iterable[Sequence[str]]) -> str:
 def main(results: Path) -> None:
     """Print all tables."""
     study = Study(results)
-    for question in (signals, accuracies, probes, sparse, selectors, swap, sets, labels, surface):
+    for question in (signals, accuracies, probes, sparse, selectors, swap, sets, representations, labels, surface):
         sys.stdout.write(f"{question.__doc__}\n\n{as_table(question(study))}\n\n")
 
 

@@ -43,6 +43,20 @@ def summarised(frame, tmp_path):
     return LEARNING_SUMMARY.read(tmp_path / "s.parquet"), told
 
 
+def test_a_gain_that_names_the_commonest_label_is_none_with_every_label_alike(tmp_path):
+    frame = table({"encoder": {"random": 0.0, "margin": 0.04, "badge": 0.04}})
+    spent = 0.04 * (pl.col("strategy") == "margin")
+    found, _ = summarised(frame.with_columns(balanced_accuracy=pl.col("accuracy") - spent), tmp_path)
+    rows = {row["strategy"]: row for row in found.filter(start="random").iter_rows(named=True)}
+    for strategy in ("margin", "badge"):
+        assert rows[strategy]["p_maxt"] < 0.01
+    assert rows["margin"]["balanced_low"] < 0 < rows["margin"]["balanced_high"]
+    assert rows["margin"]["balanced_p_maxt"] > 0.05
+    assert rows["badge"]["balanced_p_maxt"] < 0.01
+    assert rows["badge"]["balanced_difference"] == pytest.approx(rows["badge"]["difference"])
+    assert rows["random"]["balanced_p_maxt"] is None
+
+
 def test_a_gain_is_found_with_its_interval_wins_and_labels_saved(tmp_path):
     frame = table({"encoder": {"random": 0.0, "margin": 0.04, "badge": 0.0}})
     found, _ = summarised(frame, tmp_path)

@@ -9,6 +9,7 @@ from iclscope.report.chapters.labels import learning as chapter
 from iclscope.report.parts import Material
 from iclscope.runtime.jobs import Job
 from iclscope.tables import LEARNING, LEARNING_SUMMARY
+from iclscope.verdict.wording import quantity
 from learning_studies import SETTINGS, write
 from read_pages import build
 
@@ -49,19 +50,33 @@ def test_tables_name_gains_stops_and_claims(material, files):
     assert [row[4] for row in sheets[0].rows if row[1] == row[2] == "random"] == ["reference", "reference"]
     best = found.filter(representation="encoder", start="typiclust", strategy="margin").row(0, named=True)
     (mine,) = (row for row in sheets[0].rows if row[:3] == ("encoder", "margin", "typiclust"))
-    assert mine[7] == f"{best['wins']} / {best['ties']} / {best['losses']}"
+    assert mine[7] == quantity(best["balanced_difference"], signed=True)
+    assert mine[8] == f"{best['wins']} / {best['ties']} / {best['losses']}"
 
 
 def test_only_corrected_gains_are_called_gains(files):
     row = {
         "representation": "encoder", "seeds": 30, "probe_accuracy": 0.6, "start": "random", "strategy": "badge",
-        "difference": 0.03, "p_maxt": 0.06,
+        "difference": 0.03, "p_maxt": 0.06, "balanced_difference": 0.02, "balanced_p_maxt": 0.001,
     }  # fmt: skip
     rows = [row, row | {"strategy": "margin", "difference": 0.012, "p_maxt": 0.01}]
     assert chapter.conclusion(pl.DataFrame(rows[:1])) == "On encoder, nothing is shown to gain over random labels."
     assert chapter.conclusion(pl.DataFrame(rows)) == (
         "On encoder, margin gains over random labels, at most +0.012 of mean accuracy."
     )
+
+
+def test_a_gain_by_naming_the_commonest_label_is_told_from_others():
+    row = {
+        "representation": "encoder", "probe_accuracy": 0.6, "start": "random", "strategy": "margin",
+        "difference": 0.02, "p_maxt": 0.01, "balanced_difference": -0.01, "balanced_p_maxt": 0.001,
+    }  # fmt: skip
+    said = "On encoder, margin gains over random labels, at most +0.020 of mean accuracy. With every label alike "
+    assert chapter.conclusion(pl.DataFrame([row])) == said + "(balanced accuracy), it is not shown to gain."
+    both = [row, row | {"strategy": "badge", "difference": 0.01}]
+    assert chapter.conclusion(pl.DataFrame(both)).endswith("(balanced accuracy), none of them is shown to gain.")
+    both[1]["balanced_difference"] = 0.01
+    assert chapter.conclusion(pl.DataFrame(both)).endswith("(balanced accuracy), only badge is shown to gain.")
 
 
 def test_a_page_shows_them_and_one_without_classes_says_why_not(files, tmp_path):

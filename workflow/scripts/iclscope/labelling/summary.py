@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 ENOUGH = 0.95  # Good's coverage from which new classes are no longer looked for
 
+FLIPS = "flips of learning curves"  # name of a stream of random numbers
+
 Key = tuple[str, str]  # start and strategy
 REFERENCE: Key = (RANDOM, RANDOM)
 
@@ -46,15 +48,15 @@ class Curves:
         measures = {
             (start, strategy): {
                 name: part[name].to_numpy().astype(np.float64).reshape(-1, len(labelled))
-                for name in ("accuracy", "classes_seen", "coverage")
+                for name in ("accuracy", "balanced_accuracy", "classes_seen", "coverage")
             }
             for (start, strategy), part in steps.group_by("start", "strategy", maintain_order=True)
         }
         return cls(labelled, measures, frame.filter(whole).sort("seed")["accuracy"].to_numpy())
 
-    def areas(self) -> dict[Key, Float]:
+    def areas(self, measure: str = "accuracy") -> dict[Key, Float]:
         """Area under the learning curve of every split [seeds]."""
-        return {key: aulc(self.labelled, one["accuracy"]) for key, one in self.measures.items()}
+        return {key: aulc(self.labelled, one[measure]) for key, one in self.measures.items()}
 
 
 def run(
@@ -78,16 +80,11 @@ def run(
 def rows_of(representation: str, curves: Curves, margin: float, seed: int) -> Iterator[dict[str, Any]]:
     """The summary of one representation, a row per start and strategy; a strategy `random` is there."""
     areas = curves.areas()
-    differences = {key: values - areas[REFERENCE] for key, values in areas.items()}
-    compared = [key for key in differences if key != REFERENCE]
-    corrected: dict[Key, float | None] = dict.fromkeys(differences)
-    if compared and len(curves.probe) > 1:
-        family = np.stack([differences[key] for key in compared], axis=1)
-        p = p_of_flips(family, generator(seed, "flips of learning curves"))[1]
-        corrected |= {key: float(value) for key, value in zip(compared, p, strict=True)}
+    differences, corrected = _compared(areas, seed)
+    balanced, balanced_corrected = _compared(curves.areas("balanced_accuracy"), seed)
     means = {key: one["accuracy"].mean(axis=0) for key, one in curves.measures.items()}
     for key, difference in differences.items():
-        mean = mean_of(difference, generator(seed, "flips of learning curves"))
+        mean, alike = (mean_of(one[key], generator(seed, FLIPS)) for one in (differences, balanced))
         yield {
             "representation": representation,
             "start": key[0],
@@ -99,6 +96,10 @@ def rows_of(representation: str, curves: Curves, margin: float, seed: int) -> It
             "high": mean.high,
             "p": mean.p,
             "p_maxt": corrected[key],
+            "balanced_difference": alike.value,
+            "balanced_low": alike.low,
+            "balanced_high": alike.high,
+            "balanced_p_maxt": balanced_corrected[key],
             "wins": int((difference > margin).sum()),
             "ties": int((np.abs(difference) <= margin).sum()),
             "losses": int((difference < -margin).sum()),
@@ -107,6 +108,18 @@ def rows_of(representation: str, curves: Curves, margin: float, seed: int) -> It
             **_described(curves, key, seed),
             "probe_accuracy": float(curves.probe.mean()),
         }
+
+
+def _compared(areas: Mapping[Key, Float], seed: int) -> tuple[dict[Key, Float], dict[Key, float | None]]:
+    """Differences [seeds] to random labels from a random start, and their p corrected for all of them."""
+    differences = {key: values - areas[REFERENCE] for key, values in areas.items()}
+    others = [key for key in differences if key != REFERENCE]
+    corrected: dict[Key, float | None] = dict.fromkeys(differences)
+    if others and len(areas[REFERENCE]) > 1:
+        family = np.stack([differences[key] for key in others], axis=1)
+        p = p_of_flips(family, generator(seed, FLIPS))[1]
+        corrected |= {key: float(value) for key, value in zip(others, p, strict=True)}
+    return differences, corrected
 
 
 def _led_to(labelled: NDArray[np.int64], accuracy: Float, reference: Float) -> dict[str, float | None]:

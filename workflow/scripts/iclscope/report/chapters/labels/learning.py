@@ -102,7 +102,14 @@ def conclusion(summary: pl.DataFrame) -> str:
         return f"On {best}, nothing is shown to gain over random labels."
     gain = quantity(sure["difference"][0], signed=True)
     verb = "gains" if len(names) == 1 else "gain"
-    return f"On {best}, {enumeration(names)} {verb} over random labels, at most {gain} of mean accuracy."
+    said = f"On {best}, {enumeration(names)} {verb} over random labels, at most {gain} of mean accuracy."
+    alike = sure.filter((pl.col("balanced_p_maxt") <= 0.05) & (pl.col("balanced_difference") > 0))
+    kept = [_named(row) for row in alike.iter_rows(named=True)]
+    if len(kept) == len(names):
+        return said
+    whom = f"only {enumeration(kept)}" if kept else "none of them" if len(names) > 1 else "it"
+    verb = "are shown" if len(kept) > 1 else "is not shown" if whom == "it" else "is shown"
+    return f"{said} With every label alike (balanced accuracy), {whom} {verb} to gain."
 
 
 def _named(row: dict[str, Any]) -> str:
@@ -123,6 +130,7 @@ def strategies(material: Material) -> Sheet | None:
             row["start"],
             quantity(row["aulc"]),
             *_gain(row),
+            "" if row["start"] == row["strategy"] == RANDOM else quantity(row["balanced_difference"], signed=True),
             f"{count(row['wins'])} / {count(row['ties'])} / {count(row['losses'])}",
             quantity(row["accuracy"]),
             "" if row["labels_saved"] is None else f"{quantity(row['labels_saved'])} ×",
@@ -133,16 +141,16 @@ def strategies(material: Material) -> Sheet | None:
         for row in ordered.iter_rows(named=True)
     ]
     header = (
-        "questions as", "strategy", "start", "mean accuracy", "gain", "95 % interval", "corrected p",
+        "questions as", "strategy", "start", "mean accuracy", "gain", "95 % interval", "corrected p", "balanced gain",
         "wins / ties / losses", "at the end", "labels that random takes", "end by forecast", "with twice the labels",
         "with all labels",
     )  # fmt: skip
     caption = (
         "What strategies gain over random labels from a random start, by the mean accuracy over the curve (area under "
         f"it), over {plural(summary['seeds'][0], 'split')}. p: corrected for all starts and strategies of a "
-        "representation. A tie: no more than the margin of the verdict. Labels that random takes: for the accuracy "
-        "half way, as a multiple; empty: more than were tried. Forecasts: a power law through the first half, and "
-        "through all"
+        "representation. Balanced: with every label alike, which naming the commonest one more often does not raise. "
+        "A tie: no more than the margin of the verdict. Labels that random takes: for the accuracy half way, as a "
+        "multiple; empty: more than were tried. Forecasts: a power law through the first half, and through all"
     )
     return Sheet(caption, header, rows, words=(0, 1, 2))
 
