@@ -117,8 +117,10 @@ def test_what_rules_share_is_short():
 def rules():
     """Rule → its adapter, and the names in its sections; a rule that uses another has that one's besides its own."""
     found = {}
-    for file in sorted(RULES.glob("*.smk")):
-        for base, name, text in RULE.findall(file.read_text(encoding="utf-8")):
+    included = re.findall(r'^include: "workflow/rules/(\w+\.smk)"$', (ROOT / "Snakefile").read_text(), re.MULTILINE)
+    assert sorted(included) == sorted(path.name for path in RULES.glob("*.smk"))
+    for file in included:  # in this order, since a rule may use one of a file before
+        for base, name, text in RULE.findall((RULES / file).read_text(encoding="utf-8")):
             script = re.search(r"scripts/(\w+)\.py", text)
             known = vars(found[base]) if base else {"script": script and script[1], **EMPTY}
             found[name] = SimpleNamespace(**{**known, **names(text)})

@@ -36,7 +36,7 @@ rule encode_pool:
         "../scripts/encode_pool.py"
 
 
-rule represent_pool:
+use rule representations as represent_pool with:
     input:
         candidates="<results>/samples/{dataset}/candidates.parquet",
         item_rows="<results>/samples/{dataset}/items.parquet",
@@ -48,19 +48,10 @@ rule represent_pool:
         "<logs>/pool_representations/{model}-{dataset}.log",
     benchmark:
         "<benchmarks>/pool_representations/{model}-{dataset}.jsonl"
-    conda:
-        "../../envs/models.yaml"
-    threads: model_threads
-    resources:
-        gpu=MODEL_GPUS,
-        mem_mb=model_memory,
-        runtime=240,
     params:
         settings=settings.pool_representations(config),
         dtype=lookup("models/{model}/dtype", within=config),
         code=code_digest("representations"),
-    script:
-        "../scripts/representations.py"
 
 
 rule learning:

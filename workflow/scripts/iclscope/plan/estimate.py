@@ -238,7 +238,7 @@ def _reading_costs(
     work = workload.evaluation(encoder, candidates, items, block)
     answers = workload.generation(encoder, candidates, items, sample.new_tokens) if sample.new_tokens else NOTHING
     laying = rates.layout * work.tokens
-    seconds = max(shape.flops(work) / rates.scoring, laying) + shape.flops(answers) / rates.generation
+    seconds = max(shape.flops(work) / rates.scoring + shape.flops(answers) / rates.generation, laying)
     jobs = len(blocks.grid(len(candidates), len(items), block))
     pairs = (len(candidates) + 1) * len(items)
     size = 2 * PAIR * pairs  # blocks and the whole
