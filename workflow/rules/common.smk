@@ -9,7 +9,7 @@ from pathlib import Path
 
 from iclscope.matrix import blocks
 from iclscope.report.closing import closing_line
-from iclscope.runtime import devices, jobs, lock
+from iclscope.runtime import devices, jobs, lock, slurm
 from iclscope.runtime.configuration import checks, settings
 from iclscope.runtime.code_digest import of_scripts
 from iclscope.runtime.parquet import read_provenance
@@ -29,6 +29,8 @@ code_digest = of_scripts(Path(".snakemake/iclscope.code.json"), extensions=EXTEN
 lock.give_jobs(PYTHONHASHSEED=config["seed"])  # the order of a set of texts; a task's own functions may go by it
 
 study = Study(config, pool=lambda dataset: checkpoints.pool.get(dataset=dataset).output[0])
+
+slurm.keep_jobs_without_answer()
 
 HELD = []  # the lock of a run, until its process ends
 
