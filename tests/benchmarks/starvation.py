@@ -21,7 +21,7 @@ from iclscope.engine import scoring
 from iclscope.engine.attention.blocks import lay_in_blocks
 from iclscope.engine.attention.rows import lay_in_rows
 from iclscope.engine.packing import Batch, computed_tokens, pack, shared_length
-from iclscope.engine.prompts import PromptEncoder
+from iclscope.engine.prompts import Prompt, PromptEncoder
 from iclscope.engine.transfers import Arriving
 from iclscope.runtime.prefetch import ahead
 from tiny import build_model, build_tokenizer
@@ -45,13 +45,12 @@ def main() -> None:
     for name, shape in SHAPES.items():
         groups = list(texts(*shape))
         prompts, encoding = timed(lambda: [encoder.encode(*group) for group in groups])  # noqa: B023
-        shared = shared_length([prompt.context for prompt in prompts[0]])
-        batches, packing = timed(lambda: list(pack(prompts[0], shared, PACK)))  # noqa: B023
+        batches, packing = timed(lambda: [batch for group in prompts for batch in packed(group)])  # noqa: B023
         _, laying = timed(lambda: [lay_in_rows(batch) for batch in batches])  # noqa: B023
         tokens = computed_tokens(prompts[0])
         _, laying_blocks = timed(lambda: [lay_in_blocks(batch) for batch in batches])  # noqa: B023
-        encoding /= CANDIDATES
-        costs = "  ".join(f"{1e6 * seconds / tokens:4.2f}" for seconds in (encoding, packing, laying, laying_blocks))
+        everything = sum(len(batch.tokens) for batch in batches)
+        costs = "  ".join(f"{1e6 * one / everything:4.2f}" for one in (encoding, packing, laying, laying_blocks))
         shares = [in_use(model, encoder, groups, pause, how) for how in (ahead, iter)]
         print(f"{name:15} {tokens:16}            {costs}    {shares[0]:5.1%}   {shares[1]:5.1%}")
 
@@ -73,6 +72,11 @@ def texts(items: int, words: int, choices: int, answer: int) -> Iterator[tuple[s
     ]
     for _ in range(CANDIDATES):
         yield f"{sentence(words)}\nAnswer: {sentence(answer)}\n\n", rows
+
+
+def packed(prompts: list[Prompt]) -> Iterator[Batch]:
+    """The batches of a candidate."""
+    return pack(prompts, shared_length([prompt.context for prompt in prompts]), PACK)
 
 
 def timed(work: Any) -> tuple[Any, float]:

@@ -15,7 +15,8 @@ The last token of a continuation predicts nothing that is asked for, so it is le
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from functools import lru_cache
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Batch:
     @property
     def predicting(self) -> np.ndarray:
         """Tokens that predict one of a continuation, or that end a context, which serves all of its choices."""
-        return np.unique([*self.wanted[:, 0], *self.last.values()])
+        return np.union1d(self.wanted[:, 0], list(self.last.values()))
 
     def seen(self, token: int) -> np.ndarray:
         """Tokens of the batch that `token` sees, itself included: int64 [seen]."""
@@ -68,7 +69,7 @@ def pack(prompts: Sequence[Prompt], shared: int, batch_tokens: int, by_length: b
     function of the prompts alone.
     """
     own = [prompt.context[shared:] for prompt in prompts]
-    new = [len(own[i]) + _new_tokens([c[:-1] for c in prompt.continuations]) for i, prompt in enumerate(prompts)]
+    new = [len(own[i]) + len(_branches_of(prompt).tokens) for i, prompt in enumerate(prompts)]
     queue = _Queue(sorted(range(len(prompts)), key=lambda i: (-len(own[i]) if by_length else 0, own[i], i)), own, new)
     room, with_prefix = batch_tokens - shared, True
     while queue.waiting:
@@ -121,7 +122,7 @@ def whole_tree(prompts: Sequence[Prompt]) -> Batch:
 def computed_tokens(prompts: Sequence[Prompt]) -> int:
     """Tokens that a model reads to score all prompts in one batch."""
     shared = shared_length([prompt.context for prompt in prompts])
-    branches = sum(_new_tokens([c[:-1] for c in prompt.continuations]) for prompt in prompts)
+    branches = sum(len(_branches_of(prompt).tokens) for prompt in prompts)
     return shared + _new_tokens([prompt.context[shared:] for prompt in prompts]) + branches
 
 
@@ -139,51 +140,100 @@ def _new_tokens(sequences: Sequence[Sequence[int]]) -> int:
     return sum(map(len, ordered)) - sum(_common(a, b) for a, b in pairwise(ordered))
 
 
-class _Tree:
-    """Tokens in preorder; `path` holds those that the next one sees."""
+@dataclass(frozen=True)
+class _Branches:
+    """The tree of a prompt's continuations, which many candidates share: numbers count from its first token.
 
-    def __init__(self, cached: int) -> None:
-        self.cached = cached
-        self.tokens: list[int] = []
-        self.positions: list[int] = []
-        self.end: list[int] = []
-        self.path: list[int] = []
+    tokens, depth, end: of every token, in preorder. wanted: int64 [predictions, 3]: the token that predicts, -1 for the
+    last one of the context; the one that is predicted; the continuation.
+    """
 
-    def follow(self, depth: int, tokens: Sequence[int]) -> None:
-        """Go back to the first `depth` tokens of the path, and put `tokens` behind them."""
-        end = len(self.tokens)
-        for token in self.path[depth:]:
-            self.end[token] = end
-        del self.path[depth:]
-        first, position = len(self.tokens), self.cached + depth
-        self.tokens += tokens
-        self.positions += range(position, position + len(tokens))
-        self.end += [0] * len(tokens)
-        self.path += range(first, len(self.tokens))
+    tokens: list[int]
+    depth: np.ndarray
+    end: np.ndarray
+    wanted: np.ndarray
+
+
+def _branches_of(prompt: Prompt) -> _Branches:
+    return _branches(tuple(map(tuple, prompt.continuations)))
+
+
+@lru_cache(maxsize=2**14)
+def _branches(continuations: tuple[tuple[int, ...], ...]) -> _Branches:
+    tokens: list[int] = []
+    depth: list[int] = []
+    end: list[int] = []
+    wanted: list[tuple[int, int, int]] = []
+    path: list[int] = []  # what the next token sees
+    before: tuple[int, ...] = ()
+    for k, continuation in sorted(enumerate(continuations), key=lambda pair: pair[1]):
+        branch = continuation[:-1]
+        common = _common(before, branch)
+        for token in path[common:]:
+            end[token] = len(tokens)
+        path[common:] = range(len(tokens), len(tokens) + len(branch) - common)
+        tokens += branch[common:]
+        depth += range(common, len(branch))
+        end += [0] * (len(branch) - common)
+        wanted += ((predicts, token, k) for predicts, token in zip([-1, *path], continuation, strict=False))
+        before = branch
+    for token in path:
+        end[token] = len(tokens)
+    predictions = np.array(wanted, dtype=np.int64).reshape(-1, 3)
+    return _Branches(tokens, np.array(depth, dtype=np.int64), np.array(end, dtype=np.int64), predictions)
 
 
 def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int, with_prefix: bool) -> Batch:
     """The tree of the prompts with these indices, which are in the order of their contexts."""
     prefix = prompts[members[0]].context[:shared] if with_prefix else []
-    tree, root = _Tree(0 if with_prefix else shared), len(prefix)
-    tree.follow(0, prefix)
-    spans = [(0, root)]
-    last, wanted = {}, []
-    own: list[int] = []
-    for index in members:
-        before, own = own, prompts[index].context[shared:]
-        common, first = _common(before, own), len(tree.tokens)
-        tree.follow(root + common, own[common:])
-        fork = len(tree.path)
-        last[index] = tree.path[-1]
-        branch: list[int] = []
-        for k, continuation in sorted(enumerate(prompts[index].continuations), key=lambda pair: pair[1]):
-            before, branch = branch, continuation[:-1]
-            common = _common(before, branch)
-            tree.follow(fork + common, branch[common:])
-            wanted += [(p, t, index, k) for p, t in zip(tree.path[fork - 1 :], continuation, strict=False)]
-        tree.follow(fork, [])
-        spans.append((first, len(tree.tokens)))
-    tree.follow(0, [])
-    tokens, positions, end = (np.array(column, dtype=np.int64) for column in (tree.tokens, tree.positions, tree.end))
-    return Batch(tokens, positions, end, last, spans, np.array(wanted, dtype=np.int64).reshape(-1, 4), shared)
+    own = [prompts[index].context[shared:] for index in members]
+    common = [0, *(_common(before, after) for before, after in pairwise(own))]
+    branches = [_branches_of(prompts[index]) for index in members]
+    # The prefix, and of each prompt what its context adds, its stem, and its branches.
+    parts = [prefix]
+    for context, start, branch in zip(own, common, branches, strict=True):
+        parts += context[start:], branch.tokens
+    sizes = np.array([len(part) for part in parts])
+    ends = np.cumsum(sizes)
+    first, fork, stop = (ends - sizes)[1::2], ends[1::2], ends[2::2]
+    length = np.array([len(context) for context in own])
+
+    cached = 0 if with_prefix else shared
+    root = cached + len(prefix)
+    depth = np.empty(len(parts), dtype=np.int64)  # of each part's first token
+    depth[0], depth[1::2], depth[2::2] = cached, root + np.array(common), root + length
+    positions = np.repeat(depth - (ends - sizes), sizes) + np.arange(ends[-1])
+    end, last = _ends(first, common, length, ends[-1])
+    in_branch = np.repeat(np.arange(len(parts)) % 2 == 0, sizes)
+    in_branch[: len(prefix)] = False
+    positions[in_branch] = np.repeat(root + length, sizes[2::2]) + np.concatenate([b.depth for b in branches])
+    end[in_branch] = np.repeat(fork, sizes[2::2]) + np.concatenate([b.end for b in branches])
+
+    predicting, predicted, continuation = np.concatenate([b.wanted for b in branches]).T
+    of = np.repeat(np.arange(len(members)), [len(b.wanted) for b in branches])
+    predicting = np.where(predicting < 0, last[of], fork[of] + predicting)
+    return Batch(
+        np.fromiter(chain.from_iterable(parts), np.int64, ends[-1]),
+        positions,
+        end,
+        dict(zip(members, last.tolist(), strict=True)),
+        [(0, len(prefix)), *zip(first.tolist(), stop.tolist(), strict=True)],
+        np.stack([predicting, predicted, np.array(members)[of], continuation], axis=1),
+        shared,
+    )
+
+
+def _ends(first: np.ndarray, common: Sequence[int], length: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """The end of what sees each token of a context, int64 [total], and the last token of each context [prompts].
+
+    first: the first token that each context adds. common: its tokens before that one. length: all of its tokens.
+    """
+    end = np.full(total, total)
+    last = np.empty_like(first)
+    path = np.zeros(length.max(), dtype=np.int64)  # tokens of the context before
+    depth = 0
+    for place, (start, shared, new_depth) in enumerate(zip(first.tolist(), common, length.tolist(), strict=True)):
+        end[path[shared:depth]] = start
+        path[shared:new_depth] = np.arange(start, start + new_depth - shared)
+        depth, last[place] = new_depth, path[new_depth - 1]
+    return end, last

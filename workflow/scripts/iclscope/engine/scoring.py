@@ -109,9 +109,13 @@ def alike(model: Any, prompts: Sequence[Prompt]) -> Iterator[list[tuple[int, lis
 
 
 def add_up(sums: list[np.ndarray], batch: Batch, logprobs: Arriving) -> None:
-    """Add each predicted token's log probability to its prompt's and continuation's sum."""
-    for (_, _, prompt, continuation), value in zip(batch.wanted, logprobs.numpy(), strict=True):
-        sums[prompt][continuation] += value
+    """Add each predicted token's log probability to its prompt's and continuation's sum, in the order of the tokens."""
+    of = batch.wanted[:, 2:]
+    begins = np.ones(len(of), dtype=bool)
+    begins[1:] = (of[1:] != of[:-1]).any(axis=1)
+    totals = np.bincount(np.cumsum(begins) - 1, weights=logprobs.numpy())
+    for (prompt, continuation), total in zip(of[begins].tolist(), totals.tolist(), strict=True):
+        sums[prompt][continuation] += total
 
 
 def forward_all(
