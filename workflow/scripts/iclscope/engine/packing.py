@@ -195,7 +195,7 @@ def _lay_out(members: Sequence[int], prompts: Sequence[Prompt], shared: int, wit
         parts += context[start:], branch.tokens
     sizes = np.array([len(part) for part in parts])
     ends = np.cumsum(sizes)
-    first, fork, stop = (ends - sizes)[1::2], ends[1::2], ends[2::2]
+    first, fork, stop = (ends - sizes)[1::2], ends[1::2], ends[2::2]  # where stems begin, branches begin, and end
     length = np.array([len(context) for context in own])
 
     cached = 0 if with_prefix else shared
