@@ -1,4 +1,4 @@
-"""Attention in blocks: which are computed, and that it gives what attention in rows gives."""
+"""Attention in blocks: which are computed, and that all ways of attention give the same."""
 
 import numpy as np
 import pytest
@@ -45,15 +45,18 @@ def test_blocks_are_those_in_which_any_token_sees_another(shared):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("batch_tokens", [256, 4096])
-def test_log_probabilities_are_those_of_rows(name, batch_tokens, tiny_model_of, monkeypatch):
+def test_log_probabilities_are_the_same_in_all_ways(name, batch_tokens, tiny_model_of, monkeypatch):
     """With a cached prefix, grouped heads, windows, kinds of layers and capped products, as the models have them."""
-    model, prompts = tiny_model_of(name), prompts_of(25)
+    model, prompts, found = tiny_model_of(name), prompts_of(25), {}
     with torch.inference_mode():
-        wanted = np.concatenate(score(model, prompts, batch_tokens))
+        for by_products in (True, False):
+            monkeypatch.setattr("iclscope.engine.attention.copies.worth_it", lambda *_, answer=by_products: answer)
+            found[by_products] = np.concatenate(score(model, prompts, batch_tokens))
         monkeypatch.setattr("iclscope.engine.scoring.lay_out_for", lambda *_: lay_in_blocks)
-        found = np.concatenate(score(model, prompts, batch_tokens))
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
-    assert wanted.std() > 0.01
+        found["blocks"] = np.concatenate(score(model, prompts, batch_tokens))
+    np.testing.assert_allclose(found[True], found[False], atol=1e-4)
+    np.testing.assert_allclose(found["blocks"], found[False], atol=1e-4)
+    assert found[False].std() > 0.01
 
 
 def trial_of(seconds, nats):

@@ -1,5 +1,7 @@
-"""Packed linear maps against the plain model."""
+"""What a CPU does otherwise: packed linear maps against the plain model, other products, and memory."""
 
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from iclscope.activations.sites import find_blocks
-from iclscope.engine.cpu import can_pack, pack_for_cpu
+from iclscope.engine.cpu import can_pack, multiplies_exactly, pack_for_cpu, through_onednn
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2", "gpt2"])  # without and with biases, tied and Conv1D
@@ -72,3 +74,40 @@ def test_hooks_and_sites_still_work(tiny_model_of):
     model(torch.arange(5)[None])
     handle.remove()
     assert seen == [(1, 5, first.width("mlp_act"))]
+
+
+@pytest.mark.skipif(not multiplies_exactly(), reason="oneDNN rounds here, or cannot be asked")
+@pytest.mark.parametrize(("rows", "inner", "columns"), [(1, 64, 7), (96, 64, 300), (96, 300, 64), (500, 128, 2000)])
+def test_products_through_onednn_are_not_rounded(rows, inner, columns):
+    draw = torch.Generator().manual_seed(0)
+    left, right = torch.randn(5, rows, inner, generator=draw), torch.randn(5, inner, columns, generator=draw)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with through_onednn():
+        found = left @ right
+    exact = left.double() @ right.double()
+    assert (found - exact).abs().max() <= 2 * ((left @ right) - exact).abs().max() + 1e-6
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+USES_MEMORY = """
+import resource
+import numpy as np
+from iclscope.engine.cpu import keep_memory
+
+def cleared():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(2**21)  # 16 MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_memory()
+cleared()
+print(cleared())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library is not glibc")
+def test_memory_that_was_used_is_used_again():
+    """One use of 16 MB clears 4,096 pages where the system gives them anew."""
+    done = subprocess.run([sys.executable, "-c", USES_MEMORY], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1000

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LADDER = (768, 3072, 12288)  # tokens: from what fills two CPU cores to what fills the largest GPU
+LADDER = (1536, 3072, 12288)  # tokens: from what fills two CPU cores to what fills the largest GPU
 TRIALS = 2  # per length, of which the fastest counts
 WORTH = 1.1  # a longer pack must be this much faster: less is noise, and the choice should be the same each time
 SHORTEST = 64  # tokens: a model that lacks memory for these cannot be used

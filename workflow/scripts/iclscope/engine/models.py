@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from iclscope.engine.cpu import pack_for_cpu
+from iclscope.engine.cpu import keep_memory, pack_for_cpu
 from iclscope.runtime import devices
 from iclscope.runtime.errors import StudyError
 
@@ -58,7 +58,9 @@ def load(folder: str | Path, dtype: str, device: str) -> tuple["PreTrainedModel"
         target,
         torch.get_num_threads(),
     )
-    pack_for_cpu(model)
+    if target.type == "cpu":
+        keep_memory()
+        pack_for_cpu(model)
     return model, tokenizer
 
 

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from iclscope.engine.attention.inputs import Mask, attention_input
+from iclscope.engine.attention.products import attend_by_products, worth_it
 from iclscope.engine.attention.replacing import replaced
 from iclscope.engine.attention.rows import RowLayout, Rows
 from iclscope.engine.packing import Batch
@@ -30,7 +31,8 @@ def gathered(model: Any, batch: Batch, layout: RowLayout) -> Iterator[Mask]:
     positions = np.concatenate([np.arange(batch.cached), batch.positions])
     to = partial(sent, model.device)
     rows = Rows(to(queries), to(keys), to(place), layout.groups)
-    with replaced(model, partial(attend_in_rows, rows)):
+    attend = attend_by_products if worth_it(model.dtype, model.device) else attend_in_rows
+    with replaced(model, partial(attend, rows)):
         yield attention_input(model, to(layout.visible), to(batch.positions[queries]), to(positions[keys]))
 
 
@@ -44,6 +46,8 @@ def attend_in_rows(
     softcap: float | None,
 ) -> torch.Tensor:
     """As `replaced` wants it, with a mask [rows, 1, width, keys]."""
+    if softcap is not None:  # which fused attention knows nothing of
+        return attend_by_products(rows, query, key, value, mask, scaling, softcap)
     outputs = [
         _attend_alike(
             _laid_out(query, rows.queries[first:end]),
@@ -51,7 +55,6 @@ def attend_in_rows(
             _laid_out(value, rows.keys[first:end, -keys:]),
             mask[first:end, :, :, -keys:],
             scaling,
-            softcap,
         )
         for first, end, keys in rows.groups
     ]
@@ -64,19 +67,13 @@ def _attend_alike(
     value: torch.Tensor,
     mask: torch.Tensor,
     scaling: float | None,
-    softcap: float | None,
 ) -> torch.Tensor:
     """Attention of rows: query [rows, heads, width, d_head] to [rows, width, heads, d_head]."""
     # Query heads that share keys stand one behind the other, which copies no key.
     shape, kv_heads = query.shape, key.shape[1]
     query = query.reshape(shape[0], kv_heads, -1, shape[3])
     mask = mask.repeat(1, 1, shape[1] // kv_heads, 1)
-    if softcap is None:
-        output = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
-    else:
-        scores = query @ key.transpose(2, 3) * (shape[3] ** -0.5 if scaling is None else scaling)
-        weights = (softcap * torch.tanh(scores / softcap) + mask).softmax(dim=-1, dtype=torch.float32)
-        output = weights.to(value.dtype) @ value
+    output = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     return output.reshape(*shape[:3], -1).transpose(1, 2)
 
 
