@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from iclscope.engine.cpu import KEPT
 from iclscope.engine.prompts import Prompt
 from record import Cost
 from subjects import model_folder
@@ -18,8 +19,15 @@ from subjects import model_folder
 SCRIPT = Path(__file__).with_name("in_vllm.py")
 
 # One process, so that its processor time is all there is; room for the cache in GB; a compiled model of an earlier run
-# is found again, which vLLM 0.32 on a processor fails at where it compiles ahead of time.
-SETTINGS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_USE_AOT_COMPILE": "0"}
+# is found again, which vLLM 0.32 on a processor fails at where it compiles ahead of time; and memory that glibc keeps,
+# as iclscope has it keep its own.
+SETTINGS = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_USE_AOT_COMPILE": "0",
+    "MALLOC_MMAP_THRESHOLD_": str(KEPT),
+    "MALLOC_TRIM_THRESHOLD_": str(KEPT),
+}
 
 
 class VLLM:

@@ -5,6 +5,7 @@ and its choices branch off it. Whole prompts are tokenised, and the shared prefi
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import DynamicCache
 
 from iclscope.engine.attention.choice import LayOut, Layout, attending, lay_out_for
@@ -168,7 +170,7 @@ def _forward(model: Any, prefix: KeysValues, batch: Batch, layout: Layout) -> Pa
     predicting = batch.predicting
     cache = DynamicCache(prefix)
     to = partial(sent, model.device)
-    with attending(model, batch, layout) as mask:
+    with attending(model, batch, layout) as mask, _last_mlp_at(model, to(predicting)):
         logits = logits_at(
             model,
             np.stack([np.zeros_like(predicting), predicting], axis=1),
@@ -181,6 +183,35 @@ def _forward(model: Any, prefix: KeysValues, batch: Batch, layout: Layout) -> Pa
     asked = to(np.searchsorted(predicting, batch.wanted[:, 0]))
     ends = to(np.searchsorted(predicting, list(batch.last.values())))
     return Pass(logprobs_of(logits, asked, to(batch.wanted[:, 1])), logits, ends, cache)
+
+
+@contextmanager
+def _last_mlp_at(model: Any, places: torch.Tensor) -> Iterator[None]:
+    """While open, the last block's MLP reads only the tokens at `places` [n].
+
+    What it adds to others reaches no key, no value and no prediction. With 30 blocks this saves 2 % of all products.
+    """
+    lists = (part for part in model.modules() if isinstance(part, nn.ModuleList))
+    blocks = next((found for found in lists if len(found) == model.config.get_text_config().num_hidden_layers), [None])
+    if (mlp := getattr(blocks[-1], "mlp", None)) is None:
+        yield
+        return
+    length = 0
+
+    def select(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        nonlocal length
+        length = arguments[0].shape[1]
+        return (arguments[0][:, places], *arguments[1:])
+
+    def spread(_: Any, __: Any, added: torch.Tensor) -> torch.Tensor:
+        return added.new_zeros(1, length, added.shape[2]).index_copy_(1, places, added)
+
+    handles = mlp.register_forward_pre_hook(select), mlp.register_forward_hook(spread)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def logprobs_of(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor) -> Arriving:
