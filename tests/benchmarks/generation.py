@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-import vllm_apart
+import apart
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import LADDER
 from iclscope.engine.generation import Stopping, generate, slots_of
@@ -79,7 +79,7 @@ def main() -> None:
         way = f"model.generate, batch {size}"
         rows.append(rate(way, lambda size=size: batched(plain, tokenizer, by_length, size))[0])
     if arguments.vllm:
-        with vllm_apart.started(arguments.vllm, arguments.dtype) as vllm:
+        with apart.vllm(arguments.vllm, arguments.dtype) as vllm:
             contexts = [prompt.context for prompt in prompts]
             vllm.generate(contexts[:ALONE], NEW_TOKENS)
             found, taken = vllm.generate(contexts, NEW_TOKENS)

@@ -1,7 +1,8 @@
 """vLLM as a process that stays up; runs in an environment that has vLLM and nothing of iclscope.
 
 Its arguments are a model folder and a dtype. Every line of its input is a round, as JSON, and is answered by a line:
-`score` holds prompts as [context, continuations] in token ids, `generate` contexts and `new` how many tokens follow.
+`score` holds groups of prompts as [context, continuations] in token ids, `generate` contexts and `new` how many tokens
+follow.
 """
 
 import json
@@ -73,7 +74,8 @@ def main() -> None:
     for line in sys.stdin:
         task = json.loads(line)
         if "score" in task:
-            answer = answered(engine, lambda task=task: score(engine, task["score"]))
+            prompts = [prompt for group in task["score"] for prompt in group]
+            answer = answered(engine, lambda prompts=prompts: score(engine, prompts))
         else:
             answer = answered(engine, lambda task=task: generate(engine, task["generate"], task["new"]))
         answers.write(json.dumps(answer) + "\n")

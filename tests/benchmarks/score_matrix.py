@@ -1,6 +1,6 @@
 """Pairs of candidate and item a second: iclscope beside the evaluation harness and the machine's limit.
 
-PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--dtypes …] [--vllm PYTHON]
+PYTHONPATH=workflow/scripts python tests/benchmarks/score_matrix.py [--datasets …] [--vllm PYTHON] [--llama PYTHON]
 
 Same pairs, same run, multiple choice. The harness's `HFLM.loglikelihood` runs at batch size 1, as in the paper, and at
 the best of BATCH_SIZES. Rows of results/benchmarks/score_matrix.json are replaced or added. Takes more than an hour on
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
@@ -23,6 +23,7 @@ from lm_eval.models.huggingface import HFLM
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
 
+from apart import Apart, llama, vllm
 from iclscope.engine import models
 from iclscope.engine.batch_tokens import LADDER
 from iclscope.engine.packing import computed_tokens
@@ -32,7 +33,6 @@ from iclscope.runtime import devices
 from limits import limit_seconds
 from record import Cost, cost, in_turns, peak_memory, read, seconds, show, write
 from subjects import Pairs, model_folder, pairs_of
-from vllm_apart import VLLM, started
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 CANDIDATES, ITEMS = 4, 64
@@ -64,7 +64,7 @@ def harness(lm: HFLM, pairs: Pairs, items: int, batch_size: int) -> None:
     lm.loglikelihood(requests, disable_tqdm=True)
 
 
-def compare(name: str, dtype: str, vllm: VLLM | None, arguments: argparse.Namespace) -> dict[str, Any]:
+def compare(name: str, dtype: str, others: Mapping[str, Apart], arguments: argparse.Namespace) -> dict[str, Any]:
     """One row of the table: pairs a second of each way, by the median of rounds in which they take turns."""
     pairs = pairs_of(name, CANDIDATES, arguments.items)
     model, tokenizer = models.load(model_folder(), dtype, "auto")
@@ -75,22 +75,22 @@ def compare(name: str, dtype: str, vllm: VLLM | None, arguments: argparse.Namesp
         tried, more["best batch"] = the_harness(pairs, tokenizer, dtype, arguments.harness_items)
         ways |= tried
         scored |= dict.fromkeys(tried, CANDIDATES * arguments.harness_items)
-    if vllm:
-        more["vLLM, nats"] = agreement(model, groups, vllm)
-        ways["vLLM"] = lambda: vllm.score(groups)[1]
-        scored["vLLM"] = pairs.number
+    for other, competitor in others.items():
+        more[f"{other}, nats"] = agreement(model, groups, competitor)
+        ways[other] = lambda competitor=competitor: competitor.score(groups)[1]
+        scored[other] = pairs.number
     ours(model, groups[:1])
     costs = in_turns(ways, ROUNDS)
     rates = {way: scored[way] / median(one.seconds for one in costs[way]) for way in ways}
-    others = [way for way in ways if way != "iclscope"]
+    theirs = [way for way in ways if way != "iclscope"]
     taken = pairs.number / rates["iclscope"]
     return {
         "data set": name,
         "dtype": dtype,
         "pairs/s": rates["iclscope"],
-        **{way: rates[way] for way in others},
-        **{f"times {way}": ratio(costs, scored, way, "seconds") for way in others},
-        **{f"times {way}, processor": ratio(costs, scored, way, "processor") for way in others},
+        **{way: rates[way] for way in theirs},
+        **{f"times {way}": ratio(costs, scored, way, "seconds") for way in theirs},
+        **{f"times {way}, processor": ratio(costs, scored, way, "processor") for way in theirs},
         "tokens/s": sum(map(computed_tokens, groups)) / taken,
         "share of limit": limit_seconds(model, groups, PACK) / taken,
         **more,
@@ -115,11 +115,11 @@ def ratio(costs: Mapping[str, Sequence[Cost]], scored: Mapping[str, int], way: s
     return median(times) * scored["iclscope"] / scored[way]
 
 
-def agreement(model: Any, groups: Sequence[Sequence[Prompt]], vllm: VLLM) -> float:
-    """The largest difference between our scores and vLLM's, in nats."""
+def agreement(model: Any, groups: Sequence[Sequence[Prompt]], competitor: Apart) -> float:
+    """The largest difference between our scores and a competitor's, in nats."""
     with torch.inference_mode():
         mine = [scores for group in groups for scores in score(model, group, PACK)]
-    return float(np.abs(np.concatenate(mine) - np.concatenate(vllm.score(groups)[0])).max())
+    return float(np.abs(np.concatenate(mine) - np.concatenate(competitor.score(groups)[0])).max())
 
 
 def where_the_time_goes(name: str, dtype: str) -> dict[str, Any]:
@@ -162,11 +162,15 @@ def grow_apart(candidates: int, items: int) -> dict[str, Any]:
 
 
 def measured(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of all data sets and dtypes; vLLM is started for every dtype."""
+    """The rows of all data sets and dtypes; the competitors are started for every dtype."""
+    named = {"vLLM": (vllm, arguments.vllm), "llama.cpp": (llama, arguments.llama)}
     rows = []
     for dtype in arguments.dtypes:
-        with started(arguments.vllm, dtype) if arguments.vllm else nullcontext() as vllm:
-            rows += [compare(name, dtype, vllm, arguments) for name in arguments.datasets]
+        with ExitStack() as open_ones:
+            others = {
+                name: open_ones.enter_context(start(python, dtype)) for name, (start, python) in named.items() if python
+            }
+            rows += [compare(name, dtype, others, arguments) for name in arguments.datasets]
     return rows
 
 
@@ -179,6 +183,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=ITEMS)
     parser.add_argument("--harness-items", type=int, default=ITEMS, help="as many that the harness scores; 0: none")
     parser.add_argument("--vllm", help="the Python of an environment that has vLLM")
+    parser.add_argument("--llama", help="the Python of an environment that has llama-cpp-python")
     parser.add_argument("--grow", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.grow:

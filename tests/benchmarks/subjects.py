@@ -61,8 +61,14 @@ def model_folder() -> Path:
     """The default study's model, fetched where it is not there yet."""
     ((name, settings),) = DEFAULT["models"].items()
     if not (MODEL / "source.json").is_file():
-        prepare_model.run(name=name, settings=settings, wheel=_wheel(settings), model_out=MODEL)
+        prepare_model.run(name=name, settings=settings, wheel=model_wheel(), model_out=MODEL)
     return MODEL
+
+
+def model_wheel() -> Path:
+    """The wheel that holds the default study's model."""
+    (settings,) = DEFAULT["models"].values()
+    return _wheel(settings)
 
 
 def pairs_of(name: str, candidates: int, items: int) -> Pairs:

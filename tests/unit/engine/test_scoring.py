@@ -172,3 +172,18 @@ def test_candidates_that_fit_into_a_batch_are_read_at_once(batch_tokens, tiny_mo
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
     assert max(passes) <= batch_tokens
     assert len(passes) <= 2 * -(-sum(map(computed_tokens, groups)) // batch_tokens)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_last_mlp_reads_what_predicts_alone(kind, tiny_model_of):
+    model, prompts, read = tiny_model_of(kind), random_prompts(0), []
+    batches = list(pack(prompts, 2, 60))
+    mlps = [part for name, part in model.named_modules() if name.endswith(".mlp")]
+    handles = [part.register_forward_hook(lambda _, arguments, __: read.append(arguments[0].shape[1])) for part in mlps]
+    with torch.inference_mode():
+        score(model, prompts, 60)
+    assert read[:: len(mlps)] == [len(batch.tokens) for batch in batches]
+    assert read[len(mlps) - 1 :: len(mlps)] == [len(batch.predicting) for batch in batches]
+    for handle in handles:
+        handle.remove()
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in mlps)
