@@ -28,16 +28,18 @@ def test_rows_equal_separate_sequences(attend, tiny_model):
     assert use.layers == tiny_model.config.num_hidden_layers
 
 
+@pytest.mark.parametrize(("groups", "most"), [([(0, 1, 3), (1, 2, 4)], 99), ([(0, 2, 4)], 99), ([(0, 2, 4)], 1)])
 @pytest.mark.parametrize("softcap", [None, 0.5])
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
-def test_products_are_the_formula_of_attention(dtype, error, softcap):
+def test_products_are_the_formula_of_attention(dtype, error, softcap, groups, most, monkeypatch):
     """Six query heads of three and four keys in a cache of two heads, written out in float64."""
+    monkeypatch.setattr("iclscope.engine.attention.products.MOST_SCORES", most)
     draw = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(1, heads, 9, 8, generator=draw).to(dtype) for heads in (6, 2, 2))
     queries, keys = torch.tensor([[2, 3], [8, 5]]), torch.tensor([[7, 0, 1, 2], [4, 5, 6, 8]])
     hidden = torch.tensor([[[True, False, False, True], [True, False, False, False]], [[False] * 4] * 2])
     mask = torch.zeros(2, 1, 2, 4, dtype=dtype).masked_fill(hidden[:, None], torch.finfo(dtype).min)
-    rows = Rows(queries, keys, torch.tensor([3, 0, 1]), [(0, 1, 3), (1, 2, 4)])
+    rows = Rows(queries, keys, torch.tensor([3, 0, 1]), groups)
     found = attend_by_products(rows, query, key, value, mask, 0.3, softcap)
     for place, (row, column) in enumerate([(1, 1), (0, 0), (0, 1)]):
         for head in range(6):

@@ -11,6 +11,8 @@ import torch
 from iclscope.engine.attention.rows import Rows
 from iclscope.engine.cpu import PACKED, multiplies_exactly, through_onednn
 
+MOST_SCORES = 2**24  # at a time, 64 MB, if a row alone has no more: long prompts of many heads have gigabytes of them
+
 
 def worth_it(model_dtype: torch.dtype, device: torch.device) -> bool:
     """Whether this way is exact and faster than fused attention."""
@@ -33,9 +35,15 @@ def attend_by_products(
     query = query[0].transpose(0, 1).reshape(-1, kv_heads, shared * d_head)
     query = query.to(wide) * (d_head**-0.5 if scaling is None else scaling)
     key, value = key[0].to(wide), value[0]
-    outputs = []
+    width, outputs = rows.queries.shape[1], []
+    parts = [
+        (start, min(start + step, end), keys)
+        for first, end, keys in rows.groups
+        for step in [max(1, MOST_SCORES // (heads * width * keys))]
+        for start in range(first, end, step)
+    ]
     with through_onednn() if worth_it(value.dtype, value.device) else nullcontext():
-        for first, end, keys in rows.groups:
+        for first, end, keys in parts:
             asked, seen = rows.queries[first:end], rows.keys[first:end, -keys:].flatten()
             queries = query[asked.flatten()].view(*asked.shape, kv_heads, -1).permute(2, 0, 1, 3)
             batch = kv_heads * len(asked)
