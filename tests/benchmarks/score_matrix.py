@@ -41,8 +41,8 @@ TRIED_ITEMS = 4  # by which the harness's best batch is found
 PACK = LADDER[0]
 GROWTH = ((4, 64), (4, 128), (4, 256), (8, 64), (16, 64))
 SHARES = {  # of a profile, by the names of PyTorch's operations
-    "matrix products": ("linear", "addmm", "mm"),
-    "attention": ("scaled_dot_product",),
+    "matrix products": ("linear", "::addmm", "::mm"),
+    "attention": ("scaled_dot_product", "::bmm", "::_softmax"),
     "softmax of the head": ("logsumexp", "exp"),
 }
 

@@ -105,6 +105,21 @@ keep_memory()
 cleared()
 print(cleared())
 """
+LEAVES_LOGITS = """
+from pathlib import Path
+import numpy as np
+from iclscope.engine.cpu import keep_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4  # kB in pages of 4
+
+keep_memory()
+logits = np.ones((400, 49152), dtype=np.float32)
+stays = np.ones(2**16)  # so that the place of the logits is not the last one
+before = resident()
+del logits
+print(before - resident())
+"""
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
@@ -112,3 +127,10 @@ def test_memory_that_was_used_is_used_again():
     """One use of 16 MB clears 4,096 pages where the system gives them anew."""
     done = subprocess.run([sys.executable, "-c", USES_MEMORY], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_the_memory_of_many_logits_is_given_back():
+    """80 MB: kept, something small would take a part of their place, and the next ones need another."""
+    done = subprocess.run([sys.executable, "-c", LEAVES_LOGITS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 70_000  # kB

@@ -18,7 +18,7 @@ from torch import nn
 PACKED = (torch.float32, torch.bfloat16)  # few processors multiply float16 in oneDNN's order
 ROWS = 256  # tokens of a forward pass for which the packed order is chosen; any other number works too
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-KEPT = 2**30  # bytes
+LARGE, KEPT = 2**26, 2**30  # bytes
 
 
 def can_pack() -> bool:
@@ -66,11 +66,13 @@ def keep_memory() -> None:
     """Let this process keep what it frees, for its next use, where the C library is glibc.
 
     A forward pass asks for the same megabytes again and again. By default glibc gives them back to the system each
-    time, which clears every page before it is written anew: a tenth of the time of scoring in float32.
+    time, which clears every page before it is written anew: a tenth of the time of scoring in float32. Only what takes
+    more than LARGE is still given back, such as the logits of many tokens: what is left of their place once something
+    small lies in it is too small for the next ones, and a job would grow by a place of theirs every few passes.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, KEPT)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT)
 
 

@@ -11,7 +11,7 @@ import torch
 from iclscope.engine.attention.rows import Rows
 from iclscope.engine.cpu import PACKED, multiplies_exactly, through_onednn
 
-MOST_SCORES = 2**24  # at a time, 64 MB, if a row alone has no more: long prompts of many heads have gigabytes of them
+MOST_SCORES = 2**23  # at a time, 32 MB, if a row alone has no more: long prompts of many heads have gigabytes of them
 
 
 def worth_it(model_dtype: torch.dtype, device: torch.device) -> bool:
