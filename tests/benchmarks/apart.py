@@ -21,7 +21,7 @@ from subjects import model_folder, model_wheel
 
 HERE = Path(__file__).parent
 
-# Memory that glibc keeps, as iclscope has it keep its own.
+# Memory that glibc keeps, as iclscope has it keep its own, and larger blocks too.
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(KEPT), "MALLOC_TRIM_THRESHOLD_": str(KEPT)}
 # One process, so that its processor time is all there is; room for the cache in GB; a compiled model of an earlier run
 # is found again, which vLLM 0.32 on a processor fails at where it compiles ahead of time.

@@ -106,12 +106,13 @@ cleared()
 print(cleared())
 """
 LEAVES_LOGITS = """
+import resource
 from pathlib import Path
 import numpy as np
 from iclscope.engine.cpu import keep_memory
 
 def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4  # kB in pages of 4
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024  # kB
 
 keep_memory()
 logits = np.ones((400, 49152), dtype=np.float32)

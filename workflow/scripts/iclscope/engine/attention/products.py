@@ -9,9 +9,9 @@ from contextlib import nullcontext
 import torch
 
 from iclscope.engine.attention.rows import Rows
-from iclscope.engine.cpu import PACKED, multiplies_exactly, through_onednn
+from iclscope.engine.cpu import LARGE, PACKED, multiplies_exactly, through_onednn
 
-MOST_SCORES = 2**23  # at a time, 32 MB, if a row alone has no more: long prompts of many heads have gigabytes of them
+MOST_SCORES = LARGE // 8  # at a time, if a row alone has no more: 32 MB, which a process keeps for the next ones
 
 
 def worth_it(model_dtype: torch.dtype, device: torch.device) -> bool:
